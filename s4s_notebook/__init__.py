@@ -1,0 +1,66 @@
+"""Sync for Science in a notebook: authorise, wait, browse, see.
+
+The public names are loaded when first used, so that ``import s4s_notebook`` is quick
+and a script that only needs the tables never loads a plotting library.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from . import errors, tables
+    from .connection import Connection
+    from .download import Download
+    from .errors import S4SError
+    from .imaging import Study, read
+    from .sandbox import Sandbox
+    from .start import connect
+    from .store import Store
+
+_HOME = {
+    "Connection": ".connection",
+    "Download": ".download",
+    "S4SError": ".errors",
+    "Sandbox": ".sandbox",
+    "Store": ".store",
+    "Study": ".imaging",
+    "connect": ".start",
+    "read": ".imaging",
+}
+_MODULES = ("errors", "tables")
+
+__all__ = [
+    "Connection",
+    "Download",
+    "S4SError",
+    "Sandbox",
+    "Store",
+    "Study",
+    "__version__",
+    "connect",
+    "errors",
+    "read",
+    "tables",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
+    if name in _HOME:
+        return getattr(import_module(_HOME[name], __name__), name)
+    # Every error can be caught by its short name: `except s4s.UntrustedOrigin`.
+    errors = import_module(".errors", __name__)
+    if isinstance(getattr(errors, name, None), type) and issubclass(
+        getattr(errors, name), errors.S4SError
+    ):
+        return getattr(errors, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,21 @@
+"""What did not parse, one entry a value: nothing is dropped in silence."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Problem(NamedTuple):
+    """One value that could not be used as it came.
+
+    Attributes:
+        resource: ``Type/id`` of the resource, or its UID, or its place in the answer.
+        path: FHIR path or DICOM keyword of the value.
+        value: the value as text, cut to 80 characters.
+        why: one short sentence.
+    """
+
+    resource: str
+    path: str
+    value: str
+    why: str
