@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -167,6 +168,29 @@ def canary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         assert not names, f"a secret was written to {names}"
 
 
+# ------------------------------------------------------------------ fault cases
+
+_outcomes: dict[str, list[str]] = {}
+
+
+def _record_fault(item: pytest.Item, report: pytest.TestReport) -> None:
+    if report.when == "call" or report.outcome == "failed":
+        for marker in item.iter_markers("fault"):
+            for case in marker.args:
+                _outcomes.setdefault(case, []).append(report.outcome)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave word for `python -m tests.faults` of which cases ran and how they ended."""
+    if _outcomes:
+        record = session.config.rootpath / ".pytest_cache" / "s4s-faults.json"
+        record.parent.mkdir(exist_ok=True)
+        record.write_text(json.dumps(_outcomes))
+
+
+# ------------------------------------------------------------------ one look at each report
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     outcome = yield
@@ -176,3 +200,4 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid}: a canary secret reached output or traceback"
         report.sections = []
+    _record_fault(item, report)

@@ -1,0 +1,46 @@
+"""`python -m tests.faults`: which of the 99 numbered fault cases are proven.
+
+Runs every test marked ``fault("A01")`` and prints ``proven N of 99`` with the ids still open.
+With ``--last`` it reads what the last run of the whole suite recorded instead. A case is proven
+when at least one test that names it passed and none failed.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+RECORD = Path(__file__).resolve().parents[2] / ".pytest_cache" / "s4s-faults.json"
+GROUPS = {"A": 13, "B": 15, "C": 11, "D": 19, "E": 10, "F": 10, "G": 8, "H": 8, "I": 5}
+ALL = [f"{group}{number:02d}" for group, count in GROUPS.items() for number in range(1, count + 1)]
+
+
+def report(outcomes: dict[str, list[str]]) -> tuple[list[str], list[str], list[str]]:
+    """Sort the case ids into proven, failed and open."""
+    failed = [case for case in ALL if "failed" in outcomes.get(case, ())]
+    proven = [case for case in ALL if "passed" in outcomes.get(case, ()) and case not in failed]
+    return proven, failed, [case for case in ALL if case not in proven and case not in failed]
+
+
+def main(argv: list[str]) -> int:
+    if "--last" not in argv:
+        RECORD.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "fault"]
+        subprocess.run(command, check=False, cwd=RECORD.parents[1])
+    if not RECORD.exists():
+        print("no run of the tests is recorded")
+        return 2
+    proven, failed, still_open = report(json.loads(RECORD.read_text()))
+    print(f"proven {len(proven)} of {len(ALL)}")
+    for group, count in GROUPS.items():
+        print(f"  {group}: {sum(case[0] == group for case in proven)} of {count}")
+    if failed:
+        print(f"failed: {' '.join(failed)}")
+    print(f"open: {' '.join(still_open) or 'none'}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,60 @@
+"""The public face: its names, and how little `import s4s_notebook` loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import s4s_notebook
+
+PUBLIC = [
+    "Connection",
+    "Download",
+    "S4SError",
+    "Sandbox",
+    "Store",
+    "Study",
+    "__version__",
+    "connect",
+    "errors",
+    "read",
+    "tables",
+]
+HEAVY = ["pandas", "numpy", "matplotlib", "pydicom", "ipywidgets", "httpx"]
+
+
+def test_the_public_names_are_these():
+    assert s4s_notebook.__all__ == PUBLIC
+    assert dir(s4s_notebook) == sorted(PUBLIC)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_each_public_name_loads(name):
+    assert getattr(s4s_notebook, name) is not None
+
+
+def test_every_error_can_be_caught_by_its_short_name():
+    from s4s_notebook import errors
+
+    own = [
+        error
+        for error in vars(errors).values()
+        if isinstance(error, type) and issubclass(error, errors.S4SError)
+    ]
+    assert len(own) > 20
+    for error in own:
+        assert getattr(s4s_notebook, error.__name__) is error
+        assert error.__name__ in (errors.__doc__ or ""), f"{error.__name__} is not in the tree"
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'conect'"):
+        s4s_notebook.conect  # noqa: B018 - reading it is the test
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = f"import sys, s4s_notebook; print([m for m in {HEAVY} if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
