@@ -23,6 +23,8 @@ SANDBOX_URL = "S4S_SANDBOX_URL"
 SANDBOX_APPROVE = "S4S_SANDBOX_APPROVE"
 # On Binder anybody may look on, so real holders are refused unless this is "1".
 BINDER_ALLOW = "S4S_ALLOW_HOLDERS_ON_BINDER"
+# A folder: the store of connections that were given none.
+STORE_FOLDER = "S4S_STORE"
 
 _sandbox: Sandbox | None = None
 _sandbox_lock = threading.Lock()
@@ -59,7 +61,8 @@ def connect(
             Left out, the holder is asked to register this client (RFC 7591).
         scope: the SMART scopes to ask for; by default
             ``launch/patient patient/*.read offline_access``.
-        store: where data is kept. Left out, a private temporary folder.
+        store: where data is kept. Left out, the folder that the environment variable
+            S4S_STORE names, else a private temporary one.
         allow_origins: further origins that may be sent the token, as
             ``"https://imaging.example"``. Origins that are not named anywhere are asked for
             in a notebook and refused in a script.
@@ -93,7 +96,7 @@ def connect(
         "client_secret": client_secret,
         "redirect_uri": redirect_uri,
         "scope": scope,
-        "store": store,
+        "store": store or _default_store(),
         "allow_origins": allow_origins,
         "waits": waits,
         "remember": remember,
@@ -109,6 +112,15 @@ def connect(
     elif needs_sign_in and connection.status == "not authorised" and connection.can_authorize:
         _say_where_to_approve(connection)
     return connection
+
+
+def _default_store() -> Store | None:
+    folder = os.environ.get(STORE_FOLDER)
+    if not folder:
+        return None
+    from .store import Store
+
+    return Store(folder)
 
 
 def on_binder() -> bool:
