@@ -46,7 +46,5 @@ def _parser() -> argparse.ArgumentParser:
         help="run the notebook without a browser, print what happened, fail if anything is off",
     )
     demo.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
-    commands.add_parser(
-        "sandbox", help="run the built-in data holder on its own", add_help=False
-    )
+    commands.add_parser("sandbox", help="run the built-in data holder on its own", add_help=False)
     return parser

@@ -128,7 +128,10 @@ def _run_notebook(folder: Path, sandbox: Sandbox, store: Path) -> Any:
         STORE_FOLDER: str(store),
     }
     client = NotebookClient(
-        book, timeout=300, kernel_name="python3", store_widget_state=False,
+        book,
+        timeout=300,
+        kernel_name="python3",
+        store_widget_state=False,
         resources={"metadata": {"path": str(folder)}},
     )
     return client.execute(env=environment)
@@ -183,8 +186,10 @@ CALLS = (
     Call("GET Patient/{id}", _ends("GET", f"{FHIR}/Patient/{PATIENT}")),
     Call("GET Coverage?beneficiary=", _search("Coverage", FHIR, since=False, key="beneficiary")),
     *(
-        Call(f"GET {kind}?patient={'&_lastUpdated=gt…' if since else ''}{where}",
-             _search(kind, base, since=since))
+        Call(
+            f"GET {kind}?patient={'&_lastUpdated=gt…' if since else ''}{where}",
+            _search(kind, base, since=since),
+        )
         for base, where in ((FHIR, ""), (OPEN, " on /api/open-fhir, no token"))
         for kind in ("ImagingStudy", "ExplanationOfBenefit")
         for since in (False, True)
@@ -222,9 +227,7 @@ def _judge_waits(report: Report, requests: Sequence[Any]) -> None:
     refused = [request for request in requests if request.status == 503 and request.retry_after]
     report.require(refused, f"503 with Retry-After: {len(refused)}")
     for first in refused:
-        again = next(
-            (r for r in requests if r.path == first.path and r.time > first.time), None
-        )
+        again = next((r for r in requests if r.path == first.path and r.time > first.time), None)
         waited = again.time - first.time if again else 0.0
         report.require(
             again and waited >= float(first.retry_after),
@@ -257,9 +260,7 @@ def _frames(store: Any) -> Iterable[tuple[str, Any]]:
 def _judge_picture(report: Report, book: Any) -> None:
     report.say("\nThe picture:")
     last = [cell for cell in book.cells if cell.cell_type == "code"][-1]
-    pictures = [
-        output for output in last.outputs if "image/png" in getattr(output, "data", {})
-    ]
+    pictures = [output for output in last.outputs if "image/png" in getattr(output, "data", {})]
     report.require(len(pictures) == 1, "one PNG is the output of the last cell")
     for picture in pictures:
         alt = picture.metadata.get("image/png", {}).get("alt", "")

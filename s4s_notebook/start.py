@@ -144,9 +144,7 @@ def _with_panels(
 
     from . import widgets
 
-    connection = Connection(
-        url, **options, ask=widgets.ask_origin, display=widgets.show_progress
-    )
+    connection = Connection(url, **options, ask=widgets.ask_origin, display=widgets.show_progress)
     if needs_sign_in:
         display(widgets.connect_panel(connection))  # type: ignore[no-untyped-call]
     if approve:
