@@ -29,6 +29,8 @@ def test_a_state_may_stand_in_an_authorise_url(pytester, request):
     source = request.config.rootpath / "tests" / "conftest.py"
     pytester.makeconftest(source.read_text())
     pytester.makepyfile(
-        "import secrets\ndef test_it():\n    print('http://a/authorize?state=' + secrets.token_urlsafe())\n"
+        "import secrets\n"
+        "def test_it():\n"
+        "    print('http://a/authorize?state=' + secrets.token_urlsafe())\n"
     )
     assert pytester.runpytest_subprocess("-p", "no:cacheprovider").ret == 0

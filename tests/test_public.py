@@ -51,7 +51,7 @@ def test_every_error_can_be_caught_by_its_short_name():
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'conect'"):
-        s4s_notebook.conect
+        _ = s4s_notebook.conect
 
 
 def test_importing_the_package_loads_nothing_heavy():
