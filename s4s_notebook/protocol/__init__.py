@@ -1,0 +1,1 @@
+"""Speaks to a data holder; knows no notebook, no table, no disk."""

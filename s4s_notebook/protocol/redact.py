@@ -1,0 +1,52 @@
+"""What may be shown of a request: never a token, a code, a patient id in a query, a userinfo."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# Parameters that say how something was asked, not about whom.
+_HARMLESS = {"_count", "_format", "_include", "_lastUpdated", "_sort", "_summary", "startIndex"}
+_HARMLESS_VALUE = re.compile(r"[\w.:,*+%-]{0,64}", re.ASCII)
+_SECRET = re.compile(
+    r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+"
+    r"|\beyJ[\w-]+\.[\w-]*\.?[\w-]*"
+    r"|\b(code|state|access_token|refresh_token|client_secret|token)\b(\"?\s*[=:]\s*\"?)[^\s\"&,;]+"
+)
+
+
+def url(address: str) -> str:
+    """The address with userinfo and fragment left out and query values replaced by ``***``.
+
+    Values of a few harmless parameters (``_count``, ``_lastUpdated``, ...) stay, so that a
+    reader sees which page or update it was.
+    """
+    place, _, query = address.partition("#")[0].partition("?")
+    scheme, separator, rest = place.partition("://")
+    if separator:
+        host, slash, path = rest.partition("/")
+        place = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    shown = text(place, limit=300)
+    return f"{shown}?{'&'.join(_parameters(query))}" if query else shown
+
+
+def _parameters(query: str) -> Iterable[str]:
+    for item in query.split("&")[:20]:
+        name, _, value = item.partition("=")
+        keep = name in _HARMLESS and _HARMLESS_VALUE.fullmatch(value)
+        yield f"{text(name, limit=40)}={value if keep else '***'}"
+
+
+def text(value: str, *, limit: int = 500, secrets: Iterable[str] = ()) -> str:
+    """Foreign text fit to be shown: one line, printable, cut, without what looks like a secret."""
+    value = value[: limit * 4]
+    for secret in secrets:
+        value = value.replace(secret, "***")
+    value = _SECRET.sub(_hide, value)
+    value = "".join(c if c.isprintable() else " " for c in value)
+    return value if len(value) <= limit else value[: limit - 1] + "…"
+
+
+def _hide(match: re.Match[str]) -> str:
+    scheme, name, equals = match.groups()
+    return f"{scheme} ***" if scheme else f"{name}{equals}***" if name else "***"

@@ -1,0 +1,313 @@
+"""The one way to a holder: who is asked, who sees the token, how long we wait, what may come back.
+
+The only importer of httpx, and the only place that attaches a token. Nothing is sent to an origin
+that nobody consented to; the token goes to consented origins only, never after a redirect to
+another one; a call that carries secrets in its body is never redirected at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote, urlencode
+
+import httpx
+
+from .. import __version__, errors
+from . import answers, network, redact, trust
+from .answers import HeaderMap, Reply, Stream
+from .waiting import Cancel, Clock, OnWait, Patience, SystemClock, WaitPolicy
+
+_AGENT = f"s4s-notebook/{__version__}"
+_REDIRECTS = (301, 302, 303, 307, 308)
+_LATER = (503, 429)  # come back later: as often as the budget allows
+_PASSING = (408, 502, 504)  # may pass: a few tries, unless a Retry-After says more
+_BEARER = re.compile(r"[\x21-\x7e]+")
+T = TypeVar("T")
+
+
+class TokenSource(Protocol):
+    """Where the access token comes from."""
+
+    def bearer(self) -> str | None:
+        """The token to send now; may refresh when it is due."""
+
+    def refresh(self, rejected: str) -> None:
+        """Get another token, because the holder rejected this one."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and its answer, as shown in a history. Times in seconds; started is POSIX."""
+
+    method: str
+    url: str
+    status: int | None
+    started: float
+    seconds: float
+    waited: float
+
+
+@dataclass
+class _Call:
+    """One request as asked for, with what has happened to it."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    patience: Patience
+    body: bytes = b""
+    token: bool = True
+    wait: bool = True
+    follow: bool = True
+    encodings: tuple[str, ...] = ("identity",)
+    bearer: str | None = field(default=None, repr=False)
+    at: str = ""  # where the last answer came from
+    waited: float = 0.0
+
+    def shown(self, status: int | None = None) -> errors.Request:
+        return errors.Request(
+            self.method, redact.url(self.at or self.url), status, self.patience.attempt
+        )
+
+
+class Transport:
+    """Speaks HTTP with one holder; safe to use from several threads.
+
+    Args:
+        trust: the origins consented to. tokens: where the token comes from; may be set later.
+        waits: how patient to be. limits: see :class:`network.Limits`.
+        on_exchange: called after every exchange.
+        on_not_before, not_before: keep and recall, by an opaque key, the POSIX time before which
+            a request must not be repeated, so that a wait survives the process.
+    """
+
+    def __init__(
+        self,
+        *,
+        trust: trust.Trust,
+        tokens: TokenSource | None = None,
+        waits: WaitPolicy | None = None,
+        clock: Clock | None = None,
+        limits: network.Limits | None = None,
+        on_exchange: Callable[[Exchange], None] | None = None,
+        on_not_before: Callable[[str, float], None] | None = None,
+        not_before: Callable[[str], float | None] | None = None,
+    ) -> None:
+        self.trust, self.tokens = trust, tokens
+        self.waits, self.clock = waits or WaitPolicy(), clock or SystemClock()
+        self._limits = limits or network.Limits()
+        self._on_exchange = on_exchange
+        self._keep, self._recall = on_not_before, not_before
+        self._wire = network.Wire(trust)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Sequence[tuple[str, str]] = (),
+        accept: str,
+        form: Mapping[str, str] | None = None,
+        json: Any = None,
+        basic: tuple[str, str] | None = None,
+        token: bool = True,
+        wait: bool = True,
+        cancel: Cancel | None = None,
+        on_wait: OnWait | None = None,
+        max_bytes: int = 64 << 20,
+        follow: bool = True,
+    ) -> Reply:
+        """Ask, wait where the holder says so, and return the whole answer, whatever its status.
+
+        Call :meth:`Reply.checked` for an error on anything but 2xx. With ``wait=False`` one try
+        is made: 503 comes back as a reply and a lost connection raises at once.
+
+        Raises:
+            UntrustedOrigin, BlockedAddress, TrustError: nothing was sent.
+            HolderUnavailable: no connection. RetryAfterTooLong: the waiting budget is used up.
+            Stalled, Cancelled, MalformedResponse, IntegrityError: as named.
+        """
+        headers = {"Accept": accept, "Accept-Encoding": "gzip"}
+        body = b""
+        if form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            body = urlencode(dict(form)).encode()
+        elif json is not None:
+            headers["Content-Type"] = "application/json"
+            body = answers.encode_json(json)
+        if basic is not None:
+            pair = base64.b64encode(":".join(basic).encode()).decode()
+            headers["Authorization"] = f"Basic {pair}"
+        if params:
+            query = urlencode(list(params), quote_via=quote)
+            url = f"{url}{'&' if '?' in url else '?'}{query}"
+        call = self._call(method, url, headers, cancel, on_wait)
+        call.body, call.token, call.wait, call.follow = body, token, wait, follow
+        call.encodings = ("identity", "gzip")
+
+        def finish(answer: network.Answer, heads: HeaderMap) -> Reply:
+            try:
+                content = answers.read_body(answer, heads, max_bytes)
+            finally:
+                answer.close()
+            date = answers.date_of(heads, self.clock.time())
+            shown = call.shown(answer.status)
+            return Reply(answer.status, heads, call.at, content, date, shown, call.bearer)
+
+        return self._run(call, finish)
+
+    @contextmanager
+    def stream(
+        self,
+        url: str,
+        *,
+        accept: str,
+        token: bool = True,
+        cancel: Cancel | None = None,
+        on_wait: OnWait | None = None,
+    ) -> Iterator[Stream]:
+        """GET a long body; 503 and its kin are waited out before this yields.
+
+        Raises:
+            as :meth:`request`, and the error that fits for every status but 2xx.
+        """
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        call = self._call("GET", url, headers, cancel, on_wait)
+        call.token = token
+
+        def finish(answer: network.Answer, heads: HeaderMap) -> network.Answer:
+            if 200 <= answer.status < 300:
+                return answer
+            try:
+                content = answers.read_body(answer, heads, 1 << 16)
+            except errors.MalformedResponse:
+                content = b""  # a long page adds nothing to the status
+            finally:
+                answer.close()
+            raise answers.error_for(call.shown(answer.status), content, call.bearer)
+
+        answer = self._run(call, finish)
+        try:
+            yield Stream(answer, HeaderMap(answer.headers), call.at, call.shown(answer.status))
+        finally:
+            answer.close()
+
+    def close(self) -> None:
+        """Close every connection. Calls under way in other threads fail."""
+        self._wire.close()
+
+    def _call(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        cancel: Cancel | None,
+        on_wait: OnWait | None,
+    ) -> _Call:
+        key = hashlib.sha256(f"{method} {url}".encode()).hexdigest()
+        keep = None
+        if self._keep is not None:
+            put = self._keep
+
+            def keep(not_before: float) -> None:
+                put(key, not_before)
+
+        patience = Patience(self.waits, self.clock, cancel, on_wait, keep)
+        call = _Call(method, url, headers, patience)
+        if self._recall is not None:
+            patience.until(self._recall(key), call.shown())
+        return call
+
+    def _run(self, call: _Call, finish: Callable[[network.Answer, HeaderMap], T]) -> T:
+        """Try until there is an answer to return."""
+        try:
+            while True:
+                try:
+                    answer = self._hops(call)
+                    heads = HeaderMap(answer.headers)
+                    if not self._put_off(call, answer, heads):
+                        answers.check_head(heads, encodings=call.encodings)
+                        return finish(answer, heads)
+                except network.Broken as error:
+                    again = call.wait and error.temporary
+                    if not again or not call.patience.once_more(call.shown(), "connection"):
+                        raise errors.HolderUnavailable(
+                            f"The holder cannot be reached: {error}.", request=call.shown()
+                        ) from error
+        except errors.S4SError as error:
+            error.request = error.request or call.shown()
+            raise
+
+    def _put_off(self, call: _Call, answer: network.Answer, heads: HeaderMap) -> bool:
+        """Whether the answer says "later"; then it has been dropped and waited out."""
+        if not call.wait or answer.status not in _LATER + _PASSING:
+            return False
+        request, reason = call.shown(answer.status), str(answer.status)
+        values = heads.get_all("retry-after")
+        if answer.status in _LATER or values:
+            answer.drop()
+            call.patience.put_off(request, reason, values, heads.get("date"))
+            return True
+        if call.patience.attempt >= self.waits.tries:
+            return False
+        answer.drop()
+        return call.patience.once_more(request, reason)
+
+    def _hops(self, call: _Call) -> network.Answer:
+        """One try: follows redirects by the rules, and refreshes a rejected token once."""
+        url, crossed, refreshed, hops = call.url, False, False, 0
+        while True:
+            answer = self._exchange(call, url, bare=crossed)
+            if answer.status == 401 and call.bearer and self.tokens and not refreshed:
+                answer.drop()
+                self.tokens.refresh(call.bearer)
+                refreshed = True
+                continue
+            if answer.status not in _REDIRECTS or not call.follow or call.method != "GET":
+                return answer
+            answer.drop()
+            hops += 1
+            if hops > 5:
+                raise errors.MalformedResponse("The redirects never end.")
+            target = self._target(url, HeaderMap(answer.headers))
+            crossed = crossed or trust.origin(target) != trust.origin(url)
+            url = target
+
+    def _target(self, url: str, heads: HeaderMap) -> str:
+        places = heads.get_all("location")
+        if len(places) != 1:
+            raise errors.MalformedResponse("The redirect does not say where to.")
+        target = trust.absolute(url, places[0])
+        self.trust.check(target, "A redirect")
+        return target
+
+    def _exchange(self, call: _Call, url: str, *, bare: bool) -> network.Answer:
+        """Send once, with the token where it may go, and note it in the history."""
+        place = self.trust.check(url, "The next request")
+        call.at, call.bearer = url, None
+        if call.token and not bare and self.tokens is not None and self.trust.is_trusted(url):
+            call.bearer = self.tokens.bearer()
+        headers = dict(call.headers) | {"User-Agent": _AGENT}
+        if call.bearer is not None:
+            if not _BEARER.fullmatch(call.bearer):
+                raise errors.ReauthorizationRequired("The token is not fit to be sent.")
+            headers["Authorization"] = f"Bearer {call.bearer}"
+        request = httpx.Request(call.method, place.origin, headers=headers, content=call.body)
+        watch = network.Watch(self._limits, call.patience.cancel)
+        started, began, status = self.clock.time(), self.clock.monotonic(), None
+        try:
+            answer = self._wire.send(call.method, place, request.headers.raw, call.body, watch)
+            status = answer.status
+        finally:
+            waited, call.waited = call.patience.waited - call.waited, call.patience.waited
+            if self._on_exchange is not None:
+                seconds = self.clock.monotonic() - began
+                shown = redact.url(url)
+                self._on_exchange(Exchange(call.method, shown, status, started, seconds, waited))
+        return answer

@@ -1,0 +1,237 @@
+"""Which origins may be spoken to, and which may see a token: only those a person consented to.
+
+An origin is (scheme, host, port), parsed by one strict pattern that refuses whatever two parsers
+might read in two ways. The connection is made to what this pattern read, so there is no second
+reading that could disagree.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import threading
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+from urllib.parse import urljoin
+
+from ..errors import BlockedAddress, UntrustedOrigin
+from . import redact
+
+_URL = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)"
+    r"(?::(?P<port>[0-9]{1,5}))?(?P<target>[/?][^#]*)?(?:#.*)?)?",
+    re.ASCII,
+)
+_PLAIN = re.compile(r"[\x21-\x5b\x5d-\x7e]+")  # printable ASCII without space and backslash
+_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
+_NUMERIC = re.compile(r"(.*\.)?(0x[0-9a-f]*|[0-9]+)")  # a browser would read it as an address
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Place(NamedTuple):
+    """A parsed address: where to connect, and what to ask there."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+
+    @property
+    def origin(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def parse(url: str) -> Place:
+    """Parse an absolute http(s) address.
+
+    Raises:
+        BlockedAddress: another scheme, a number in disguise, or http:// beyond this machine.
+        UntrustedOrigin: userinfo, backslash, trailing dot, non-ASCII and other look-alikes.
+    """
+    found = _URL.match(url)
+    scheme = found["scheme"].lower() if found else ""
+    if found and scheme not in ("http", "https"):
+        raise BlockedAddress(f"{redact.text(url, limit=80)!r} is no web address.")
+    if not found or not found["host"] or found.end() != len(url) or not _PLAIN.fullmatch(url):
+        raise UntrustedOrigin(f"The address {redact.url(url)!r} is not written plainly.")
+    host = _host(found["host"].lower(), url)
+    port = int(found["port"] or (443 if scheme == "https" else 80))
+    if not 0 < port < 65536:
+        raise UntrustedOrigin(f"The address {redact.url(url)!r} has no such port.")
+    if scheme == "http" and not is_local(host):
+        raise BlockedAddress(
+            f"{redact.url(url)} is not encrypted; http:// is for this machine only.",
+            hint="Nothing was sent. Ask the holder for an https:// address.",
+        )
+    target = found["target"] or "/"
+    return Place(scheme, host, port, target if target.startswith("/") else "/" + target)
+
+
+def _host(host: str, url: str) -> str:
+    """The host in its one canonical form."""
+    try:
+        if host.startswith("["):
+            return str(ipaddress.IPv6Address(host[1:-1]))
+        return str(ipaddress.IPv4Address(host))
+    except ValueError:
+        pass
+    if _NUMERIC.fullmatch(host):
+        raise BlockedAddress(f"{redact.url(url)} hides an IP address.")
+    if not _NAME.fullmatch(host) or len(host) > 253:
+        raise UntrustedOrigin(f"The address {redact.url(url)!r} has no proper host name.")
+    return host
+
+
+def literal(host: str) -> Address | None:
+    """The IP address that a host is, None where it is a name."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def kind(address: Address) -> str:
+    """``public``, ``loopback``, ``private`` or ``special`` (link-local, metadata, multicast, ...).
+
+    IPv4 inside IPv6 (mapped, 6to4, NAT64, Teredo) counts as what is inside.
+    """
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return kind(inner)
+    if address.is_loopback:
+        return "loopback"
+    if address.is_global and not address.is_multicast:
+        return "public"
+    return "private" if any(address in net for net in _PRIVATE) else "special"
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_PRIVATE = tuple(
+    ipaddress.ip_network(net)
+    for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
+
+
+def is_local(host: str) -> bool:
+    """Whether a host says of itself that it is this machine."""
+    address = literal(host)
+    if address is not None:
+        return kind(address) == "loopback"
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def origin(url: str) -> str:
+    """``scheme://host:port`` of an address; the port always written. Raises as :func:`parse`."""
+    return parse(url).origin
+
+
+def absolute(base: str, reference: str) -> str:
+    """What a link in an answer from ``base`` points to (RFC 3986 5.2), as plain text.
+
+    Raises:
+        UntrustedOrigin: spaces, control characters, backslashes or non-ASCII in it.
+    """
+    if not _PLAIN.fullmatch(reference):
+        raise UntrustedOrigin(f"The link {redact.url(reference)!r} is not written plainly.")
+    return urljoin(base, reference)
+
+
+class Trust:
+    """The origins that a person has consented to, for one holder.
+
+    Args:
+        base_url: the holder's FHIR base; its origin is trusted, as the person typed it.
+        allow_origins: further origins named by the person.
+        ask: called with an unknown origin; True means consent. None (no person there) refuses.
+        remember: called with each origin consented to by ``ask``, so that it can be kept.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        allow_origins: Iterable[str] = (),
+        ask: Callable[[str], bool] | None = None,
+        remember: Callable[[str], None] | None = None,
+    ) -> None:
+        self.base = parse(base_url)
+        self._tokens = {self.base.origin}
+        self._plain: set[str] = set()
+        self._refused: set[str] = set()
+        self._named: set[str] = set()  # IP addresses and local names that the person wrote down
+        self._home: set[str] | None = None  # the kinds of address that the holder itself has
+        if (address := literal(self.base.host)) is not None or is_local(self.base.host):
+            self._home = {kind(address) if address else "loopback"}
+        self._ask, self._remember = ask, remember
+        self._lock = threading.RLock()
+        for allowed in allow_origins:
+            self.allow(allowed)
+            host = parse(allowed).host
+            if literal(host) is not None or is_local(host):
+                self._named.add(host)
+
+    def allow(self, url: str, *, tokens: bool = True) -> None:
+        """Consent to an origin; ``tokens=False``: to speak to it, but never with the token."""
+        with self._lock:
+            (self._tokens if tokens else self._plain).add(origin(url))
+            self._refused.discard(origin(url))
+
+    def is_trusted(self, url: str) -> bool:
+        """Whether the token may go there."""
+        return origin(url) in self._tokens
+
+    def check(self, url: str, purpose: str = "the next request") -> Place:
+        """Where the address leads, if a person consented to it; asks where it can.
+
+        Raises:
+            BlockedAddress: an IP address of another kind than the holder's own.
+            UntrustedOrigin: no consent. Nothing was sent.
+        """
+        place = parse(url)
+        self._check_literal(place)
+        with self._lock:
+            if place.origin in self._tokens or place.origin in self._plain:
+                return place
+            known = place.origin in self._refused
+            if not known and self._ask is not None and self._ask(place.origin):
+                self._tokens.add(place.origin)
+                if self._remember is not None:
+                    self._remember(place.origin)
+                return place
+            self._refused.add(place.origin)
+        raise UntrustedOrigin(
+            f"{redact.text(purpose, limit=80)} leads to {place.origin}, "
+            "to which nobody has consented.",
+            origin=place.origin,
+        )
+
+    def check_addresses(self, host: str, addresses: Iterable[Address]) -> None:
+        """Refuse a name that leads elsewhere than to the Internet or to where the holder is.
+
+        The first answer for the holder's own name says where the holder is; later answers, for
+        that name too, must be of the same kind (a name that turns to another network is an attack).
+
+        Raises:
+            BlockedAddress: for the first address that does not fit.
+        """
+        kinds = {kind(address) for address in addresses}
+        with self._lock:
+            if self._home is None and host == self.base.host:
+                self._home = kinds
+            allowed = {"public"} | (self._home or set())
+        if not kinds <= allowed and host not in self._named:
+            worst = min(kinds - allowed)
+            raise BlockedAddress(f"The name {host} leads to an address of the {worst} kind.")
+
+    def _check_literal(self, place: Place) -> None:
+        address = literal(place.host)
+        if address is None and not is_local(place.host):
+            return
+        found = kind(address) if address else "loopback"
+        if self._home is None and found == "private":
+            return  # the holder may be there too; its name tells when it is first resolved
+        if found != "public" and found not in (self._home or ()) and place.host not in self._named:
+            raise BlockedAddress(f"{place.origin} lies in a {found} network.")

@@ -1,0 +1,282 @@
+"""Waiting as the holder asks: Retry-After, budget, countdown, cancel. Never early.
+
+Retry-After is read as RFC 9110 10.2.3 defines it, plus the fractional seconds that a real
+reference server sends. What cannot be read counts as absent, and a growing pause takes its place.
+"""
+
+from __future__ import annotations
+
+import calendar
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn, Protocol
+
+from ..errors import Cancelled, Request, RetryAfterTooLong
+
+TICK = 0.2  # seconds; Cancel and the interrupt button must act within one second
+_ABSURD = 10 * 365 * 86400.0
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_CLOCK = r"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)"
+_DATES = tuple(
+    re.compile(form, re.ASCII)
+    for form in (
+        rf"[A-Z][a-z]{{2}}, (?P<day>\d\d) (?P<mon>[A-Z][a-z]{{2}}) (?P<year>\d{{4}}) {_CLOCK} GMT",
+        rf"[A-Z][a-z]{{5,8}}, (?P<day>\d\d)-(?P<mon>[A-Z][a-z]{{2}})-(?P<year>\d\d) {_CLOCK} GMT",
+        rf"[A-Z][a-z]{{2}} (?P<mon>[A-Z][a-z]{{2}}) (?P<day>[ \d]\d) {_CLOCK} (?P<year>\d{{4}})",
+    )
+)
+
+
+class Clock(Protocol):
+    """Time as the library sees it; tests give their own."""
+
+    def time(self) -> float: ...
+    def monotonic(self) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The machine's clock. ``monotonic`` counts time asleep too, where the system can tell."""
+
+    _boot = getattr(time, "CLOCK_BOOTTIME", None)
+
+    def time(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic() if self._boot is None else time.clock_gettime(self._boot)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class Cancel:
+    """A switch that one thread sets and every long call looks at."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        return self._event.wait(seconds)
+
+    def check(self) -> None:
+        """Raise :class:`Cancelled` if the switch is set."""
+        if self._event.is_set():
+            raise Cancelled("Cancelled.")
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """One moment of a wait: seconds_left in seconds, not_before in POSIX seconds."""
+
+    request: Request
+    seconds_left: float
+    not_before: float
+    attempt: int
+    reason: str
+
+
+OnWait = Callable[[Waiting], None]
+
+
+class Progress(Protocol):
+    """Anything like a tqdm bar; counts bytes. More methods are used when they exist."""
+
+    total: int | None
+
+    def update(self, n: int) -> object: ...
+    def reset(self) -> object: ...
+    def close(self) -> object: ...
+
+
+@dataclass
+class WaitPolicy:
+    """How long is patient enough.
+
+    Attributes:
+        budget: seconds that one request may wait in all, however often it is put off.
+        floor: shortest pause in seconds, so that ``Retry-After: 0`` is no hot loop.
+        jitter: up to this share of a pause (and at most 5 s) is added, never taken away.
+        first, longest: back-off in seconds where the holder gives no usable Retry-After.
+        tries: attempts in all where nothing says that waiting helps (connection lost, 502, ...).
+    """
+
+    budget: float = 2 * 3600.0
+    floor: float = 1.0
+    jitter: float = 0.05
+    first: float = 1.0
+    longest: float = 120.0
+    tries: int = 4
+    random: Callable[[], float] = field(default=random.random, repr=False)
+
+    def pause(self, retry_after: float | None, attempt: int) -> float:
+        """Seconds until try ``attempt + 1``: what the holder asked for, or back-off."""
+        if retry_after is None:
+            retry_after = min(self.longest, self.first * 2.0 ** min(attempt - 1, 20))
+        seconds = max(self.floor, retry_after)
+        return seconds + min(5.0, seconds * self.jitter) * self.random()
+
+
+def parse_date(value: str, *, now: float) -> float | None:
+    """An HTTP-date (RFC 9110 5.6.7, all three forms) as POSIX seconds; None if it is not one."""
+    for form in _DATES:
+        found = form.fullmatch(value)
+        if found and found["mon"] in _MONTHS:
+            year = int(found["year"])
+            if len(found["year"]) == 2:  # the closest such year that is not 50 years ahead
+                this = time.gmtime(now).tm_year
+                year += this - this % 100
+                year -= 100 if year > this + 50 else 0
+            month, day = _MONTHS.index(found["mon"]) + 1, int(found["day"])
+            hour, minute, second = int(found["h"]), int(found["m"]), int(found["s"])
+            last = calendar.monthrange(year, month)[1] if year else 0
+            if 1 <= day <= last and hour < 24 and minute < 60 and second <= 60:
+                return float(calendar.timegm((year, month, day, hour, minute, second)))
+    return None
+
+
+def parse_retry_after(values: Sequence[str], *, now: float, date: str | None) -> float | None:
+    """Seconds to wait, or None where the header is absent or unusable.
+
+    Args:
+        values: every Retry-After value of the answer; two or more contradict each other.
+        now: our clock, POSIX seconds.
+        date: the answer's Date header; a Retry-After date is relative to it, so a wrong
+            local clock does no harm.
+
+    Raises:
+        RetryAfterTooLong: more than ten years, which nobody means.
+    """
+    if len(values) != 1:
+        return None
+    value = values[0].strip(" \t")
+    if _SECONDS.fullmatch(value):
+        seconds = float(value)
+    else:
+        moment = parse_date(value, now=now)
+        if moment is None:
+            return None
+        sent = parse_date(date.strip(" \t"), now=now) if date else None
+        seconds = max(0.0, moment - (now if sent is None else sent))
+    if seconds > _ABSURD:
+        shown = value if len(value) <= 40 else value[:39] + "…"
+        raise RetryAfterTooLong(
+            f"The holder asks us to come back after {shown!r}.", retry_after=seconds
+        )
+    return seconds
+
+
+def wait(
+    clock: Clock,
+    seconds: float,
+    *,
+    cancel: Cancel | None,
+    tell: Callable[[float], None] | None = None,
+) -> None:
+    """Sleep until ``seconds`` are over by the clock that cannot be set, in short ticks.
+
+    ``tell(seconds_left)`` is called at least once a second and with 0.0 at the end.
+    """
+    end = clock.monotonic() + seconds
+    told = float("inf")
+    while (left := end - clock.monotonic()) > 0:
+        if cancel is not None:
+            cancel.check()
+        if tell is not None and told - left >= 0.5:
+            tell(left)
+            told = left
+        clock.sleep(min(TICK, left))
+    if cancel is not None:
+        cancel.check()
+    if tell is not None:
+        tell(0.0)
+
+
+class Patience:
+    """All the waits of one request: counts tries and seconds, and ends in an error that resumes.
+
+    ``keep(not_before)`` is called before each wait, so that it can outlive this process.
+    """
+
+    def __init__(
+        self,
+        policy: WaitPolicy,
+        clock: Clock,
+        cancel: Cancel | None = None,
+        on_wait: OnWait | None = None,
+        keep: Callable[[float], None] | None = None,
+    ) -> None:
+        self.policy, self.clock, self.cancel = policy, clock, cancel
+        self.attempt, self.waited = 1, 0.0
+        self._on_wait, self._keep = on_wait, keep
+
+    def until(self, not_before: float | None, request: Request) -> None:
+        """Obey a wait that an earlier process was told to make."""
+        left = 0.0 if not_before is None else not_before - self.clock.time()
+        if left > 0:
+            self._wait(left, left, request, "kept")
+
+    def put_off(
+        self, request: Request, reason: str, values: Sequence[str], date: str | None
+    ) -> None:
+        """Wait as an answer's Retry-After says, or with back-off.
+
+        Raises:
+            RetryAfterTooLong: the budget ends before the holder wants us back.
+        """
+        try:
+            asked = parse_retry_after(values, now=self.clock.time(), date=date)
+        except RetryAfterTooLong as error:
+            self._give_up(request, error.retry_after or _ABSURD, error.retry_after)
+        self._wait(self.policy.pause(asked, self.attempt), asked, request, reason)
+        self.attempt += 1
+
+    def once_more(self, request: Request, reason: str) -> bool:
+        """Back off after a failure that may pass; False when the tries are used up."""
+        if self.attempt >= self.policy.tries:
+            return False
+        self._wait(self.policy.pause(None, self.attempt), None, request, reason)
+        self.attempt += 1
+        return True
+
+    def _wait(self, pause: float, asked: float | None, request: Request, reason: str) -> None:
+        if self.waited + pause > self.policy.budget:
+            self._give_up(request, pause, asked)
+        not_before = self.clock.time() + pause
+        if self._keep is not None and reason != "kept":
+            self._keep(not_before)
+        started = self.clock.monotonic()
+
+        def tell(left: float) -> None:
+            if self._on_wait is not None:
+                self._on_wait(Waiting(request, left, not_before, self.attempt, reason))
+
+        try:
+            wait(self.clock, pause, cancel=self.cancel, tell=tell)
+        finally:
+            self.waited += self.clock.monotonic() - started
+
+    def _give_up(self, request: Request, pause: float, asked: float | None) -> NoReturn:
+        not_before = self.clock.time() + pause
+        if self._keep is not None:
+            self._keep(not_before)
+        raise RetryAfterTooLong(
+            f"The holder wants us back in {pause:.0f} s; after {self.waited:.0f} s of waiting and "
+            f"{self.attempt} tries the budget of {self.policy.budget:.0f} s does not allow that.",
+            request=request,
+            retry_after=asked,
+            not_before=not_before,
+            waited=self.waited,
+            attempts=self.attempt,
+        )
