@@ -1,0 +1,7 @@
+"""Panels for a cell's output. Loaded only in a notebook: importing this loads ipywidgets."""
+
+from __future__ import annotations
+
+from s4s_notebook.widgets.progress import progress_panel
+
+__all__ = ["progress_panel"]

@@ -1,0 +1,109 @@
+"""One JupyterLab and one Chromium for the browser tests."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.browser.jupyterserver import JupyterServer
+
+CHROMIUM = [
+    "--no-sandbox",
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/browser/" in str(item.path).replace("\\", "/"):
+            item.add_marker(pytest.mark.needs("chromium"))
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    return {"executable_path": shutil.which("chromium"), "args": CHROMIUM, "headless": True}
+
+
+@pytest.fixture(scope="session")
+def base_url() -> None:
+    """Take the place of a plugin's fixture, whose shape pytest 9 warns about."""
+
+
+@pytest.fixture(scope="session")
+def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    server = JupyterServer(tmp_path_factory.mktemp("jupyter")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["lab", "notebook"])
+def app(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class NotebookPage:
+    """A notebook open in the browser, driven as a person would."""
+
+    def __init__(self, page: Any, server: JupyterServer, name: str, app: str) -> None:
+        self.page = page
+        self.server = server
+        self.path = server.work / name
+        page.goto(server.page(name, app))
+        page.locator(".jp-Notebook").wait_for(timeout=60_000)
+        self.idle()
+
+    def idle(self) -> None:
+        """Wait until the kernel is there and idle."""
+        self.page.wait_for_function(
+            """() => {
+              const app = window.jupyterapp ?? window.jupyterlab;
+              const panel = app?.shell.currentWidget;
+              return panel?.sessionContext?.session?.kernel?.status === "idle";
+            }""",
+            timeout=60_000,
+        )
+
+    def command(self, name: str, args: dict[str, Any] | None = None) -> None:
+        self.page.evaluate(
+            """([name, args]) => {
+              const app = window.jupyterapp ?? window.jupyterlab;
+              app.commands.execute(name, args ?? {});
+            }""",
+            [name, args],
+        )
+
+    def run_all(self) -> None:
+        self.command("notebook:run-all-cells")
+
+    def save(self) -> str:
+        self.page.evaluate(
+            """async () => {
+              const app = window.jupyterapp ?? window.jupyterlab;
+              await app.commands.execute("docmanager:save");
+            }"""
+        )
+        return self.path.read_text()
+
+    def cell(self, number: int) -> Any:
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(number)
+
+
+@pytest.fixture
+def open_notebook(page: Any, jupyter: JupyterServer) -> Callable[..., NotebookPage]:
+    count = iter(range(1000))
+
+    def open_(*cells: str, app: str = "lab", server: JupyterServer = jupyter) -> NotebookPage:
+        name = f"{id(page):x}-{next(count)}.ipynb"
+        server.write(name, *cells)
+        return NotebookPage(page, server, name, app)
+
+    return open_
