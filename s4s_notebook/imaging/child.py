@@ -1,0 +1,63 @@
+"""The child process that runs the codecs: frames in, arrays out, nothing else.
+
+A line of JSON, then bytes, both ways; no pickle, so that a codec that was taken over cannot
+reach the parent. Run by :mod:`s4s_notebook.imaging.worker`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from typing import Any, BinaryIO
+
+import numpy as np
+from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
+
+#: Address space that Python, numpy and the codecs take before any frame comes.
+BASE = 2**30
+
+
+def main() -> None:
+    """Serve decode requests from standard input until it is closed."""
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr  # a codec that prints must not break the protocol
+    warnings.simplefilter("ignore")
+    while line := source.readline():
+        request = json.loads(line)
+        _limit(BASE + 8 * request["size"])
+        frame = source.read(request["bytes"])
+        answer, data = _answer(request, frame)
+        _write(sink, answer, data)
+
+
+def _answer(request: dict[str, Any], frame: bytes) -> tuple[dict[str, Any], bytes]:
+    try:
+        decoder = get_decoder(UID(request["syntax"]))
+        array, _ = decoder.as_array(encapsulate([frame]), index=0, **request["options"])
+    except Exception as error:  # noqa: BLE001 - a codec may raise anything; it is told upstairs
+        return {"error": f"{type(error).__name__}: {error}"[:2000]}, b""
+    array = np.ascontiguousarray(array)
+    return {"dtype": array.dtype.str, "shape": array.shape, "bytes": array.nbytes}, array.tobytes()
+
+
+def _write(sink: BinaryIO, answer: dict[str, Any], data: bytes) -> None:
+    sink.write(json.dumps(answer).encode() + b"\n")
+    sink.write(data)
+    sink.flush()
+
+
+def _limit(size: int) -> None:
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (size, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    main()

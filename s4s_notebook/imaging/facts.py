@@ -1,0 +1,134 @@
+"""Take what pictures need out of a header, once, so that the header need not be kept.
+
+Values that break the standard become problems, never exceptions (PS3.3 C.7.6, C.11).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from s4s_notebook.problems import Problem
+
+from .files import ODD
+from .windows import Choice, Table, Window
+from .words import plain
+
+
+class Reader:
+    """Reads values of one dataset and collects what did not parse in ``problems``."""
+
+    def __init__(self, dataset: Dataset, resource: str = "") -> None:
+        self.dataset = dataset
+        self.resource = resource
+        self.problems: list[Problem] = []
+
+    def odd(self, keyword: str, value: Any, why: str) -> None:
+        self.problems.append(Problem(self.resource, keyword, plain(value, 80), why))
+
+    def get(self, keyword: str, item: Dataset | None = None) -> Any:
+        """The value, None when it is absent, empty or unreadable."""
+        source = self.dataset if item is None else item
+        try:
+            value = source.get(keyword)
+        except ODD as error:
+            self.odd(keyword, "", f"unreadable ({type(error).__name__})")
+            return None
+        return None if value is None or (hasattr(value, "__len__") and not len(value)) else value
+
+    def text(self, keyword: str) -> str:
+        value = self.get(keyword)
+        return "" if value is None else str(value).strip()
+
+    def items(self, keyword: str, item: Dataset | None = None) -> Sequence[Dataset]:
+        value = self.get(keyword, item)
+        if value is None or isinstance(value, str | bytes):
+            return ()
+        return [one for one in value if isinstance(one, Dataset)]
+
+    def numbers(
+        self, keyword: str, item: Dataset | None = None, *, least: int = 1, positive: bool = False
+    ) -> tuple[float, ...] | None:
+        """All numbers of an element; None, with a problem, unless all are finite."""
+        value = self.get(keyword, item)
+        if value is None:
+            return None
+        many = [value] if isinstance(value, str | bytes | int | float) else value
+        try:
+            found = tuple(float(one) for one in many)
+        except ODD:
+            self.odd(keyword, value, "not a number")
+            return None
+        if len(found) < least or not all(map(math.isfinite, found)):
+            self.odd(keyword, value, f"not {least} finite numbers")
+            return None
+        if positive and min(found) <= 0:
+            self.odd(keyword, value, "not above 0")
+            return None
+        return found
+
+    def number(self, keyword: str, item: Dataset | None = None) -> float | None:
+        found = self.numbers(keyword, item)
+        return found[0] if found else None
+
+    def whole(self, keyword: str, default: int = 0) -> int:
+        found = self.number(keyword)
+        return default if found is None else int(found)
+
+
+def windows(reader: Reader, item: Dataset | None = None) -> tuple[Choice, ...]:
+    """The file's own windows, then its VOI LUTs, in the file's order."""
+    centers = reader.numbers("WindowCenter", item) or ()
+    widths = reader.numbers("WindowWidth", item) or ()
+    function = str(reader.get("VOILUTFunction", item) or "LINEAR").strip().upper()
+    names = reader.get("WindowCenterWidthExplanation", item) or ()
+    names = [names] if isinstance(names, str) else list(names)
+    found: list[Choice] = []
+    for at, (center, width) in enumerate(zip(centers, widths, strict=False)):
+        try:
+            name = plain(names[at], 64) if at < len(names) else ""
+            found.append(Window(center, width, function, name))
+        except ValueError as error:
+            reader.odd("WindowWidth", f"{center}\\{width} {function}", str(error))
+    for lut in reader.items("VOILUTSequence", item):
+        table = lookup_table(reader, lut)
+        if table is not None:
+            found.append(table)
+    return tuple(found)
+
+
+def lookup_table(reader: Reader, item: Dataset) -> Table | None:
+    """A Modality or VOI LUT of a sequence item (PS3.3 C.11.1.1)."""
+    descriptor, data = reader.numbers("LUTDescriptor", item, least=3), reader.get("LUTData", item)
+    if descriptor is None or data is None:
+        return None
+    length, first, bits = (int(one) for one in descriptor[:3])
+    length = length % 65536 or 65536
+    if isinstance(data, bytes):
+        entries = np.frombuffer(data[: len(data) // 2 * 2], "<u2")
+    else:
+        entries = np.atleast_1d(np.asarray(data, np.int64)) & 0xFFFF
+    if not 1 <= bits <= 16 or len(entries) < length:
+        reader.odd("LUTDescriptor", descriptor, f"does not fit {len(entries)} entries")
+        return None
+    return Table(first, entries[:length], bits, plain(reader.get("LUTExplanation", item) or "", 64))
+
+
+class Groups:
+    """The functional groups of a multi-frame object (PS3.3 C.7.6.16)."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._per_frame = reader.items("PerFrameFunctionalGroupsSequence")
+        self._shared = reader.items("SharedFunctionalGroupsSequence")[:1]
+
+    def of(self, keyword: str, index: int) -> Dataset | None:
+        """The group ``keyword`` of frame ``index``, its own or the shared one; else None."""
+        for group in (*self._per_frame[index : index + 1], *self._shared):
+            if found := self._reader.items(keyword, group):
+                return found[0]
+        return None

@@ -1,0 +1,158 @@
+"""Open DICOM files: the header parsed, the pixel data found but not read."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TypeVar
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from s4s_notebook.errors import InvalidDICOM, MalformedDICOM
+
+from .structure import Pixels, walk
+
+MOST_INFLATED = 128 * 2**20
+#: What pydicom and its converters raise on values that break the standard.
+ODD = (
+    ArithmeticError, AttributeError, EOFError, InvalidDicomError, LookupError, MemoryError,
+    NotImplementedError, OSError, RecursionError, TypeError, ValueError, struct.error,
+)  # fmt: skip
+T = TypeVar("T")
+_parsing = threading.RLock()
+
+
+class Header(NamedTuple):
+    """A file's header: ``pixels`` says where the pixel data lie in :func:`contents`."""
+
+    dataset: Dataset
+    pixels: Pixels | None
+    transfer_syntax: str
+    remarks: tuple[str, ...]
+
+
+def parse(work: Callable[[], T]) -> tuple[T, tuple[str, ...]]:
+    """Run ``work`` on pydicom objects; returns its result and pydicom's warnings.
+
+    One at a time: the warning filters that turn pydicom's warnings into remarks belong to
+    the whole process.
+    """
+    with _parsing, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = work()
+    return result, tuple(dict.fromkeys(str(one.message).split("\n")[0] for one in caught))
+
+
+def read_header(path: Path, *, force: bool = False) -> Header:
+    """Read all of a file but its pixel data (PS3.10).
+
+    Raises InvalidDICOM when it is no DICOM file, MalformedDICOM when it contradicts itself.
+    With ``force``, files without preamble are tried and a broken structure is read as far
+    as it goes.
+    """
+    with contents(path, force=force) as (file, syntax):
+        try:
+            found, broken = _structure(file, syntax), tuple[str, ...]()
+        except MalformedDICOM as error:
+            if not force:
+                error.hint = "read(path, force=True) keeps it, and .tags() shows what it holds."
+                raise
+            found, broken = None, (error.problem,)
+        file.seek(0)
+        try:
+            dataset, remarks = parse(lambda: dcmread(file, stop_before_pixels=True, force=force))
+        except ODD as error:
+            raise MalformedDICOM(
+                f"{path.name}: {type(error).__name__} while reading it."
+            ) from error
+    if not dataset and force:
+        raise InvalidDICOM(f"{path.name} holds no DICOM element.")
+    return Header(dataset, found, syntax, (*broken, *remarks))
+
+
+@contextmanager
+def contents(path: Path, *, force: bool = False) -> Iterator[tuple[BinaryIO, str]]:
+    """The file opened for reading, inflated if deflated, and its transfer syntax UID."""
+    with path.open("rb") as file:
+        prefix = file.read(132)
+        if len(prefix) < 132 or prefix[128:] != b"DICM":
+            if not force:
+                what = "is empty" if not prefix else "has no DICM prefix: it is no DICOM file"
+                raise InvalidDICOM(f"{path.name} {what}.")
+            yield file, ""
+            return
+        syntax, start = _transfer_syntax(file)
+        if syntax == DeflatedExplicitVRLittleEndian:
+            yield _inflated(file, start), syntax
+        else:
+            yield file, syntax
+
+
+def _transfer_syntax(file: BinaryIO) -> tuple[str, int]:
+    """Read group 2, always explicit little endian; returns the UID and the dataset's start."""
+    syntax, position = "", 132
+    while True:
+        file.seek(position)
+        head = file.read(12)
+        if len(head) < 8 or head[0:2] != b"\x02\x00":
+            return syntax, position
+        long = head[4:6] in (b"OB", b"UN", b"UT")
+        size = int.from_bytes(head[8:12] if long else head[6:8], "little")
+        position += 12 if long else 8
+        if head[2:4] == b"\x10\x00":
+            file.seek(position)
+            syntax = file.read(min(size, 64)).decode("ascii", "replace").strip("\0 ")
+        position += size
+
+
+def _inflated(file: BinaryIO, start: int) -> BinaryIO:
+    """Inflate a deflated dataset, at most ``MOST_INFLATED`` bytes of it."""
+    file.seek(0)
+    # The same number of bytes, so that lengths in group 2 still hold.
+    meta = file.read(start).replace(b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0")
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    out = io.BytesIO()
+    out.write(meta)
+    try:
+        while block := file.read(2**16):
+            out.write(inflate.decompress(block, MOST_INFLATED + 1 - out.tell()))
+            if out.tell() > MOST_INFLATED or inflate.unconsumed_tail:
+                raise MalformedDICOM(f"Inflates to more than {MOST_INFLATED // 2**20} MiB.")
+    except zlib.error as error:
+        raise MalformedDICOM("The deflated data are damaged.") from error
+    if not inflate.eof:
+        raise MalformedDICOM("The deflated data end too early.")
+    return out
+
+
+def _structure(file: BinaryIO, syntax: str) -> Pixels | None:
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    start = 0
+    if file.read(132)[128:] == b"DICM":
+        _, start = _transfer_syntax(file)
+    implicit = syntax == ImplicitVRLittleEndian
+    if not syntax:  # no group 2, or none that says: tell by the first element's VR
+        file.seek(start)
+        implicit = not re.fullmatch(rb"[A-Z]{2}", file.read(6)[4:6])
+    return walk(file, start, size, implicit=implicit, little=syntax != ExplicitVRBigEndian)
+
+
+def native(syntax: str) -> str:
+    """The syntax as which pixel data of ``syntax`` lie in :func:`contents`."""
+    return ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax

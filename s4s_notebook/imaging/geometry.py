@@ -1,0 +1,140 @@
+"""Which pictures stack into a volume, in which order, and what is odd about the stack."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s4s_notebook.problems import Problem
+
+from .frame import Frame
+from .words import count
+
+Floats = NDArray[np.float64]
+
+_AXES = (("L", "R"), ("P", "A"), ("H", "F"))  # patient coordinates: +x Left, +y Posterior, +z Head
+
+
+def normal(orientation: Sequence[float]) -> Floats:
+    """The unit vector from one slice to the next: row direction x column direction."""
+    cross = np.cross(orientation[:3], orientation[3:6])
+    length = float(np.linalg.norm(cross))
+    return cross / length if length > 0 else cross
+
+
+def letters(direction: Iterable[float]) -> str:
+    """Where a direction points in the body: "L", "PR", "H", ...; strongest first."""
+    parts = sorted(zip(direction, _AXES, strict=True), key=lambda part: -abs(part[0]))
+    return "".join(names[int(value < 0)] for value, names in parts if abs(value) > 0.25)
+
+
+def plane(orientation: Sequence[float] | None) -> str:
+    """ "axial", "coronal", "sagittal", "oblique" or "" without an orientation."""
+    if orientation is None:
+        return ""
+    through = np.abs(normal(orientation))
+    axis = int(np.argmax(through))
+    return ("sagittal", "coronal", "axial")[axis] if through[axis] > 0.9 else "oblique"
+
+
+def depth(frame: Frame) -> float | None:
+    """Distance in mm along the normal, from the patient origin."""
+    if frame.position is None or frame.orientation is None:
+        return None
+    return float(np.dot(normal(frame.orientation), frame.position))
+
+
+def stacks(frames: Iterable[Frame]) -> list[list[Frame]]:
+    """Split frames into stacks of one orientation, size and kind, each sorted.
+
+    Sorted by place along the normal; frames without a place by instance and frame number.
+    Frames that lie at the same places but belong to different phases (echo, temporal
+    position, acquisition) become stacks of their own. Cine clips stay apart.
+    """
+    groups: defaultdict[Hashable, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        groups[_kind(frame)].append(frame)
+    return [phase for group in groups.values() for phase in _phases(sorted(group, key=_order))]
+
+
+def _kind(frame: Frame) -> Hashable:
+    one = frame.instance
+    if frame.orientation is None or frame.position is None:
+        place: Hashable = one.sop_uid if one.count > 1 else None
+    else:
+        place = tuple(round(value, 3) + 0.0 for value in frame.orientation)
+    return (place, one.rows, one.columns, frame.color, frame.spacing, "LOCALIZER" in one.image_type)
+
+
+def _order(frame: Frame) -> tuple[float, float, float]:
+    number = frame.instance.number
+    return (depth(frame) or 0.0, math.inf if number is None else number, frame.index)
+
+
+def _phases(group: list[Frame]) -> list[list[Frame]]:
+    depths = [depth(frame) for frame in group]
+    places = len({None if d is None else round(d, 3) for d in depths})
+    if None in depths or places == len(group):
+        return [group]
+    by_phase: defaultdict[tuple[float, ...], list[Frame]] = defaultdict(list)
+    for frame in group:
+        by_phase[frame.phase].append(frame)
+    apart = all(
+        len({round(depth(f) or 0.0, 3) for f in phase}) == len(phase) for phase in by_phase.values()
+    )
+    same = len({len(phase) for phase in by_phase.values()}) == 1
+    return [by_phase[key] for key in sorted(by_phase)] if apart and same else [group]
+
+
+def step(frames: Sequence[Frame]) -> float | None:
+    """The usual distance between neighbours in mm (the median), None for fewer than two."""
+    depths = [d for d in map(depth, frames) if d is not None]
+    if len(depths) < 2:
+        return None
+    steps = np.diff(depths)
+    steps = steps[steps > 1e-3]
+    return float(np.median(steps)) if steps.size else None
+
+
+def remarks(frames: Sequence[Frame], series: str) -> list[Problem]:
+    """Gaps, duplicates, uneven steps and gantry tilt of a sorted stack."""
+    usual = step(frames)
+    if usual is None:
+        return []
+    depths = np.array([depth(frame) for frame in frames], np.float64)
+    steps = np.diff(depths)
+    found = []
+    same = int((steps <= 1e-3).sum())
+    if same:
+        why = f"{count(same, 'slice')} at the place of another"
+        found.append(Problem(series, "ImagePositionPatient", "", why))
+    gaps = [int(at) for at in np.flatnonzero(steps > 1.5 * usual)]
+    for at in gaps[:5]:
+        why = f"a gap of {steps[at]:.3g} mm after slice {at + 1}; the usual step is {usual:.3g} mm"
+        found.append(Problem(series, "ImagePositionPatient", f"{depths[at]:.3f}", why))
+    if len(gaps) > 5:
+        found.append(Problem(series, "ImagePositionPatient", "", f"{len(gaps) - 5} more gaps"))
+    even = steps[(steps > 1e-3) & (steps <= 1.5 * usual)]
+    if even.size and np.ptp(even) > max(0.02 * usual, 0.02):
+        why = f"steps from {even.min():.4g} to {even.max():.4g} mm"
+        found.append(Problem(series, "ImagePositionPatient", "", why))
+    angle = tilt(frames)
+    if angle > 0.5:
+        why = f"the gantry is tilted by {angle:.1f}°: the stack is sheared"
+        found.append(Problem(series, "ImageOrientationPatient", f"{angle:.1f}", why))
+    return found
+
+
+def tilt(frames: Sequence[Frame]) -> float:
+    """Degrees between the way from the first to the last slice and the slices' normal."""
+    first, last = frames[0], frames[-1]
+    if first.position is None or last.position is None or first.orientation is None:
+        return 0.0
+    way = np.subtract(last.position, first.position)
+    along = abs(float(np.dot(way, normal(first.orientation))))
+    across = math.sqrt(max(float(np.dot(way, way)) - along**2, 0.0))
+    return math.degrees(math.atan2(across, along)) if along > 1e-3 else 0.0

@@ -1,0 +1,123 @@
+"""From a frame to what a screen shows: the grey-level pipeline of PS3.3 C.11, PS3.14 apart.
+
+stored → Modality LUT or rescale → VOI LUT or window → truncated to 0-255 → MONOCHROME1
+inverted last. Truncated, not rounded, as DCMTK does. Padding is black.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_color_lut
+
+from s4s_notebook.errors import MalformedDICOM, NotAnImage
+
+from .files import ODD, parse
+from .frame import Frame
+from .instance import Instance
+from .windows import Array, Choice, chosen, spread
+
+Greys = NDArray[np.uint8]
+
+
+class Lookup(NamedTuple):
+    """``table[stored - first]`` is the grey level of a stored value."""
+
+    first: int
+    table: Greys
+
+
+def render(image: Dataset | Path | str | Frame, window: Any = None) -> Greys:
+    """What a viewer shows: uint8, rows x columns, or rows x columns x 3 for colour.
+
+    ``image`` is a :class:`Frame`, a path or a pydicom Dataset (its first frame is shown).
+    ``window`` is as for :func:`~s4s_notebook.imaging.windows.chosen`: by default the image's
+    first window or VOI LUT, or from the smallest to the largest value where it has none.
+
+    Raises NotAnImage, PixelBudget, MissingCodec, DecodeFailed, MalformedDICOM; ValueError
+    for an unknown window.
+    """
+    frame = _as_frame(image)
+    stored = frame.stored()
+    if frame.photometric == "PALETTE COLOR":
+        return _palette(frame, stored)
+    if frame.color:
+        return _eight_bits(stored)
+    choice = choose(frame, window)
+    if stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2 and stored.size > 2**15:
+        first, table = _table(frame, stored.dtype, choice)
+        return np.asarray(table[stored.astype(np.int32) - first])
+    return _grey(frame, stored, choice)
+
+
+def lookup(frame: Frame, window: Any = None) -> Lookup:
+    """The table by which :func:`render` shows a grey frame of at most 16 bits.
+
+    It has an entry for every value of the frame's stored type (256 or 65,536). Raises
+    ValueError for colour and for frames of 32 bits or floats.
+    """
+    stored = frame.stored()
+    if frame.color or stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2:
+        raise ValueError("Only grey images of at most 16 bits have a lookup table.")
+    return _table(frame, stored.dtype, choose(frame, window))
+
+
+def choose(frame: Frame, window: Any = None) -> Choice:
+    """The window that :func:`render` uses for ``window``; decodes when it must measure."""
+    choice = chosen(window, frame.windows, frame.unit)
+    return measured(frame) if choice is None else choice
+
+
+def measured(frame: Frame) -> Choice:
+    """The window from the smallest to the largest value inside the image."""
+    stored = frame.stored()
+    if frame.padding is not None:
+        low, high = frame.padding
+        stored = stored[(stored < low) | (stored > high)]
+    return spread(frame.modality(stored))
+
+
+def _as_frame(image: Dataset | Path | str | Frame) -> Frame:
+    if isinstance(image, Frame):
+        return image
+    if isinstance(image, Dataset):
+        instance = Instance.from_dataset(image)
+    else:
+        instance = Instance.from_path(Path(image))
+    if not instance.frames:
+        raise NotAnImage(f"This is no image but: {instance.kind}.")
+    return instance.frames[0]
+
+
+def _table(frame: Frame, dtype: np.dtype[Any], choice: Choice) -> Lookup:
+    info = np.iinfo(dtype)
+    return Lookup(int(info.min), _grey(frame, np.arange(info.min, info.max + 1), choice))
+
+
+def _grey(frame: Frame, stored: Array, choice: Choice) -> Greys:
+    levels = choice.levels(frame.modality(stored))
+    greys = np.nan_to_num(levels, nan=0.0).clip(0, 255).astype(np.uint8)
+    if frame.photometric == "MONOCHROME1":
+        greys = 255 - greys
+    if frame.padding is not None:
+        low, high = frame.padding
+        greys[(stored >= low) & (stored <= high)] = 0
+    return greys
+
+
+def _palette(frame: Frame, stored: Array) -> Greys:
+    header = frame.instance.header()
+    try:
+        color, _ = parse(lambda: apply_color_lut(stored, header))
+    except ODD as error:
+        raise MalformedDICOM("The palette is missing or damaged.") from error
+    return _eight_bits(color[..., :3])
+
+
+def _eight_bits(color: Array) -> Greys:
+    """Colour of 8, 16 or 32 bits a sample, by its highest 8 bits."""
+    return (color >> (8 * (color.dtype.itemsize - 1))).astype(np.uint8)

@@ -1,0 +1,151 @@
+"""One DICOM object: its identity, its pixel description, the frames it holds."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from s4s_notebook.errors import NotAnImage
+from s4s_notebook.problems import Problem
+
+from .facts import Reader
+from .files import Header, contents, native, parse, read_header
+from .structure import PIXEL_KEYWORDS, Pixels
+from .words import plain
+
+if TYPE_CHECKING:
+    from .frame import Frame
+
+
+class Instance:
+    """What one file, or one pydicom Dataset in memory, says about itself.
+
+    Attributes:
+        path: the file, None for a Dataset.
+        sop_uid, study_uid, series_uid, sop_class: UIDs as text, empty when absent.
+        kind: what the object is, as DICOM names its SOP class ("CT Image Storage").
+        pixels: where the pixel data lie, None for an object without any.
+        frame_times: milliseconds a frame for cine, one number or one a frame; None if not cine.
+        problems: what did not parse.
+    """
+
+    def __init__(self, header: Header, path: Path | None, *, force: bool = False) -> None:
+        self.path = path
+        self.pixels: Pixels | None = header.pixels
+        self.syntax = native(header.transfer_syntax) or _guessed_syntax(header.dataset)
+        self._force = force
+        self._memory: Dataset | None = None if path else header.dataset
+        reader = Reader(header.dataset)
+        _, remarks = parse(lambda: self._describe(reader))
+        for remark in (*header.remarks, *remarks):
+            reader.odd("", "", plain(remark))
+        self.problems: tuple[Problem, ...] = tuple(dict.fromkeys(reader.problems))
+
+    @classmethod
+    def from_path(cls, path: Path, *, force: bool = False) -> Instance:
+        """Read a file's header. Raises InvalidDICOM or MalformedDICOM."""
+        return cls(read_header(path, force=force), path, force=force)
+
+    @classmethod
+    def from_dataset(cls, dataset: Dataset) -> Instance:
+        """Describe a Dataset that is in memory; its pixel data stay where they are."""
+        meta = getattr(dataset, "file_meta", None)
+        syntax = str(meta.get("TransferSyntaxUID", "")) if meta else ""
+        pixels = None
+        for keyword in PIXEL_KEYWORDS.values():
+            if keyword in dataset:
+                element = dataset[keyword]
+                compressed = bool(syntax) and UID(syntax).is_encapsulated
+                length = None if compressed else len(element.value or b"")
+                vr = "OB" if element.VR == "OB" else "OW"
+                pixels = Pixels(keyword, vr, 0, length)
+        return cls(Header(dataset, pixels, syntax, ()), None)
+
+    def _describe(self, reader: Reader) -> None:
+        text, whole = reader.text, reader.whole
+        self.sop_uid = reader.resource = text("SOPInstanceUID")
+        self.study_uid, self.series_uid = text("StudyInstanceUID"), text("SeriesInstanceUID")
+        meta = getattr(reader.dataset, "file_meta", None) or {}
+        self.sop_class = text("SOPClassUID") or str(meta.get("MediaStorageSOPClassUID", ""))
+        name = UID(self.sop_class).name if self.sop_class else "object of no stated class"
+        self.kind = plain(name, 80)
+        self.modality = plain(text("Modality"), 16)
+        self.study_description = plain(text("StudyDescription"), 64)
+        self.study_date = plain(text("StudyDate"), 16)
+        self.description = plain(text("SeriesDescription"), 64)
+        self.image_type = tuple(str(one).upper() for one in (reader.get("ImageType") or ()))
+        self.series_number = reader.number("SeriesNumber")
+        self.number = reader.number("InstanceNumber")
+        self.rows, self.columns = whole("Rows"), whole("Columns")
+        self.samples = whole("SamplesPerPixel", 1)
+        self.photometric = text("PhotometricInterpretation") or "MONOCHROME2"
+        self.bits_allocated = whole("BitsAllocated", 16)
+        self.bits_stored = whole("BitsStored", self.bits_allocated)
+        self.high_bit = whole("HighBit", self.bits_stored - 1)
+        self.signed = whole("PixelRepresentation") == 1
+        self.planar = whole("PlanarConfiguration")
+        self.count = max(whole("NumberOfFrames", 1), 1) if self.pixels else 0
+        self.has_file_meta = bool(self.syntax)
+        self.frame_times = _frame_times(reader, self.count)
+        from .frame import frames  # here, because a frame knows its instance
+
+        self.frames: tuple[Frame, ...] = frames(self, reader) if self.count else ()
+
+    def located(self) -> Pixels:
+        """Where the pixel data lie. Raises NotAnImage for an object without any."""
+        if self.pixels is None:
+            raise NotAnImage(f"This is no image but: {self.kind}.")
+        return self.pixels
+
+    @property
+    def compressed(self) -> bool:
+        """True when the pixel data are encapsulated."""
+        return self.pixels is not None and self.pixels.length is None
+
+    def header(self) -> Dataset:
+        """All elements but the pixel data; read from the file again, the last few are kept."""
+        return self._memory if self.path is None else _header(self.path, self._force)  # type: ignore[return-value] # one of the two is always set
+
+    @contextmanager
+    def open_pixels(self) -> Iterator[BinaryIO]:
+        """The pixel data's bytes, positioned at their start. Raises NotAnImage without any."""
+        pixels = self.located()
+        if self.path is None:
+            yield io.BytesIO(self.header()[pixels.keyword].value)
+            return
+        with contents(self.path, force=self._force) as (file, _):
+            file.seek(pixels.offset)
+            yield file
+
+
+@lru_cache(maxsize=16)
+def _header(path: Path, force: bool) -> Dataset:
+    return read_header(path, force=force).dataset
+
+
+def _guessed_syntax(dataset: Dataset) -> str:
+    """For data without group 2: the encoding that pydicom found or that was set by hand."""
+    implicit, little = dataset.original_encoding
+    if little is False:
+        return str(ExplicitVRBigEndian)
+    return str(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
+
+
+def _frame_times(reader: Reader, count: int) -> tuple[float, ...] | None:
+    """Milliseconds between frames (PS3.3 C.7.6.5); None for a still."""
+    if count < 2:
+        return None
+    vector = reader.numbers("FrameTimeVector")
+    if vector and len(vector) == count:
+        return vector
+    if time := reader.number("FrameTime"):
+        return (time,)
+    rate = reader.number("CineRate") or reader.number("RecommendedDisplayFrameRate")
+    return (1000.0 / rate,) if rate and rate > 0 else None

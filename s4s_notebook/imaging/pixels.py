@@ -1,0 +1,162 @@
+"""From a file's bytes to an array of stored values, within a budget (PS3.5 section 8)."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders.base import Decoder, get_decoder
+from pydicom.uid import UID
+
+from s4s_notebook.errors import MalformedDICOM, MissingCodec, PixelBudget
+
+from . import codestream, worker
+from .files import ODD, parse
+from .windows import Array
+
+if TYPE_CHECKING:
+    from .instance import Instance
+
+#: The most bytes that one decoded frame, and all frames of one object, may take.
+FRAME_BUDGET = 512 * 2**20
+OBJECT_BUDGET = 64 * FRAME_BUDGET
+
+
+def check_count(instance: Instance) -> None:
+    """Refuse a number of frames that the data cannot hold, before anything is made of it."""
+    pixels = instance.pixels
+    if pixels is None or instance.count < 2:
+        return
+    at_most = 10**6 if pixels.length is None else pixels.length * 8
+    if instance.count > at_most:
+        raise PixelBudget(f"The file declares {instance.count:,} frames; it cannot hold them.")
+
+
+def check(instance: Instance, budget: int | None = None) -> int:
+    """The bytes of one decoded frame; raises PixelBudget or MalformedDICOM before decoding."""
+    one = instance
+    if one.rows < 1 or one.columns < 1:
+        raise MalformedDICOM(f"The image has {one.rows} rows and {one.columns} columns.")
+    if one.samples not in (1, 3, 4) or one.bits_allocated not in (1, 8, 16, 32, 64):
+        raise MalformedDICOM(
+            f"{one.samples} samples of {one.bits_allocated} bits a pixel are not supported."
+        )
+    if not 1 <= one.bits_stored <= one.bits_allocated:
+        raise MalformedDICOM(f"{one.bits_stored} of {one.bits_allocated} bits are stored.")
+    size = one.rows * one.columns * one.samples * max(one.bits_allocated // 8, 1)
+    limit = FRAME_BUDGET if budget is None else budget
+    if size > limit or size * one.count > limit * (OBJECT_BUDGET // FRAME_BUDGET):
+        raise PixelBudget(
+            f"{one.count:,} x {one.rows:,} x {one.columns:,} pixels take "
+            f"{size * one.count / 2**20:,.0f} MiB decoded; the limit is {limit / 2**20:,.0f} MiB "
+            f"a frame."
+        )
+    return size
+
+
+def decode(instance: Instance, index: int) -> Array:
+    """Stored values of a frame: rows x columns, or rows x columns x 3 in RGB.
+
+    Compressed data are decoded in a child process. Raises NotAnImage, MalformedDICOM,
+    PixelBudget, MissingCodec, DecodeFailed.
+    """
+    with instance.open_pixels() as file:
+        size = check(instance)
+        if instance.compressed:
+            array = _decompressed(instance, file, index, size)
+        else:
+            array = _native(instance, file, index)
+    shape: tuple[int, ...] = (instance.rows, instance.columns)
+    if instance.samples > 1:
+        shape += (instance.samples,)
+    if array.shape != shape:
+        raise MalformedDICOM(f"Decoding gave {array.shape}, the header says {shape}.")
+    return _own_bits(instance, array)[..., :3] if array.ndim == 3 else _own_bits(instance, array)
+
+
+def _own_bits(instance: Instance, array: Array) -> Array:
+    """Move the stored bits down where they do not end at bit 0 (HighBit; retired, but met)."""
+    shift = instance.high_bit - instance.bits_stored + 1
+    if shift <= 0 or instance.compressed or array.dtype.kind not in "iu":
+        return array
+    if instance.high_bit >= instance.bits_allocated:
+        raise MalformedDICOM(f"HighBit is {instance.high_bit} of {instance.bits_allocated} bits.")
+    moved = array >> shift
+    if not instance.signed:
+        moved &= (1 << instance.bits_stored) - 1
+    return moved
+
+
+def _options(instance: Instance) -> dict[str, Any]:
+    pixels = instance.located()
+    shifted = instance.high_bit != instance.bits_stored - 1 and not instance.compressed
+    options: dict[str, Any] = {
+        "rows": instance.rows,
+        "columns": instance.columns,
+        "samples_per_pixel": instance.samples,
+        "photometric_interpretation": instance.photometric,
+        "number_of_frames": 1 if instance.compressed else instance.count,
+        "bits_allocated": instance.bits_allocated,
+        "bits_stored": instance.bits_allocated if shifted else instance.bits_stored,
+        "pixel_representation": int(instance.signed),
+        "pixel_keyword": pixels.keyword,
+        "pixel_vr": pixels.vr,
+    }
+    if instance.samples > 1:
+        options["planar_configuration"] = instance.planar
+    return options
+
+
+def _native(instance: Instance, file: BinaryIO, index: int) -> Array:
+    start = file.tell()
+    options = _options(instance)
+    bits = instance.rows * instance.columns * instance.samples * instance.bits_allocated
+    if instance.photometric == "YBR_FULL_422":
+        bits = bits // 3 * 2
+    need = (bits * (index + 1) + 7) // 8
+    have = file.seek(0, os.SEEK_END) - start
+    have = min(have, instance.located().length or have)
+    if need > have:
+        raise MalformedDICOM(f"The pixel data end too early: {have:,} bytes of {need:,}.")
+    file.seek(start)
+    decoder = _decoder(instance.syntax)
+    try:
+        (array, _), _ = parse(lambda: decoder.as_array(file, index=index, **options))
+    except ODD as error:
+        raise MalformedDICOM(f"The pixel data do not fit the header: {error}") from error
+    return np.asarray(array)
+
+
+def _decompressed(instance: Instance, file: BinaryIO, index: int, size: int) -> Array:
+    decoder = _decoder(instance.syntax)
+    try:
+        frame, _ = parse(
+            lambda: get_frame(file, index, number_of_frames=instance.count, **_offsets(instance))
+        )
+    except ODD as error:
+        raise MalformedDICOM(f"Frame {index + 1} is not in the compressed data.") from error
+    codestream.check(frame, instance, size)
+    if not decoder.is_available:
+        raise MissingCodec(f"Nothing installed decodes {decoder.UID.name}.")
+    return worker.decoder.decode(instance.syntax, _options(instance), frame, size)
+
+
+def _offsets(instance: Instance) -> dict[str, Any]:
+    header = instance.header()
+    if "ExtendedOffsetTable" not in header:
+        return {}
+    return {
+        "extended_offsets": (header.ExtendedOffsetTable, header.ExtendedOffsetTableLengths),
+    }
+
+
+def _decoder(syntax: str) -> Decoder:
+    try:
+        return get_decoder(UID(syntax))
+    except NotImplementedError as error:
+        raise MissingCodec(
+            f"The transfer syntax {UID(syntax).name or 'of this file'} is not known.",
+            hint="The header can be read all the same: use .tags().",
+        ) from error

@@ -1,0 +1,235 @@
+"""Draw slices as a matplotlib Figure that carries its own text for those who cannot see it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+
+from s4s_notebook.errors import DICOMError, NotAnImage
+
+from .frame import Frame
+from .geometry import letters as towards
+from .greys import choose, render
+from .series import Series
+from .windows import Choice, Table, Window
+from .words import count, plain
+
+_MOST = 12
+_NICE = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
+_INK: dict[str, Any] = {"color": "white", "parse_math": False}
+
+
+class Picture(Figure):
+    """A Figure that shows itself once in a notebook, with ``alt`` as its text.
+
+    It belongs to no pyplot state, so nothing is left open and nothing is drawn twice.
+    """
+
+    alt: str = ""
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:  # noqa: ARG002 - IPython's signature
+        file = io.BytesIO()
+        self.savefig(file, format="png", facecolor=self.get_facecolor())
+        data = {"image/png": base64.b64encode(file.getvalue()).decode(), "text/plain": self.alt}
+        return data, {"image/png": {"alt": self.alt}}
+
+
+def draw(
+    series: Series,
+    frame: int | Sequence[int] | str | None = None,
+    *,
+    window: Any = None,
+    name: bool = False,
+    columns: int | None = None,
+    size: float | None = None,
+    colorbar: bool = True,
+    letters: bool = True,
+    scale: bool = True,
+) -> Picture:
+    """Draw one slice, several, or a montage: the arguments of :meth:`Study.plot`."""
+    if not series.frames:
+        raise NotAnImage(f"This is no image but: {series.kind}.")
+    at = which(len(series.frames), frame)
+    shown = [series.frames[index] for index in at]
+    choices = common(shown, window)
+    across = columns or (1 if len(at) == 1 else math.ceil(math.sqrt(len(at) * 1.4)))
+    down = math.ceil(len(at) / across)
+    figure = _paper(shown[0], across, down, size)
+    axes = figure.subplots(down, across, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, index, one, choice in zip(axes, at, shown, choices, strict=False):
+        _slice(axis, one, choice, alone=len(at) == 1)
+        if len(at) > 1:
+            axis.set_title(f"{index + 1}", fontsize=8, pad=2)
+        if letters:
+            _letters(axis, one)
+    if scale:
+        _scale_bar(axes[len(at) - 1], shown[-1])
+    if colorbar and choices[0] is not None and len({id(choice) for choice in choices}) == 1:
+        _bar(figure, list(axes), shown[0], choices[0])
+    title, figure.alt = _words(series, at, shown, choices[0])
+    if name:
+        title = f"{plain(shown[0].instance.header().get('PatientName', ''), 64)}\n{title}"
+    figure.suptitle(_drawable(title), fontsize=10, parse_math=False)
+    return figure
+
+
+def which(many: int, frame: int | Sequence[int] | str | None) -> list[int]:
+    """Indices of the slices meant by ``frame``. Raises IndexError, ValueError."""
+    if frame is None:
+        return [many // 2]
+    if frame == "montage":
+        return sorted({round(n) for n in np.linspace(0, many - 1, min(many, _MOST))})
+    if isinstance(frame, str):
+        raise ValueError('frame is a number, several, None or "montage".')  # noqa: TRY004 - a wrong word, not a wrong type
+    found = [frame] if isinstance(frame, int | np.integer) else list(frame)
+    if not found:
+        raise ValueError("No slice was chosen.")
+    for one in found:
+        if not -many <= one < many:
+            raise IndexError(f"There is no slice {one}: the series has {count(many, 'slice')}.")
+    return [int(one) % many for one in found]
+
+
+def common(frames: Sequence[Frame], window: Any) -> list[Choice | None]:
+    """A window for each frame; where they must be measured, one that serves them all."""
+    if frames[0].color:
+        return [None] * len(frames)
+    found: list[Choice | None] = []
+    for frame in frames:
+        try:
+            found.append(choose(frame, window))
+        except DICOMError:  # drawn as words in its place
+            if len(frames) == 1:
+                raise
+            found.append(None)
+    windows = [one for one in found if isinstance(one, Window)]
+    if len(set(windows)) == 1 and None not in found:
+        return [windows[0]] * len(frames)
+    if window in (None, "auto", "full") and not frames[0].windows and windows:
+        low = min(one.center - one.width / 2 for one in windows)
+        high = max(one.center + one.width / 2 for one in windows)
+        one = Window((low + high) / 2, high - low, windows[0].function)
+        return [one] * len(frames)
+    return found
+
+
+def _paper(frame: Frame, across: int, down: int, size: float | None) -> Picture:
+    ratio = frame.rows * frame.aspect / max(frame.columns, 1)
+    width = size or (6.0 if across == 1 else min(2.4 * across, 10.0))
+    height = width / across * down * min(max(ratio, 0.2), 2.5)
+    return Picture(figsize=(width, min(height, 14.0) + 0.6), dpi=100, layout="constrained")
+
+
+def _slice(axis: Axes, frame: Frame, choice: Choice | None, *, alone: bool) -> None:
+    axis.set_facecolor("black")
+    try:
+        grey = render(frame, choice)
+    except DICOMError as error:
+        if alone:
+            raise
+        words = f"not shown:\n{type(error).__name__}"
+        axis.text(0.5, 0.5, words, ha="center", va="center", transform=axis.transAxes, fontsize=8)
+        return
+    axis.imshow(grey, cmap="gray", vmin=0, vmax=255, aspect=frame.aspect)
+
+
+def _letters(axis: Axes, frame: Frame) -> None:
+    if frame.orientation is None:
+        return
+    row, column = np.array(frame.orientation[:3]), np.array(frame.orientation[3:])
+    places = (
+        (0.02, 0.5, -row, "left", "center"),
+        (0.98, 0.5, row, "right", "center"),
+        (0.5, 0.98, -column, "center", "top"),
+        (0.5, 0.02, column, "center", "bottom"),
+    )
+    for x, y, direction, across, along in places:
+        axis.text(
+            x, y, towards(direction), ha=across, va=along, transform=axis.transAxes,
+            fontsize=9, **_INK, bbox={"facecolor": "black", "alpha": 0.5, "pad": 1, "lw": 0},
+        )  # fmt: skip
+
+
+def _scale_bar(axis: Axes, frame: Frame) -> None:
+    """A bar of a round length, at most a quarter of the width, bottom right."""
+    if frame.spacing is None:
+        return
+    wide = frame.columns * frame.spacing[1]
+    length = max((nice for nice in _NICE if nice <= wide / 4), default=None)
+    if length is None:
+        return
+    pixels = length / frame.spacing[1]
+    right, y = frame.columns * 0.96, frame.rows * 0.93
+    axis.plot([right - pixels, right], [y, y], color="white", lw=2, solid_capstyle="butt")
+    label = f"{length / 10:g} cm" if length >= 10 else f"{length:g} mm"
+    axis.text(
+        right - pixels / 2, y - frame.rows * 0.012, label, ha="center", va="bottom", fontsize=8,
+        **_INK, bbox={"facecolor": "black", "alpha": 0.5, "pad": 1, "lw": 0},
+    )  # fmt: skip
+
+
+def _bar(figure: Picture, axes: list[Axes], frame: Frame, choice: Choice) -> None:
+    if isinstance(choice, Table):
+        low, high = float(choice.first), float(choice.first + len(choice.entries) - 1)
+    else:
+        half = choice.width * (1.0 if choice.function == "SIGMOID" else 0.5)
+        low, high = choice.center - half, choice.center + half
+    greys = np.nan_to_num(choice.levels(np.linspace(low, high, 256))) / 255.0
+    if frame.photometric == "MONOCHROME1":
+        greys = 1.0 - greys
+    colors = ListedColormap(np.repeat(greys[:, None], 3, axis=1))
+    mappable = ScalarMappable(Normalize(low, high if high > low else low + 1), colors)
+    bar = figure.colorbar(mappable, ax=axes, fraction=0.04, pad=0.02)
+    bar.set_label(_drawable(frame.unit or "stored value"), fontsize=8, parse_math=False)
+    bar.ax.tick_params(labelsize=8)
+
+
+def _words(
+    series: Series, at: Sequence[int], shown: Sequence[Frame], choice: Choice | None
+) -> tuple[str, str]:
+    """The title and the text for a screen reader; neither holds a name."""
+    many, frame = len(series.frames), shown[0]
+    noun = "frame" if series.frame_time is not None else "slice" if series.plane else "image"
+    place = f"{noun} {at[0] + 1} of {many}"
+    if len(at) > 1:
+        place = f"{len(at)} of {count(many, noun)}"
+    what = [series.modality, series.description, series.plane]
+    title = " · ".join([part for part in (*what, place) if part])
+    scale = _scale_words(frame, choice)
+    size = f"{frame.columns} x {frame.rows} pixels"
+    if frame.spacing is not None:
+        size += f" of {frame.spacing[1]:.3g} x {frame.spacing[0]:.3g} mm"
+    alt = f"Medical image: {title.replace(' · ', ', ')}. {scale}. {size}."
+    return f"{title}\n{scale}", alt
+
+
+def _scale_words(frame: Frame, choice: Choice | None) -> str:
+    if choice is None:
+        return "Colour"
+    if isinstance(choice, Table):
+        return f"Lookup table {choice.name}".strip()
+    name = f"{choice.name}, " if choice.name else ""
+    curve = "" if choice.function == "LINEAR" else f", {choice.function}"
+    return (
+        f"Window {name}center {choice.center:g}, width {choice.width:g} {frame.unit}".strip()
+        + curve
+    )
+
+
+def _drawable(text: str) -> str:
+    """``text`` with "?" for letters that the figure's font cannot draw."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    known = get_font(findfont(FontProperties())).get_charmap()
+    return "".join(one if ord(one) in known or one == "\n" else "?" for one in text)

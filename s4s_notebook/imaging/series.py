@@ -1,0 +1,170 @@
+"""A series, or one stack of it: pictures in order."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s4s_notebook.errors import NotAnImage
+from s4s_notebook.problems import Problem
+
+from . import geometry
+from .frame import Frame
+from .instance import Instance
+from .windows import PRESETS, Choice, Window
+from .words import count
+
+if TYPE_CHECKING:
+    from .volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Frames of one series that belong in one stack, sorted; or an object without pictures.
+
+    Attributes:
+        uid: Series Instance UID; stack: number of this stack within it, from 1; of: how many.
+        instances: the DICOM objects, in the order of their first frame.
+        frames: the pictures, sorted along the normal; empty for an object without pictures.
+    """
+
+    uid: str
+    instances: tuple[Instance, ...]
+    frames: tuple[Frame, ...]
+    stack: int = 1
+    of: int = 1
+
+    @property
+    def key(self) -> str:
+        """Unique within a study: series UID, "#", stack number."""
+        return f"{self.uid}#{self.stack}"
+
+    @property
+    def modality(self) -> str:
+        return self.instances[0].modality
+
+    @property
+    def description(self) -> str:
+        return self.instances[0].description
+
+    @property
+    def kind(self) -> str:
+        """What the objects are, in DICOM's words: "CT Image Storage", "Basic Text SR Storage"."""
+        return self.instances[0].kind
+
+    @property
+    def plane(self) -> str:
+        """ "axial", "coronal", "sagittal", "oblique", or "" when the file does not say."""
+        return geometry.plane(self.frames[0].orientation) if self.frames else ""
+
+    @property
+    def label(self) -> str:
+        """Short and without names: "CT · Chest · axial · 60 slices"."""
+        parts = [self.modality, self.description, self.plane]
+        if self.of > 1:
+            parts.append(f"stack {self.stack} of {self.of}")
+        parts.append(self.kind if not self.frames else self._amount())
+        return " · ".join(part for part in parts if part)
+
+    def _amount(self) -> str:
+        if self.frame_time is not None:
+            return count(len(self.frames), "frame")
+        return count(len(self.frames), "slice" if self.plane else "image")
+
+    @property
+    def frame_time(self) -> float | None:
+        """Milliseconds a frame for cine (the mean, where frames differ), None for stills."""
+        times = self.instances[0].frame_times if len(self.instances) == 1 else None
+        if times is None or any(frame.position for frame in self.frames):
+            return None
+        steps = times[1:] or times  # a vector's first entry is 0 by definition
+        return sum(steps) / len(steps) or None
+
+    @cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """What did not parse, and gaps, duplicates, uneven steps, gantry tilt."""
+        own = [problem for one in self.instances for problem in one.problems]
+        return tuple(own + geometry.remarks(self.frames, self.uid))
+
+    @property
+    def window_choices(self) -> dict[str, Choice]:
+        """Windows by name: the file's own (of the middle slice) first, then presets for HU."""
+        if not self.frames or self.frames[0].color:
+            return {}
+        middle = self.frames[len(self.frames) // 2]
+        found: dict[str, Choice] = {}
+        for at, one in enumerate(middle.windows):
+            found.setdefault(one.name or f"file {at + 1}", one)
+        if middle.unit == "HU":
+            for name, numbers in PRESETS.items():
+                found.setdefault(name, Window(*numbers, name=name))
+        return found
+
+    def volume(self) -> Volume:
+        """The stack as a volume with spacing, origin and axes in mm; slices decode when asked.
+
+        Raises NotAnImage when the frames have no place in space or are in colour.
+        """
+        from .volume import Volume
+
+        if not self.frames:
+            raise NotAnImage(f"This is no image but: {self.kind}.")
+        return Volume(self.frames)
+
+    def to_xarray(self) -> Any:
+        """An xarray DataArray (z, y, x) that reads slices when they are used. Needs xarray."""
+        return self.volume().to_xarray()
+
+    def to_nifti(self, path: str | Path) -> Path:
+        """Write the volume as NIfTI-1 (.nii or .nii.gz), slice by slice. Needs nibabel."""
+        return self.volume().to_nifti(path)
+
+    def plot(self, frame: Any = None, **options: Any) -> Any:
+        """Draw this series: see :meth:`Study.plot`."""
+        from .plot import draw
+
+        return draw(self, frame, **options)
+
+    def __repr__(self) -> str:
+        return f"<Series {self.label}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self.label)}</p>"
+
+
+def arrange(instances: Iterable[Instance]) -> list[Series]:
+    """Series of a study, by series number; those of several stacks follow one another."""
+    by_uid: dict[str, list[Instance]] = {}
+    for one in instances:
+        by_uid.setdefault(one.series_uid, []).append(one)
+    found = [series for uid, many in by_uid.items() for series in _of_uid(uid, many)]
+    return sorted(found, key=_order)
+
+
+def _of_uid(uid: str, instances: Sequence[Instance]) -> list[Series]:
+    stacks = geometry.stacks(frame for one in instances for frame in one.frames)
+    groups: list[tuple[tuple[Instance, ...], tuple[Frame, ...]]] = [
+        (tuple(dict.fromkeys(frame.instance for frame in stack)), tuple(stack)) for stack in stacks
+    ]
+    groups.sort(key=lambda group: (-len(group[1]), _number(group[0][0])))
+    kinds: dict[str, list[Instance]] = {}
+    for one in instances:
+        if not one.frames:
+            kinds.setdefault(one.sop_class, []).append(one)
+    groups += [(tuple(many), ()) for many in kinds.values()]
+    return [Series(uid, *group, at + 1, len(groups)) for at, group in enumerate(groups)]
+
+
+def _number(one: Instance) -> float:
+    return float("inf") if one.number is None else one.number
+
+
+def _order(series: Series) -> tuple[bool, float, str, int]:
+    number = series.instances[0].series_number
+    return (
+        not series.frames, float("inf") if number is None else number, series.uid, series.stack
+    )  # fmt: skip

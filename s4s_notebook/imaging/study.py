@@ -1,0 +1,205 @@
+"""A study on disk: its series in order, read header by header, growing while files arrive."""
+
+from __future__ import annotations
+
+import html
+import os
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from pydicom.uid import MediaStorageDirectoryStorage
+
+from s4s_notebook.errors import DICOMError, InvalidDICOM, NotAnImage
+from s4s_notebook.problems import Problem
+
+from .instance import Instance
+from .series import Series, arrange
+from .words import count, plain
+
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
+#: What draws :meth:`Study.view`: set by the floor that has widgets.
+viewer: Callable[..., Any] | None = None
+
+
+def read(paths: Paths, force: bool = False) -> Study:
+    """Read DICOM files that one already has.
+
+    ``paths`` is a file, a folder (read with all below it) or an iterable of both. Files that
+    are no DICOM are listed in ``study.problems``; with ``force``, files without preamble and
+    files that break off are kept as far as they go.
+
+    Raises InvalidDICOM when nothing can be read, or the error of the one file given.
+    """
+    study = Study((), force=force)
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    for path in given:
+        study.add(path)
+    if study.paths:
+        return study
+    if len(study.errors) == 1:
+        raise next(iter(study.errors.values()))
+    raise InvalidDICOM(f"None of {count(len(study.errors), 'file')} is a DICOM file.")
+
+
+class Study:
+    """DICOM files that belong together. Thread-safe; nothing is decoded before it is shown.
+
+    Attributes:
+        errors: files that could not be read, with the error of each.
+    """
+
+    def __init__(self, paths: Paths = (), *, force: bool = False) -> None:
+        self._force = force
+        self._lock = threading.RLock()
+        self._instances: dict[Path, Instance] = {}
+        self._series: list[Series] | None = None
+        self._watchers: list[Callable[[Study], None]] = []
+        self.errors: dict[Path, DICOMError] = {}
+        for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
+            self.add(path)
+
+    def add(self, path: str | os.PathLike[str]) -> None:
+        """Add a file, or all files below a folder; tells those who watch.
+
+        A file that cannot be read is kept in ``errors`` and does not stop the others.
+        A DICOMDIR is passed over: it lists files, it is none of the study.
+        """
+        root = Path(path)
+        files = sorted(f for f in root.rglob("*") if f.is_file()) if root.is_dir() else [root]
+        for file in files:
+            self._add(file)
+        with self._lock:
+            watchers = list(self._watchers)
+        for watcher in watchers:
+            watcher(self)
+
+    def _add(self, file: Path) -> None:
+        try:
+            one = Instance.from_path(file, force=self._force)
+        except DICOMError as error:
+            with self._lock:
+                self.errors[file] = error
+            return
+        except FileNotFoundError as error:
+            raise InvalidDICOM(f"There is no file {file}.", hint="Check the path.") from error
+        except OSError as error:
+            with self._lock:
+                self.errors[file] = InvalidDICOM(f"{file.name}: {error.strerror}.")
+            return
+        if one.sop_class == MediaStorageDirectoryStorage:
+            return
+        with self._lock:
+            self._instances[file] = one
+            self._series = None
+
+    def watch(self, callback: Callable[[Study], None]) -> Callable[[], None]:
+        """Call ``callback(study)`` after each :meth:`add`, on its thread; returns the way out."""
+        with self._lock:
+            self._watchers.append(callback)
+
+        def stop() -> None:
+            with self._lock:
+                if callback in self._watchers:
+                    self._watchers.remove(callback)
+
+        return stop
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """The DICOM objects, in the order they were added."""
+        with self._lock:
+            return tuple(self._instances.values())
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files, in the order they were added."""
+        with self._lock:
+            return tuple(self._instances)
+
+    @property
+    def series(self) -> list[Series]:
+        """Series with pictures by number, then objects without; sorted anew as files come."""
+        with self._lock:
+            if self._series is None:
+                self._series = arrange(self._instances.values())
+            return list(self._series)
+
+    @property
+    def uid(self) -> str:
+        """Study Instance UID of the first file, "" while there is none."""
+        with self._lock:
+            return next((one.study_uid for one in self._instances.values()), "")
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All that is odd: files not read, several studies at once, and each series' own."""
+        found = [Problem(path.name, "", "", plain(e.problem)) for path, e in self.errors.items()]
+        studies = {one.study_uid for one in self.instances}
+        if len(studies) > 1:
+            why = f"the files belong to {len(studies)} studies"
+            found.append(Problem(self.uid, "StudyInstanceUID", "", why))
+        return tuple(found + [problem for one in self.series for problem in one.problems])
+
+    def plot(self, series: int | Series | None = None, frame: Any = None, **options: Any) -> Any:
+        """Draw a series as a matplotlib Figure.
+
+        Args:
+            series: which, by number or itself; the one with most pictures by default.
+            frame: which slice, from 0 (negative counts from the end); a sequence for several;
+                "montage" for up to 12 spread evenly; None for the middle one.
+            window: "lung", (center, width), 1, "auto", ...; the image's own by default.
+            name: True writes the person's name in the title.
+            columns, size, colorbar, letters, scale: how it is laid out.
+
+        Raises NotAnImage when the study has no picture; see also :meth:`Frame.stored`.
+        """
+        return self._pick(series).plot(frame, **options)
+
+    def view(self, *args: Any, **options: Any) -> Any:
+        """Open the interactive viewer; in a notebook, make it a cell's last line."""
+        if viewer is None:
+            raise NotImplementedError("No viewer is loaded: import s4s_notebook.widgets first.")
+        return viewer(self, *args, **options)
+
+    def tags(self, series: int | Series | None = None) -> Any:
+        """All elements of the first object of each series (or of ``series``) as a DataFrame.
+
+        Columns: series (number in ``study.series``), path, tag, vr, name, value (text, shown
+        escaped, cut to 200 characters).
+        """
+        from .tags import frame_of
+
+        many = self.series
+        if series is not None:
+            one = many[series] if isinstance(series, int) else series
+            return frame_of([(many.index(one) if one in many else 0, one.instances[0])])
+        return frame_of([(at, one.instances[0]) for at, one in enumerate(many)])
+
+    def _pick(self, series: int | Series | None) -> Series:
+        if isinstance(series, Series):
+            return series
+        many = self.series
+        if series is not None:
+            return many[series]
+        pictures = [one for one in many if one.frames]
+        if not pictures:
+            what = ", ".join(sorted({one.kind for one in many})) or "no file"
+            raise NotAnImage(f"The study has no picture but: {what}.")
+        return max(pictures, key=lambda one: len(one.frames))
+
+    def __repr__(self) -> str:
+        many = self.series
+        return f"<Study {count(len(many), 'series', 'series')}, {count(len(self.paths), 'file')}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{at}</td><td>{html.escape(one.label)}</td><td>{len(one.problems)}</td></tr>"
+            for at, one in enumerate(self.series)
+        )
+        return (
+            f"<p>{html.escape(repr(self)[1:-1])}</p><table><thead><tr><th>series</th>"
+            f"<th>what</th><th>problems</th></tr></thead><tbody>{rows}</tbody></table>"
+        )

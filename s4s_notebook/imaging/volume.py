@@ -1,0 +1,147 @@
+"""A stack of slices as a volume in patient space, decoded slice by slice."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s4s_notebook.errors import NotAnImage
+
+from . import geometry
+from .frame import Frame
+from .windows import Array
+
+Floats = NDArray[np.float64]
+
+
+class Volume:
+    """Slices of one stack, indexed [slice, row, column]; modality values.
+
+    Attributes:
+        frames: the slices, in order.
+        shape: (slices, rows, columns); dtype: int16, int32, float32 or float64.
+        spacing: (between slices, between rows, between columns) in mm; the first is the mean.
+        origin: (x, y, z) of the first voxel's centre in mm, patient coordinates (LPS).
+        axes: 3x3, the unit vectors of slice, row index and column index, as rows (LPS).
+        affine: 4x4, (column, row, slice, 1) → (x, y, z, 1) in mm, LPS, as ITK has it.
+    """
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        first, last = frames[0], frames[-1]
+        if first.position is None or first.orientation is None or first.spacing is None:
+            raise NotAnImage(
+                "These pictures have no place in space, so they make no volume.",
+                hint="Use .frames[i].values() for each of them.",
+            )
+        if first.color:
+            raise NotAnImage("A volume is of grey values; these pictures are in colour.")
+        self.frames = tuple(frames)
+        self.shape = (len(frames), first.rows, first.columns)
+        self.dtype = np.result_type(*{_dtype(frame) for frame in frames})
+        self.origin = first.position
+        row, column = np.array(first.orientation[:3]), np.array(first.orientation[3:6])
+        way = np.subtract(last.position or first.position, first.position)
+        length = float(np.linalg.norm(way))
+        between = length / (len(frames) - 1) if len(frames) > 1 else 0.0
+        through = way / length if between > 1e-3 else geometry.normal(first.orientation)
+        self.spacing = (between if between > 1e-3 else _thickness(first), *first.spacing)
+        self.axes: Floats = np.stack([through, column, row])
+        self.affine: Floats = np.eye(4)
+        self.affine[:3, :3] = (self.axes * np.array(self.spacing)[:, None])[::-1].T
+        self.affine[:3, 3] = self.origin
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def slice(self, index: int) -> Array:
+        """Modality values of one slice, rows x columns, in the volume's dtype."""
+        return self.frames[index].values().astype(self.dtype, copy=False)
+
+    def __getitem__(self, key: Any) -> Array:
+        """NumPy indexing; only the slices that are needed are decoded."""
+        keys = key if isinstance(key, tuple) else (key,)
+        if keys and keys[0] is Ellipsis:
+            keys = (slice(None),) * (4 - len(keys)) + keys[1:]
+        first, rest = (keys[0], keys[1:]) if keys else (slice(None), ())
+        if isinstance(first, int | np.integer):
+            return self.slice(int(first))[rest]
+        wanted = np.arange(len(self))[first]
+        parts = [self.slice(int(index))[rest] for index in wanted]
+        if parts:
+            return np.stack(parts)
+        return np.empty((0, *self.shape[1:]), self.dtype)[(slice(None), *rest)]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if copy is False:
+            raise ValueError("A volume is made slice by slice, so it is always a copy.")
+        out = np.empty(self.shape, dtype or self.dtype)
+        for index in range(len(self)):
+            out[index] = self.slice(index)
+        return out
+
+    def to_xarray(self) -> Any:
+        """A DataArray with dims z, y, x and coordinates in mm along the axes; read lazily."""
+        from .lazy import data_array
+
+        return data_array(self)
+
+    def to_nifti(self, path: str | Path) -> Path:
+        """Write NIfTI-1 (.nii, .nii.gz) slice by slice, in RAS as NIfTI has it; the path."""
+        import nibabel
+
+        target = Path(path)
+        to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
+        make: Any = nibabel.Nifti1Header  # nibabel is not typed
+        header = make()
+        header.set_data_dtype(self.dtype)
+        header.set_data_shape(self.shape[::-1])
+        header.set_sform(to_ras @ self.affine, code="scanner")
+        header.set_qform(to_ras @ self.affine, code="scanner")
+        header.set_xyzt_units("mm")
+        opening: Any = gzip.open if target.suffix == ".gz" else open
+        with opening(target, "wb") as file:
+            header.write_to(file)
+            file.write(b"\0" * (int(header.get_data_offset()) - header.sizeof_hdr))
+            for index in range(len(self)):
+                file.write(np.ascontiguousarray(self.slice(index)).tobytes())
+        return target
+
+    def __repr__(self) -> str:
+        spacing = " x ".join(f"{value:.3g}" for value in self.spacing)
+        return f"<Volume {self.shape}, {self.dtype}, {spacing} mm>"
+
+
+def _dtype(frame: Frame) -> np.dtype[Any]:
+    """The smallest type that holds all modality values of a frame."""
+    one = frame.instance
+    if one.pixels is not None and one.pixels.keyword != "PixelData":
+        return np.dtype(np.float32 if one.bits_allocated == 32 else np.float64)
+    whole = frame.slope.is_integer() and frame.intercept.is_integer()
+    if frame.table is not None or not whole:
+        return np.dtype(np.float32 if one.bits_allocated <= 16 else np.float64)
+    low, high = (-(2 ** (one.bits_stored - 1)), 2 ** (one.bits_stored - 1) - 1)
+    if not one.signed:
+        low, high = 0, 2**one.bits_stored - 1
+    ends = sorted(value * frame.slope + frame.intercept for value in (low, high))
+    for kind in (np.int16, np.int32):
+        info = np.iinfo(kind)
+        if info.min <= ends[0] and ends[1] <= info.max:
+            return np.dtype(kind)
+    return np.dtype(np.float64)
+
+
+def _thickness(frame: Frame) -> float:
+    header = frame.instance.header()
+    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+        try:
+            value = float(header.get(keyword) or 0)
+        except (TypeError, ValueError):
+            continue
+        if value > 0:
+            return value
+    return 1.0

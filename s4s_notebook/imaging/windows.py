@@ -1,0 +1,136 @@
+"""Windows and lookup tables: what turns modality values into grey levels (PS3.3 C.11)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+
+#: Center and width in HU, by name; for CT.
+PRESETS: dict[str, tuple[float, float]] = {
+    "lung": (-600, 1500),
+    "mediastinum": (40, 400),
+    "soft tissue": (40, 400),
+    "abdomen": (60, 400),
+    "liver": (70, 150),
+    "bone": (400, 1800),
+    "brain": (40, 80),
+    "subdural": (75, 215),
+    "angio": (300, 600),
+}
+FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window in modality units (HU for CT); ``function`` as in PS3.3 C.11.2.1.2-3."""
+
+    center: float
+    width: float
+    function: str = "LINEAR"
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        least = 1.0 if self.function == "LINEAR" else 0.0
+        if self.function not in FUNCTIONS:
+            raise ValueError(f"The window's function is one of {', '.join(FUNCTIONS)}.")
+        if not (math.isfinite(self.center) and math.isfinite(self.width)):
+            raise ValueError("A window's center and width are finite numbers.")
+        if self.width < least or (self.width == 0 and self.function != "LINEAR"):
+            raise ValueError(f"The width of a {self.function} window is at least {least:g}.")
+
+    def levels(self, values: Array) -> NDArray[np.float64]:
+        """Grey levels 0 to 255, not yet truncated; float64 of the shape of ``values``."""
+        x = np.asarray(values, np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.function == "SIGMOID":
+                return np.asarray(255.0 / (1.0 + np.exp(-4.0 * (x - self.center) / self.width)))
+            exact = self.function == "LINEAR_EXACT"
+            center = self.center if exact else self.center - 0.5
+            width = self.width if exact else self.width - 1.0
+            low, high = center - width / 2.0, center + width / 2.0
+            slope = 255.0 / width if width else 0.0
+            grey = np.asarray((x - low) * slope, np.float64)
+        grey[x <= low], grey[x > high] = 0.0, 255.0
+        return grey
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A lookup table: ``entries[0]`` is for ``first`` and below, the last for all above."""
+
+    first: int
+    entries: Array
+    bits: int
+    name: str = ""
+
+    def look_up(self, values: Array) -> Array:
+        """The entries for whole ``values``, in the shape of ``values``."""
+        with np.errstate(invalid="ignore"):
+            index = np.clip(np.nan_to_num(values), self.first, self.first + len(self.entries) - 1)
+        return np.asarray(self.entries[index.astype(np.int64) - self.first])
+
+    def levels(self, values: Array) -> NDArray[np.float64]:
+        """Grey levels 0 to 255, not yet truncated: a VOI LUT's output over its full range."""
+        return self.look_up(values) * (255.0 / (2**self.bits - 1))
+
+
+Choice: TypeAlias = Window | Table
+
+
+def spread(values: Array) -> Window:
+    """The window from the smallest to the largest of the finite ``values``."""
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    if not finite.size:
+        return Window(0.5, 1.0)
+    low, high = float(finite.min()), float(finite.max())
+    if values.dtype.kind == "f":
+        width = high - low
+        return Window(low + width / 2, width or 1.0, "LINEAR_EXACT")
+    return Window((low + high + 1) / 2, high - low + 1)
+
+
+def chosen(window: Any, own: tuple[Choice, ...], unit: str) -> Choice | None:
+    """The window meant by ``window``; None stands for "from smallest to largest".
+
+    ``window`` is None (the image's own first, else None), "auto" (None), the number or name
+    of one of the image's ``own``, a preset's name for HU, ``(center, width)``,
+    ``(center, width, function)``, a :class:`Window` or :class:`Table`.
+    Raises ValueError, which lists the choices.
+    """
+    if window is None:
+        return own[0] if own else None
+    if isinstance(window, Window | Table):
+        return window
+    if isinstance(window, str):
+        return _named(window, own, unit)
+    if isinstance(window, int):
+        if not 0 <= window < len(own):
+            raise ValueError(f"The image has {len(own)} windows of its own, counted from 0.")
+        return own[window]
+    numbers = tuple(window)
+    if len(numbers) not in (2, 3):
+        raise ValueError("A window is (center, width) or (center, width, function).")
+    return Window(float(numbers[0]), float(numbers[1]), *(str(n).upper() for n in numbers[2:]))
+
+
+def _named(name: str, own: tuple[Choice, ...], unit: str) -> Choice | None:
+    wanted = name.strip().casefold()
+    if wanted in ("auto", "full"):
+        return None
+    for one in own:
+        if one.name.casefold() == wanted:
+            return one
+    if wanted in PRESETS and unit == "HU":
+        return Window(*PRESETS[wanted], name=wanted)
+    names = [one.name for one in own if one.name]
+    if unit == "HU":
+        names += PRESETS
+    elif wanted in PRESETS:
+        raise ValueError(f"{name!r} is a window in HU, but these values are not in HU.")
+    raise ValueError(f"No window is called {name!r}. There are: {', '.join(['auto', *names])}.")
