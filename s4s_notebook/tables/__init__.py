@@ -1,0 +1,146 @@
+"""FHIR resources → DataFrames that a statistician can trust.
+
+Nine tables, one function each: an iterable of FHIR resources (dicts; Bundles stand for their
+entries) in, a DataFrame out. STU3 and R4 alike. Every frame has all its columns in the same
+order and dtype, whatever came in: see :func:`dictionary`. What does not parse is null in the
+frame and a :class:`~s4s_notebook.problems.Problem` in ``problems``. Copies of a resource are
+merged, the newest version wins, and ``frame.attrs["duplicates"]`` counts them. The rows are in
+the order of patient, day and key, so the order of the resources does not matter.
+
+pandas' own writers work on every frame: ``frame.to_parquet(path)`` and ``pd.read_parquet(path)``
+give the identical frame; for CSV use ``frame.to_csv(path, index=False)`` and :func:`read_csv`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pandas as pd
+
+from ..problems import Problem
+from . import claims, imaging_studies, people
+from .build import Builder, Table
+from .columns import TABLES, declared, describe, dictionary
+from .imaging_studies import complete_series
+
+_TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        people.PATIENTS,
+        people.COVERAGE,
+        imaging_studies.STUDIES,
+        imaging_studies.SERIES,
+        claims.BENEFITS,
+        claims.LINES,
+        claims.DIAGNOSES,
+        claims.PROCEDURES,
+        claims.ADJUDICATIONS,
+    )
+}
+_KINDS = {
+    "Patient": people.PATIENT,
+    "Coverage": people.COVERED,
+    "ImagingStudy": imaging_studies.KIND,
+    "ExplanationOfBenefit": claims.KIND,
+}
+
+TableOf = Callable[..., pd.DataFrame]
+
+
+def builder(*names: str, problems: list[Problem] | None = None) -> Builder:
+    """A builder for several tables from one pass: ``add(resources)`` as often as needed, then
+    ``frames()``. Only rows are kept, so resources can be streamed page by page."""
+    unknown = [name for name in names if name not in TABLES]
+    if unknown:
+        raise ValueError(f"no table {unknown[0]!r}; there are {', '.join(TABLES)}")
+    return Builder(names or TABLES, _KINDS, _TABLES, problems)
+
+
+def build(
+    names: Iterable[str], resources: Iterable[Any], problems: list[Problem] | None = None
+) -> dict[str, pd.DataFrame]:
+    """Several tables from one pass over the resources.
+
+    Args:
+        names: which of :data:`TABLES`.
+        resources: FHIR resources or Bundles; may be a generator, which is read once.
+        problems: a list that receives what did not parse.
+
+    Returns:
+        The frames by name.
+    """
+    return builder(*names, problems=problems).add(resources).frames()
+
+
+def _table(name: str, row: str) -> TableOf:
+    def table(resources: Iterable[Any], problems: list[Problem] | None = None) -> pd.DataFrame:
+        return build((name,), resources, problems)[name]
+
+    table.__name__ = table.__qualname__ = name
+    table.__doc__ = f"""One row {row}.
+
+Args:
+    resources: FHIR resources or Bundles, STU3 or R4; other types are passed over.
+    problems: a list that receives what did not parse.
+
+Returns:
+    A DataFrame with these columns, always:
+
+{describe(name)}
+"""
+    return table
+
+
+patients = _table("patients", "a Patient")
+coverage = _table("coverage", "a Coverage")
+studies = _table("studies", "an ImagingStudy")
+series = _table("series", "a series that the holder lists")
+benefits = _table("benefits", "a claim (ExplanationOfBenefit)")
+benefit_lines = _table("benefit_lines", "a line of a claim")
+diagnoses = _table("diagnoses", "a diagnosis of a claim")
+procedures = _table("procedures", "a procedure of a claim")
+adjudications = _table("adjudications", "an adjudication, at whatever level of the claim")
+
+
+def read_csv(name: str, path: Any) -> pd.DataFrame:
+    """Read a table back from CSV with the dtypes that it had.
+
+    Args:
+        name: which of :data:`TABLES`.
+        path: what :func:`pandas.read_csv` takes. Further columns, such as ``participant``,
+            come back as text.
+    """
+    frame = pd.read_csv(path, dtype="str", keep_default_na=False, na_values=[""])
+    for column in declared(name):
+        if column.name not in frame:
+            continue
+        text = frame[column.name]
+        if column.dtype.startswith("datetime64"):
+            utc = column.kind == "instant"
+            times = pd.to_datetime(text, utc=utc, format="ISO8601")
+            frame[column.name] = times.astype(column.dtype)
+        elif column.dtype == "boolean":
+            frame[column.name] = text.map({"True": True, "False": False}).astype("boolean")
+        else:
+            frame[column.name] = text.astype(column.dtype)
+    return frame
+
+
+__all__ = [
+    "TABLES",
+    "adjudications",
+    "benefit_lines",
+    "benefits",
+    "build",
+    "builder",
+    "complete_series",
+    "coverage",
+    "diagnoses",
+    "dictionary",
+    "patients",
+    "procedures",
+    "read_csv",
+    "series",
+    "studies",
+]

@@ -1,0 +1,184 @@
+"""ImagingStudy → studies and series; series that only the downloaded files tell of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from .build import Kind, Rows, Table
+from .claims import objects, patient_of
+from .columns import declared
+from .paths import Odd
+from .values import bare_uid, convert
+
+STUDIES = Table("studies")
+SERIES = Table("series", below="series")
+
+_AWAY = {"UNAVAILABLE", "OFFLINE", "NEARLINE", "cancelled", "entered-in-error", "registered"}
+_UID_SYSTEMS = ("urn:dicom:uid", "urn:ietf:rfc:3986")
+_ZONE = 10  # characters of a date, after which a zone may stand
+
+
+def study_uid(study: Mapping[str, Any]) -> Any:
+    """The Study Instance UID as given: STU3's ``uid``, R4's identifier."""
+    found = study.get("uid")
+    if found is not None:
+        return found
+    for system in _UID_SYSTEMS:
+        for identifier in objects(study, "identifier"):
+            if identifier.get("system") == system:
+                return identifier.get("value")
+    return None
+
+
+def identify(study: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Patient, start and study UID; the id where there is no UID."""
+    started = study.get("started")
+    found = study_uid(study)
+    try:
+        key = bare_uid(found)[0] if type(found) is str else ""
+    except ValueError:
+        key = ""
+    if not key:
+        fhir_id = study.get("id")
+        key = fhir_id if type(fhir_id) is str else ""
+    return patient_of(study, "patient", "subject"), started if type(started) is str else "", key
+
+
+def emit_study(study: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd) -> None:
+    """One row an ImagingStudy."""
+    row = STUDIES.blank.copy()
+    STUDIES.walk(study, row, odd)
+    at = STUDIES.at
+    started = study.get("started")
+    if type(started) is str:
+        row[at["started_zone"]] = _zone(started)
+    for slot in STUDIES.slots("modalities"):
+        row[slot] = None
+    row[at["modalities"]] = "\\".join(_modalities(study)) or None
+    availability = row[at["availability"]] or row[STUDIES.slots("availability")[1]]
+    away = type(availability) is str and availability in _AWAY
+    row[at["endpoint"]], told = endpoint(study)
+    row[at["downloadable"]] = False if away or _all_series_away(study) else told
+    rows.add(row, number)
+
+
+def _zone(started: str) -> str | None:
+    rest = started[_ZONE:]
+    if rest.endswith("Z"):
+        return "Z"
+    return rest[-6:] if len(rest) > 6 and rest[-6] in "+-" else None
+
+
+def _modalities(study: Mapping[str, Any]) -> list[str]:
+    """Distinct modalities of the study and of its series, in alphabetical order."""
+    found: set[str] = set()
+    for owner, element in [
+        (study, "modalityList"),
+        (study, "modality"),
+        *((series, "modality") for series in objects(study, "series")),
+    ]:
+        for coding in objects(owner, element):
+            for code in (coding, *objects(coding, "coding")):
+                if type(code.get("code")) is str and code["code"].isprintable():
+                    found.add(code["code"])
+    return sorted(found)
+
+
+def _all_series_away(study: Mapping[str, Any]) -> bool:
+    """STU3 servers may say that images are away at the series alone."""
+    said = [series.get("availability") for series in objects(study, "series")]
+    return bool(said) and all(type(a) is str and a in _AWAY for a in said)
+
+
+def endpoint(study: Mapping[str, Any]) -> tuple[str | None, bool | None]:
+    """Where the images are, and whether that is known to be WADO-RS.
+
+    True with an address: a contained Endpoint of type dicom-wado-rs. None with a reference: an
+    Endpoint that must be asked for. False: no endpoint, or none of that type.
+    """
+    contained = {
+        resource.get("id"): resource
+        for resource in objects(study, "contained")
+        if type(resource.get("id")) is str
+    }
+    elsewhere: str | None = None
+    for owner in (study, *objects(study, "series")):
+        for place in objects(owner, "endpoint"):
+            reference = place.get("reference")
+            if type(reference) is not str or not reference:
+                continue
+            inner = contained.get(reference.removeprefix("#"))
+            if inner is None:
+                elsewhere = elsewhere or reference
+            elif is_wado(inner) and type(inner.get("address")) is str:
+                return inner["address"], True
+    return (elsewhere, None) if elsewhere else (None, False)
+
+
+def is_wado(resource: Mapping[str, Any]) -> bool:
+    """Whether an Endpoint speaks WADO-RS: by code, for its system differs between versions."""
+    for kind in objects(resource, "connectionType"):
+        if any(c.get("code") == "dicom-wado-rs" for c in (kind, *objects(kind, "coding"))):
+            return True
+    return False
+
+
+def emit_series(study: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd) -> None:
+    """One row a series that the holder lists."""
+    at = SERIES.at
+    uid = study_uid(study)
+    found = study.get("series")
+    patient = next((p for e in ("patient", "subject") for p in objects(study, e)), {})
+    for place, one in enumerate(
+        found if type(found) is list else () if found is None else (found,)
+    ):
+        row = SERIES.blank.copy()
+        row[at["study_uid"]], row[at["patient_id"]] = uid, patient.get("reference")
+        row[at["source"]] = "fhir"
+        if type(one) is dict:
+            SERIES.walk(one, row, odd)
+            if row[at["instance_count"]] is None and type(one.get("instance")) is list:
+                row[at["instance_count"]] = len(one["instance"])
+        else:
+            odd(f"series[{place}]", one, "an object was expected")
+        rows.add(row, number, place)
+
+
+KIND = Kind(identify, {"studies": emit_study, "series": emit_series})
+
+
+def complete_series(frame: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """The series table completed from downloaded DICOM.
+
+    Args:
+        frame: as :func:`s4s_notebook.tables.series` makes it.
+        rows: one mapping a series found in the files, with any of its columns; ``study_uid`` and
+            ``series_uid`` are needed.
+
+    Returns:
+        The same columns and dtypes. Series that the holder did not list are added with
+        ``source`` "dicom"; where both tell, the holder's values stand, gaps are filled from the
+        files and ``source`` is "both".
+    """
+    columns = declared("series")
+    found = list(rows)
+    made = {
+        column.name: convert(column.kind, [row.get(column.name) for row in found], lambda *_: None)
+        for column in columns
+    }
+    extra = pd.DataFrame(made)
+    extra["source"] = pd.array(["dicom"] * len(extra), dtype="str")
+    key = ["study_uid", "series_uid"]
+    extra = extra.drop_duplicates(key)
+    ours = frame.set_index(key)
+    theirs = extra.set_index(key)
+    shared = ours.index.intersection(theirs.index)
+    both = ours.combine_first(theirs.loc[shared])
+    out = pd.concat([both, theirs.drop(shared)]).reset_index()
+    out.loc[out.set_index(key).index.isin(shared), "source"] = "both"
+    out = out[[c.name for c in columns]].astype({c.name: c.dtype for c in columns})
+    out = out.sort_values(["patient_id", "study_uid", "number", "series_uid"], kind="stable")
+    return out.reset_index(drop=True)
