@@ -1,7 +1,7 @@
 """From a frame to what a screen shows: the grey-level pipeline of PS3.3 C.11, PS3.14 apart.
 
-stored → Modality LUT or rescale → VOI LUT or window → truncated to 0-255 → MONOCHROME1
-inverted last. Truncated, not rounded, as DCMTK does. Padding is black.
+stored → Modality LUT or rescale → VOI LUT or window, from white to black for MONOCHROME1 →
+truncated to 0-255. Truncated, not rounded, as DCMTK does. Padding is black.
 """
 
 from __future__ import annotations
@@ -99,10 +99,9 @@ def _table(frame: Frame, dtype: np.dtype[Any], choice: Choice) -> Lookup:
 
 
 def _grey(frame: Frame, stored: Array, choice: Choice) -> Greys:
-    levels = choice.levels(frame.modality(stored))
+    ends = (255.0, 0.0) if frame.photometric == "MONOCHROME1" else (0.0, 255.0)
+    levels = choice.levels(frame.modality(stored), *ends)
     greys = np.nan_to_num(levels, nan=0.0).clip(0, 255).astype(np.uint8)
-    if frame.photometric == "MONOCHROME1":
-        greys = 255 - greys
     if frame.padding is not None:
         low, high = frame.padding
         greys[(stored >= low) & (stored <= high)] = 0

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
+Floats: TypeAlias = NDArray[np.float64]
 
 #: Center and width in HU, by name; for CT.
 PRESETS: dict[str, tuple[float, float]] = {
@@ -44,19 +45,25 @@ class Window:
         if self.width < least or (self.width == 0 and self.function != "LINEAR"):
             raise ValueError(f"The width of a {self.function} window is at least {least:g}.")
 
-    def levels(self, values: Array) -> NDArray[np.float64]:
-        """Grey levels 0 to 255, not yet truncated; float64 of the shape of ``values``."""
+    def levels(self, values: Array, black: float = 0.0, white: float = 255.0) -> Floats:
+        """Grey levels from ``black`` to ``white``, not yet truncated, in the values' shape.
+
+        The order of operations is DCMTK's, so that truncation falls on the same side.
+        """
         x = np.asarray(values, np.float64)
+        reach = white - black
         with np.errstate(over="ignore", invalid="ignore"):
             if self.function == "SIGMOID":
-                return np.asarray(255.0 / (1.0 + np.exp(-4.0 * (x - self.center) / self.width)))
+                bent: Floats = 1.0 + np.exp(-4.0 * (x - self.center) / self.width)
+                return black + reach / bent
             exact = self.function == "LINEAR_EXACT"
             center = self.center if exact else self.center - 0.5
             width = self.width if exact else self.width - 1.0
-            low, high = center - width / 2.0, center + width / 2.0
-            slope = 255.0 / width if width else 0.0
-            grey = np.asarray((x - low) * slope, np.float64)
-        grey[x <= low], grey[x > high] = 0.0, 255.0
+            slope = reach / width if width else 0.0
+            offset = white - (center / width + 0.5) * reach if width else 0.0
+            grey = np.asarray(offset + x * slope, np.float64)
+        grey[x <= center - width / 2.0] = black
+        grey[x > center + width / 2.0] = white
         return grey
 
 
@@ -75,9 +82,9 @@ class Table:
             index = np.clip(np.nan_to_num(values), self.first, self.first + len(self.entries) - 1)
         return np.asarray(self.entries[index.astype(np.int64) - self.first])
 
-    def levels(self, values: Array) -> NDArray[np.float64]:
-        """Grey levels 0 to 255, not yet truncated: a VOI LUT's output over its full range."""
-        return self.look_up(values) * (255.0 / (2**self.bits - 1))
+    def levels(self, values: Array, black: float = 0.0, white: float = 255.0) -> Floats:
+        """Grey levels from ``black`` to ``white``, not yet truncated: a VOI LUT's full range."""
+        return black + self.look_up(values) * ((white - black) / (2**self.bits - 1))
 
 
 Choice: TypeAlias = Window | Table
