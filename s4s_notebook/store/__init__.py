@@ -1,0 +1,222 @@
+"""What is on disk: files that can be relied on, a SQLite index of them, and what was asked when.
+
+::
+
+    <root>/                                  0700, every file 0600
+      index.sqlite                           a view of the records; made again when lost
+      <holder>/<patient>/record.ndjson       what came and when: the truth behind the index
+      <holder>/<patient>/<study>/<series>/<instance>.dcm
+      quarantine/<holder>/<patient>/<study>/ what came and did not belong
+      tokens/                                only when somebody asked to be remembered
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import threading
+import weakref
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from . import system
+from .files import Filed, Finding, StudyFolder
+from .index import Index
+from .journal import encode
+from .keeper import FileKeeper, KeyringKeeper
+from .names import safe_name
+from .participant import Entry, Mark, Participant, Run
+from .receive import Receiver, Rejected
+
+__all__ = [
+    "Entry",
+    "FileKeeper",
+    "Filed",
+    "Finding",
+    "KeyringKeeper",
+    "Mark",
+    "Participant",
+    "Receiver",
+    "Rejected",
+    "Run",
+    "Store",
+    "StudyFolder",
+]
+
+_QUARANTINE = "quarantine"
+
+
+class Store:
+    """A folder that keeps what was downloaded; several processes may share it.
+
+    Args:
+        root: the folder; made with mode 0700 when it is not there. Without one, everything
+            lives in a private temporary folder that goes with the store.
+
+    Raises:
+        UnsafeStore: the folder belongs to somebody else, or a link was planted in it.
+        DiskProblem: it cannot be written.
+    """
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        self.temporary = root is None
+        path = Path(tempfile.mkdtemp(prefix="s4s-") if root is None else root).expanduser()
+        self._folder = system.Folder.root(path)
+        self.root = self._folder.path
+        self._guard = threading.Lock()
+        self._participants: dict[tuple[str, str], Participant] = {}
+        self._index = Index(self._folder)
+        if self._index.rebuilt:
+            self._find_participants()
+        self._remove = (
+            weakref.finalize(self, shutil.rmtree, self.root, True) if self.temporary else None
+        )
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.root)!r})"
+
+    def _find_participants(self) -> None:
+        """Read every record below the root into a new index."""
+        with system.disk("reading the store"):
+            for holder in self._folder.names():
+                if (self.root / holder).is_dir() and holder not in (_QUARANTINE, "tokens"):
+                    for patient in self._folder.child(holder).names():
+                        record = Participant.who(self._folder, holder, patient)
+                        if record is not None:
+                            self.participant(*record)
+
+    def participant(self, holder: str, patient: str) -> Participant:
+        """What is kept of one patient at one holder (its FHIR base address)."""
+        with self._guard:
+            key = (holder, patient)
+            if key not in self._participants:
+                with system.disk("opening a participant's folder"):
+                    self._participants[key] = Participant(self._folder, self._index, *key)
+            return self._participants[key]
+
+    def participants(self) -> list[Participant]:
+        """All that the store keeps, ordered by holder and patient."""
+        rows = self._index.rows(
+            "SELECT holder, patient FROM participant WHERE holder NOT NULL ORDER BY holder, patient"
+        )
+        return [self.participant(holder, patient) for holder, patient in rows]
+
+    def study(self, participant: Participant, uid: str) -> StudyFolder:
+        """The files of one study (DICOM Study Instance UID).
+
+        Raises:
+            InvalidUID: that is no UID.
+        """
+        with system.disk("opening the quarantine"):
+            quarantine = self._folder.child(_QUARANTINE, create=True)
+        return StudyFolder(participant, quarantine, uid)
+
+    def keeper(
+        self, issuer: str, client_id: str, patient: str, *, kind: Literal["keyring", "file"]
+    ) -> FileKeeper:
+        """Where to remember a sign-in for exactly this issuer, client and patient."""
+        make = FileKeeper if kind == "file" else KeyringKeeper
+        return make(self._folder, issuer, client_id, patient)
+
+    def verify(self) -> list[Finding]:
+        """Hash every file: names what is missing or changed; the next download fetches those."""
+        return [
+            finding
+            for participant in self.participants()
+            for uid in participant.study_uids()
+            for finding in self.study(participant, uid).verify()
+        ]
+
+    def purge(
+        self,
+        what: Literal["all"] | None = None,
+        *,
+        patient: str | None = None,
+        study: str | None = None,
+    ) -> None:
+        """Remove for good, from files, record, index and quarantine.
+
+        Args:
+            what: "all" empties the store, remembered sign-ins included.
+            patient: everything of this FHIR patient id, at every holder.
+            study: this Study Instance UID: its files and its ImagingStudy.
+        """
+        if [what, patient, study].count(None) != 2:
+            raise ValueError('purge("all"), purge(patient=...) or purge(study=...)')
+        if what == "all":
+            self._purge_all()
+        for participant in self.participants():
+            if participant.patient == patient:
+                self._purge_patient(participant)
+            elif study is not None:
+                self._purge_study(participant, study)
+
+    def _purge_all(self) -> None:
+        self._index.close()
+        for participant in self._participants.values():
+            participant.close()
+        self._participants.clear()
+        with system.disk("purging the store"):
+            for name in self._folder.names():
+                self._folder.remove_tree(name)
+            self._folder.sync()
+        self._index = Index(self._folder)
+
+    def _purge_patient(self, participant: Participant) -> None:
+        with self._guard:
+            self._participants.pop((participant.holder, participant.patient), None)
+        self._index.forget(participant.id, entirely=True)
+        participant.close()
+        self._remove_below(participant.names)
+        self._remove_below((_QUARANTINE, *participant.names))
+
+    def _purge_study(self, participant: Participant, uid: str) -> None:
+        self._remove_below((*participant.names, safe_name(uid)))
+        self._remove_below((_QUARANTINE, *participant.names, safe_name(uid)))
+        participant.rewrite(
+            partial(_without_study, re.compile(rf"(?<![\d.]){re.escape(uid)}(?![\d.])"))
+        )
+
+    def _remove_below(self, names: tuple[str, ...]) -> None:
+        """Remove what is there, and the folders above it that it leaves empty."""
+        with system.disk("purging"), suppress(FileNotFoundError):
+            for depth in range(len(names) - 1, -1, -1):
+                above = self._folder.child(*names[:depth])
+                if depth == len(names) - 1 or not above.child(names[depth]).names():
+                    above.remove_tree(names[depth])
+                    above.sync()
+
+    def close(self) -> None:
+        """Close files; a temporary store is removed."""
+        with self._guard:
+            for participant in self._participants.values():
+                participant.close()
+            self._participants.clear()
+        self._index.close()
+        self._folder.close()
+        if self._remove is not None:
+            self._remove()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _without_study(uid: re.Pattern[str], record: dict[str, Any]) -> dict[str, Any] | None:
+    """A fact without any word of a study, or None when it is about nothing else."""
+    if record.get("t") == "page":
+        told = [problem for problem in record["problems"] if not uid.search(str(problem))]
+        seen = [key for key in record["seen"] if not uid.search(key)]
+        return {**record, "problems": told, "seen": seen}
+    return None if uid.search(encode(record).decode("utf-8", "replace")) else record

@@ -1,0 +1,154 @@
+"""The first elements of a DICOM file, read without building a dataset.
+
+A study may have thousands of instances and each is checked before it is filed, so this reads
+only what identifies it (DICOM PS3.10 §7.1 File Meta Information, PS3.5 §7 Data Element
+structure) and stops at Series Instance UID. Nothing here trusts a length: each is compared with
+what is there. Memory is constant, nesting is counted and not recursed into.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..errors import InvalidDICOM, MalformedDICOM
+
+_IMPLICIT = "1.2.840.10008.1.2"
+_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_LONG_FORM = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_HEADS = {order: struct.Struct(f"{order}HH2sH") for order in "<>"}
+_LENGTHS = {order: struct.Struct(f"{order}I") for order in "<>"}
+_ITEM_END, _SEQUENCE_END = 0xFFFEE00D, 0xFFFEE0DD
+_UNDEFINED = 0xFFFFFFFF
+_LAST = 0x0020000E
+_WANTED = {0x00080016, 0x00080018, 0x00100020, 0x0020000D, _LAST}
+_META_WANTED = {0x00020002, 0x00020003, 0x00020010}
+_INFLATE_LIMIT = 1 << 20
+_DEEPEST = 64
+_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
+#: Programs and archives: DOS, ELF, scripts, zip, Mach-O, Java, gzip, bzip2, 7z, xz, rar, PDF, OLE,
+#: Android, ar, WebAssembly, Windows links.
+_EXECUTABLE = (
+    *(b"MZ", b"\x7fELF", b"#!", b"PK\x03\x04", b"PK\x05\x06", b"\xfe\xed\xfa\xce"),
+    *(b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"),
+    *(b"\x1f\x8b", b"BZh", b"7z\xbc\xaf", b"\xfd7zXZ", b"Rar!", b"%PDF", b"\xd0\xcf\x11\xe0"),
+    *(b"dex\n", b"!<arch>", b"\0asm", b"L\0\0\0\x01\x14\x02"),
+)
+_MARKUP = re.compile(rb"\s*<(!doctype|html|script|svg|\?xml|\?php|body|head)", re.IGNORECASE)
+
+
+class Header(NamedTuple):
+    """What a file says of itself; empty text where it does not say. UIDs as written."""
+
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    sop_class: str
+    patient_id: str
+    meta_sop_uid: str
+    meta_sop_class: str
+    transfer_syntax: str
+
+
+def executable(preamble: bytes) -> bool:
+    """True when the 128 bytes before ``DICM`` start as a program, archive or web page does."""
+    return preamble.startswith(_EXECUTABLE) or _MARKUP.match(preamble) is not None
+
+
+def read_header(data: memoryview) -> Header:
+    """Read what identifies an instance from the bytes of a file (a view of a mapped file will do).
+
+    Raises:
+        InvalidDICOM: no ``DICM`` at byte 128.
+        MalformedDICOM: it contradicts itself before Series Instance UID.
+    """
+    if len(data) < 132 or bytes(data[128:132]) != b"DICM":
+        raise InvalidDICOM("The bytes are not a DICOM file: there is no DICM at byte 128.")
+    meta: dict[int, str] = {}
+    body = 132
+    for tag, start, length in _elements(data, 132, explicit=True, order="<", only=2):
+        body = start + length
+        if tag in _META_WANTED:
+            meta[tag] = _text(data, start, length)
+    syntax = meta.get(0x00020010, "")
+    content, at = data, body
+    if syntax == _DEFLATED:
+        content, at = memoryview(_inflate(data[body:])), 0
+    found: dict[int, str] = {}
+    explicit, order = syntax != _IMPLICIT, ">" if syntax == _BIG_ENDIAN else "<"
+    for tag, start, length in _elements(content, at, explicit=explicit, order=order):
+        if tag in _WANTED:
+            found[tag] = _text(content, start, length)
+        if tag >= _LAST:
+            break
+    return Header(
+        study_uid=found.get(0x0020000D, ""),
+        series_uid=found.get(_LAST, ""),
+        sop_uid=found.get(0x00080018, ""),
+        sop_class=found.get(0x00080016, ""),
+        patient_id=found.get(0x00100020, ""),
+        meta_sop_uid=meta.get(0x00020003, ""),
+        meta_sop_class=meta.get(0x00020002, ""),
+        transfer_syntax=syntax,
+    )
+
+
+def is_uid(text: str) -> bool:
+    """DICOM PS3.5 §9.1: digits and dots, no leading zeros, at most 64 characters."""
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
+
+
+def _elements(
+    data: memoryview, at: int, *, explicit: bool, order: str, only: int | None = None
+) -> Iterator[tuple[int, int, int]]:
+    """Top-level elements (of group ``only``) as (tag, where the value starts, its length)."""
+    depth, never, size = 0, _DEEPEST + 1, len(data)
+    implicit_above = never if explicit else -1
+    while at + 8 <= size:
+        tag, vr, length, at = _element(data, at, depth <= implicit_above, order)
+        if only not in (None, tag >> 16):
+            return
+        if tag in (_ITEM_END, _SEQUENCE_END):
+            depth -= 1
+            if explicit and depth <= implicit_above:
+                implicit_above = never
+        elif length == _UNDEFINED:
+            if vr == b"UN":  # what follows is implicit: PS3.5 §6.2.2
+                implicit_above = min(implicit_above, depth)
+            depth += 1
+        elif at + length > size:
+            raise MalformedDICOM("An element is longer than the file.")
+        else:
+            if depth == 0:
+                yield tag, at, length
+            at += length
+        if not 0 <= depth <= _DEEPEST:
+            raise MalformedDICOM("Sequences are nested too deeply, or end before they begin.")
+
+
+def _element(data: memoryview, at: int, explicit: bool, order: str) -> tuple[int, bytes, int, int]:
+    """(tag, VR or empty, declared length, where the value starts) of the element at ``at``."""
+    group, element, vr, short = _HEADS[order].unpack_from(data, at)
+    if group == 0xFFFE or not explicit or not (vr.isalpha() and vr.isupper()):
+        return group << 16 | element, b"", _LENGTHS[order].unpack_from(data, at + 4)[0], at + 8
+    if vr not in _LONG_FORM:
+        return group << 16 | element, vr, short, at + 8
+    if at + 12 > len(data):
+        raise MalformedDICOM("The file ends within an element.")
+    return group << 16 | element, vr, _LENGTHS[order].unpack_from(data, at + 8)[0], at + 12
+
+
+def _text(data: memoryview, start: int, length: int) -> str:
+    return bytes(data[start : start + min(length, 256)]).decode("latin-1").strip("\0 ")
+
+
+def _inflate(data: memoryview) -> bytes:
+    """The start of a deflated dataset, at most 1 MB of it: a bomb costs no more than that."""
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, _INFLATE_LIMIT)
+    except zlib.error as error:
+        raise MalformedDICOM("The deflated dataset cannot be inflated.") from error

@@ -1,0 +1,234 @@
+"""The SQLite index: what is on disk and how far each record has been read into it.
+
+It holds nothing that the records do not say; lost, corrupt or from a newer version, it is
+made again from them. Several processes share it (WAL, busy timeout).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import DiskProblem, UnsafeStore
+from .journal import Record
+from .system import Folder, disk
+
+NAME = "index.sqlite"
+VERSION = 1
+_FILES = (NAME, f"{NAME}-wal", f"{NAME}-shm", f"{NAME}-journal")
+_TABLES = """
+CREATE TABLE participant(id INTEGER PRIMARY KEY, folder TEXT UNIQUE, holder TEXT, patient TEXT,
+  read INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE resource(participant INTEGER, type TEXT, key TEXT, version TEXT, offset INTEGER,
+  length INTEGER, run TEXT, gone INTEGER, PRIMARY KEY(participant, type, key));
+CREATE TABLE run(participant INTEGER, type TEXT, run TEXT, since TEXT, next TEXT, upto REAL,
+  full INTEGER, pages INTEGER, PRIMARY KEY(participant, type));
+CREATE TABLE mark(participant INTEGER, type TEXT, upto REAL, retrieved REAL, pages INTEGER,
+  PRIMARY KEY(participant, type));
+CREATE TABLE wait(participant INTEGER, what TEXT, not_before REAL, seconds REAL,
+  PRIMARY KEY(participant, what));
+CREATE TABLE problem(participant INTEGER, type TEXT, resource TEXT, path TEXT, value TEXT,
+  why TEXT, UNIQUE(participant, resource, path, value, why));
+CREATE TABLE study(participant INTEGER, study TEXT, expected INTEGER, complete INTEGER,
+  patient TEXT, PRIMARY KEY(participant, study));
+CREATE TABLE instance(participant INTEGER, study TEXT, series TEXT, sop TEXT, name TEXT,
+  size INTEGER, sha256 TEXT, part TEXT, PRIMARY KEY(participant, study, sop));
+"""
+
+
+class Index:
+    """A connection to the index, one for all threads of a Store."""
+
+    def __init__(self, root: Folder) -> None:
+        self._root = root
+        self._guard = threading.RLock()
+        self.rebuilt = False
+        try:
+            self._db = self._open()
+        except sqlite3.DatabaseError:
+            self._db = self._again()
+
+    def _open(self) -> sqlite3.Connection:
+        with disk("opening the index"):
+            # Made by us, so that SQLite finds it with mode 0600 (its WAL takes the same mode).
+            os.close(self._root.open(NAME, os.O_RDWR | os.O_CREAT))
+            for name in _FILES:
+                if self._root.size(name) is None and name in self._root.names():
+                    raise UnsafeStore("The index is a link.")
+        db = sqlite3.connect(
+            self._root.path / NAME, timeout=30, isolation_level=None, check_same_thread=False
+        )
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
+            db.execute("PRAGMA secure_delete=ON")
+            self._prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            for statement in _TABLES.split(";"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version={VERSION}")
+            self.rebuilt = True
+        elif version != VERSION:
+            db.execute("ROLLBACK")
+            raise sqlite3.DatabaseError(f"index version {version}")
+        db.execute("COMMIT")
+        if db.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("index is corrupt")
+
+    def _again(self) -> sqlite3.Connection:
+        for name in _FILES:
+            self._root.remove(name)
+        try:
+            return self._open()
+        except sqlite3.Error as error:
+            raise DiskProblem(f"The index cannot be made: {error}.") from error
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._guard, _sqlite():
+            return self._db.execute(query, values).fetchall()
+
+    def run(self, query: str, *values: Any) -> None:
+        with self._guard, _sqlite():
+            self._db.execute(query, values)
+
+    def apply(self, participant: int, placed: Iterable[tuple[Record, int, int]]) -> None:
+        """Enter records, each with its place in the log, into the tables."""
+        with self._guard, _sqlite():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                read = None
+                for record, offset, length in placed:
+                    enter = APPLY.get(record.get("t", ""))
+                    if enter is not None:
+                        enter(self._db, participant, {**record, "_at": (offset, length)})
+                    read = (offset + length + 1, participant)
+                if read is not None:
+                    self._db.execute("UPDATE participant SET read=? WHERE id=?", read)
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def forget(self, participant: int, *, entirely: bool) -> None:
+        """Drop the rows of one participant, and their bytes from the files."""
+        with self._guard, _sqlite():
+            self._db.execute("BEGIN IMMEDIATE")
+            for table in ("resource", "run", "mark", "wait", "problem", "study", "instance"):
+                self._db.execute(f"DELETE FROM {table} WHERE participant=?", (participant,))  # noqa: S608 - our own names
+            if entirely:
+                self._db.execute("DELETE FROM participant WHERE id=?", (participant,))
+            else:
+                self._db.execute("UPDATE participant SET read=0 WHERE id=?", (participant,))
+            self._db.execute("COMMIT")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        with self._guard:
+            self._db.close()
+
+
+@contextmanager
+def _sqlite() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise DiskProblem(f"The index of the store cannot be used: {error}.") from error
+
+
+def _resource(db: sqlite3.Connection, who: int, r: Record) -> None:
+    db.execute(
+        "INSERT INTO resource VALUES(?,?,?,?,?,?,?,0) ON CONFLICT DO UPDATE SET version=excluded."
+        "version, offset=excluded.offset, length=excluded.length, run=excluded.run, gone=0",
+        (who, r["type"], r["key"], r["version"], *r["_at"], r["run"]),
+    )
+
+
+def _page(db: sqlite3.Connection, who: int, r: Record) -> None:
+    db.executemany(
+        "UPDATE resource SET run=?, gone=0 WHERE participant=? AND type=? AND key=?",
+        [(r["run"], who, r["type"], key) for key in r["seen"]],
+    )
+    db.execute(
+        "INSERT OR REPLACE INTO run VALUES(?,?,?,?,?,?,?,?)",
+        (who, r["type"], r["run"], r["since"], r["next"], r["upto"], r["full"], r["pages"]),
+    )
+    db.executemany(
+        "INSERT OR IGNORE INTO problem VALUES(?,?,?,?,?,?)",
+        [(who, r["type"], *problem) for problem in r["problems"]],
+    )
+
+
+def _mark(db: sqlite3.Connection, who: int, r: Record) -> None:
+    if r["full"]:
+        db.execute(
+            "UPDATE resource SET gone=1 WHERE participant=? AND type=? AND run<>?",
+            (who, r["type"], r["run"]),
+        )
+    db.execute(
+        "INSERT OR REPLACE INTO mark VALUES(?,?,?,?,?)",
+        (who, r["type"], r["upto"], r["retrieved"], r["pages"]),
+    )
+    db.execute("DELETE FROM run WHERE participant=? AND type=?", (who, r["type"]))
+
+
+def _wait(db: sqlite3.Connection, who: int, r: Record) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO wait VALUES(?,?,?,?)",
+        (who, r["what"], r["not_before"], r["seconds"]),
+    )
+
+
+def _study(db: sqlite3.Connection, who: int, r: Record) -> None:
+    db.execute(
+        "INSERT INTO study VALUES(?,?,?,?,?) ON CONFLICT DO UPDATE SET expected=excluded.expected,"
+        " complete=excluded.complete, patient=excluded.patient",
+        (who, r["study"], r["expected"], r["complete"], r["patient"]),
+    )
+
+
+def _file(db: sqlite3.Connection, who: int, r: Record) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO instance VALUES(?,?,?,?,?,?,?,?)",
+        (who, *(r[key] for key in ("study", "series", "sop", "name", "size", "sha256", "part"))),
+    )
+
+
+def _lost(db: sqlite3.Connection, who: int, r: Record) -> None:
+    db.executemany(
+        "DELETE FROM instance WHERE participant=? AND study=? AND sop=?",
+        [(who, r["study"], sop) for sop in r["sops"]],
+    )
+    db.execute("UPDATE study SET complete=0 WHERE participant=? AND study=?", (who, r["study"]))
+
+
+def _who(db: sqlite3.Connection, who: int, r: Record) -> None:
+    db.execute(
+        "UPDATE participant SET holder=?, patient=? WHERE id=?", (r["holder"], r["patient"], who)
+    )
+
+
+#: What each kind of line in a record does to the tables.
+APPLY: dict[str, Callable[[sqlite3.Connection, int, Record], None]] = {
+    "who": _who,
+    "resource": _resource,
+    "page": _page,
+    "mark": _mark,
+    "wait": _wait,
+    "study": _study,
+    "file": _file,
+    "lost": _lost,
+}

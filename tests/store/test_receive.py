@@ -1,0 +1,180 @@
+"""What arrives is checked before it has a name."""
+
+import hashlib
+import os
+import stat
+
+import pytest
+
+from s4s_notebook.errors import InvalidDICOM, InvalidUID
+from s4s_notebook.store import Receiver, Store
+
+from . import dicom
+
+HOLDER = "https://holder.example/fhir"
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "store") as store:
+        yield store
+
+
+@pytest.fixture
+def study(store):
+    return store.study(store.participant(HOLDER, "p1"), dicom.STUDY)
+
+
+def receive(study, *files, wanted=None):
+    told = []
+    with study.lock(), Receiver(study, lambda path, size: told.append(path)) as receiver:
+        for data in files:
+            receiver.take(dicom.chunks(data), wanted)
+    return receiver, told
+
+
+def test_a_study_is_filed_named_hashed_and_indexed(study):
+    files = dicom.study_of(7, size=3000)
+    receiver, told = receive(study, *files.values())
+    here = study.instances()
+    assert set(here) == set(files)
+    assert sorted(told) == study.paths()
+    for uid, data in files.items():
+        path = study.file(here[uid])
+        assert path.name == f"{uid}.dcm"
+        assert path.parent.name == here[uid].series_uid
+        assert path.read_bytes() == data
+        assert here[uid].sha256 == hashlib.sha256(data).hexdigest()
+        assert here[uid].size == len(data)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not receiver.rejected
+    assert not [name for name in os.listdir(study.path) if name.startswith(".")]
+
+
+def quarantined(store):
+    return [path for path in (store.root / "quarantine").rglob("*") if path.is_file()]
+
+
+@pytest.mark.fault("E01")
+@pytest.mark.parametrize(
+    "magic", [b"MZ\x90\0", b"\x7fELF", b"<html>", b"#!/bin/sh\n", b"PK\x03\x04"]
+)
+def test_a_program_in_the_preamble_goes_to_quarantine(store, study, magic):
+    old = os.umask(0)
+    try:
+        receiver, _ = receive(study, dicom.make(preamble=magic), dicom.make(dicom.sop(2)))
+    finally:
+        os.umask(old)
+    assert [(r.why, r.sop_uid) for r in receiver.rejected] == [("program", dicom.sop(1))]
+    assert set(study.instances()) == {dicom.sop(2)}
+    [aside] = quarantined(store)
+    assert stat.S_IMODE(aside.stat().st_mode) == 0o600
+    assert aside.suffix == ".program"
+
+
+def test_other_preambles_are_common_and_pass(study):
+    receiver, _ = receive(study, dicom.make(preamble=b"II*\0\x08\0\0\0"))
+    assert len(receiver.filed) == 1
+
+
+@pytest.mark.fault("E02")
+@pytest.mark.parametrize("data", [b"", b"x" * 131, b"\0" * 132 + b"no", b"<html>" * 100])
+def test_what_is_not_dicom_is_set_aside_with_its_error(store, study, data):
+    receiver, told = receive(study, data)
+    [rejected] = receiver.rejected
+    assert isinstance(rejected.error, InvalidDICOM)
+    assert rejected.why == "not-dicom"
+    assert not told
+    assert not study.instances()
+    assert len(quarantined(store)) == 1
+
+
+@pytest.mark.fault("E06")
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (dicom.make(meta_sop="1.2.3.4"), "uids-disagree"),
+        (dicom.make(meta_class="1.2.3.4"), "classes-disagree"),
+        (dicom.make(study="1.2.3.4"), "other-study"),
+        (dicom.make(sop="../../x"), "uid-unusable"),
+        (dicom.make(series=""), "uid-unusable"),
+    ],
+)
+def test_uids_that_disagree_go_to_quarantine(store, study, data, why):
+    receiver, _ = receive(study, data)
+    assert [r.why for r in receiver.rejected] == [why]
+    assert not study.instances()
+    assert len(quarantined(store)) == 1
+
+
+@pytest.mark.fault("E06")
+def test_another_instance_than_the_one_asked_for_goes_to_quarantine(study):
+    receiver, _ = receive(study, dicom.make(dicom.sop(2)), wanted=dicom.sop(1))
+    assert [r.why for r in receiver.rejected] == ["other-instance"]
+
+
+@pytest.mark.fault("D13")
+def test_another_patient_or_study_goes_to_quarantine(study):
+    strangers = [dicom.make(dicom.sop(2), patient="P2"), dicom.make(dicom.sop(3), study="1.2.3")]
+    receiver, _ = receive(study, dicom.make(dicom.sop(1)), *strangers)
+    study.settle(expected=None, complete=False, dicom_patient=receiver.dicom_patient)
+    assert sorted(r.why for r in receiver.rejected) == ["other-patient", "other-study"]
+    again, _ = receive(study, dicom.make(dicom.sop(4), patient="P3"))
+    assert [r.why for r in again.rejected] == ["other-patient"]
+    assert set(study.instances()) == {dicom.sop(1)}
+
+
+@pytest.mark.fault("D12")
+def test_the_same_uid_twice(store, study):
+    one, other = dicom.make(seed=1), dicom.make(seed=2)
+    receiver, _ = receive(study, one, one, other)
+    assert receiver.repeated == 1
+    assert [r.why for r in receiver.rejected] == ["conflict"]
+    [path] = study.paths()
+    assert path.read_bytes() == one
+    [kept] = quarantined(store)
+    assert kept.read_bytes() == other
+    again, _ = receive(study, one, other)
+    assert (again.repeated, [r.why for r in again.rejected]) == (1, ["conflict"])
+    assert path.read_bytes() == one
+
+
+def test_a_broken_stream_leaves_nothing_of_its_instance(study):
+    def breaks():
+        yield dicom.make(dicom.sop(2), size=600_000)[:500_000]
+        raise RuntimeError("cut")
+
+    with study.lock(), pytest.raises(RuntimeError, match="cut"):
+        with Receiver(study, lambda path, size: None) as receiver:
+            receiver.take(dicom.chunks(dicom.make(dicom.sop(1))))
+            receiver.take(breaks())
+    assert set(study.instances()) == {dicom.sop(1)}
+    assert not [name for name in os.listdir(study.path) if name.startswith(".")]
+
+
+def test_what_the_listener_raises_ends_the_download_and_keeps_the_files(study):
+    def angry(path, size):
+        raise ValueError("listener")
+
+    with study.lock(), pytest.raises(ValueError, match="listener"):
+        with Receiver(study, angry) as receiver:
+            receiver.take(dicom.chunks(dicom.make()))
+    assert set(study.instances()) == {dicom.sop(1)}
+
+
+@pytest.mark.parametrize("uid", ["../x", "1.2.3\n", "", "1" * 65, "%2e%2e"])
+def test_what_is_no_uid_opens_no_folder(store, uid):
+    with pytest.raises(InvalidUID):
+        store.study(store.participant(HOLDER, "p1"), uid)
+    assert not (store.root.parent / "x").exists()
+
+
+def test_completeness_is_kept_and_lost_with_a_file(study):
+    receiver, _ = receive(study, *dicom.study_of(3).values())
+    assert not study.complete()
+    study.settle(expected=3, complete=True, dicom_patient="P1")
+    assert study.complete()
+    assert study.expected == 3
+    study.paths()[0].unlink()
+    assert not study.complete()
+    assert len(study.instances()) == 2

@@ -1,0 +1,430 @@
+"""Killed, full, flipped, lost, shared, linked: what the store says afterwards is still true."""
+
+import hashlib
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from s4s_notebook.errors import DiskProblem, StoreLocked, UnsafeStore
+from s4s_notebook.store import Receiver, Store
+
+from . import dicom
+from .killed import HOLDER, file_study
+
+HERE = Path(__file__).resolve().parents[2]
+
+
+def run(code_or_module, *args, **options):
+    command = [sys.executable, *code_or_module, *map(str, args)]
+    return subprocess.run(command, cwd=HERE, timeout=60, capture_output=True, text=True, **options)
+
+
+def open_study(store):
+    return store.study(store.participant(HOLDER, "p1"), dicom.STUDY)
+
+
+def assert_sound(root: Path, count: int) -> int:
+    """Oracle S: each visible file is recorded and equal to what was sent; how many there are."""
+    files = dicom.study_of(count, size=2000)
+    with Store(root) as store:
+        study = open_study(store)
+        seen = {path for path in study.path.rglob("*.dcm")}
+        assert seen == set(study.paths())
+        for uid, filed in study.instances().items():
+            data = study.file(filed).read_bytes()
+            assert data == files[uid]
+            assert filed.sha256 == hashlib.sha256(data).hexdigest()
+        return len(seen)
+
+
+@pytest.mark.fault("F02")
+def test_killed_at_each_write_sync_and_rename(tmp_path):
+    count = 3
+    fatal = 0
+    while True:
+        fatal += 1
+        root = tmp_path / str(fatal)
+        done = run(["-m", "tests.store.killed"], root, fatal, count)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        before = assert_sound(root, count)
+        file_study(str(root), count)
+        assert assert_sound(root, count) == count
+        with Store(root) as store:
+            assert open_study(store).complete()
+            assert store.verify() == []
+            parts = [name for name in root.rglob(".*") if name.name.startswith(".part")]
+            assert not parts
+        assert before <= count
+    assert fatal > 20, "the deadly points were not reached"
+
+
+@pytest.mark.fault("F02")
+def test_what_was_recorded_and_not_yet_named_is_named_afterwards(tmp_path):
+    file_study(str(tmp_path / "s"), 2)
+    with Store(tmp_path / "s") as store:
+        study = open_study(store)
+        [one, two] = study.instances().values()
+        # As if the process had died between the record and the rename.
+        os.rename(study.file(one), study.path / one.part)
+        (study.path / ".part-9-9").write_bytes(b"torn")
+        assert set(study.instances()) == {two.sop_uid}
+        with study.lock():
+            assert set(study.instances()) == {one.sop_uid, two.sop_uid}
+        assert not (study.path / ".part-9-9").exists()
+
+
+full_disk = pytest.mark.skipif(
+    subprocess.run(  # noqa: S603 - our own fixed command
+        ["/usr/bin/env", "unshare", "-rm", "mount", "-t", "tmpfs", "x", "/mnt"],
+        capture_output=True,
+        check=False,
+    ).returncode
+    != 0,
+    reason="no user namespaces here: cannot mount a small disk",
+)
+
+FULL = """
+import sys
+from tests.store import dicom, killed
+from s4s_notebook.store import Store
+from s4s_notebook.errors import DiskProblem
+root = sys.argv[1]
+try:
+    killed.file_study(root, 400)
+except DiskProblem as error:
+    print("DiskProblem", error)
+else:
+    print("no error")
+import os
+os.system(f"mount -o remount,size=64m {root}")
+with Store(root) as store:
+    study = store.study(store.participant(killed.HOLDER, "p1"), dicom.STUDY)
+    print("complete", study.complete(), "kept", len(study.instances()))
+killed.file_study(root, 400)
+with Store(root) as store:
+    study = store.study(store.participant(killed.HOLDER, "p1"), dicom.STUDY)
+    print("then", study.complete(), len(study.instances()), store.verify())
+"""
+
+
+@full_disk
+@pytest.mark.fault("F03")
+@pytest.mark.parametrize("size", ["300k", "600k", "900k", "1200k"])
+def test_a_full_disk_is_an_error_and_goes_on_once_mended(tmp_path, size):
+    mount = f"mount -t tmpfs -o size={size} x {tmp_path} && exec {sys.executable} -c '{FULL}' {tmp_path}"
+    done = run_shell(["unshare", "-rm", "sh", "-c", mount.replace("'", "\"'\"'", 0)])
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("DiskProblem"), done.stdout + done.stderr
+    assert any(line.startswith("complete False kept") for line in lines), done.stdout
+    assert lines[-1] == "then True 400 []", done.stdout + done.stderr
+
+
+def run_shell(command):
+    return subprocess.run(command, cwd=HERE, timeout=60, capture_output=True, text=True)
+
+
+FAILING = ("write", "fsync", "replace", "mkdir")
+
+
+@pytest.mark.fault("F03")
+@pytest.mark.parametrize("name", FAILING)
+@pytest.mark.parametrize("code", [5, 13, 28, 30])  # EIO, EACCES, ENOSPC, EROFS
+def test_the_nth_call_that_fails_is_never_success(tmp_path, monkeypatch, name, code):
+    real = getattr(os, name)
+    # The first mkdir is for the root, which is there already: its failure is no failure.
+    for nth in (2, 3, 4, 7) if name == "mkdir" else (1, 2, 4, 7):
+        root = tmp_path / f"{nth}"
+        Store(root).close()
+        calls = [0]
+
+        def failing(*args, calls=calls, nth=nth, **options):
+            calls[0] += 1
+            if calls[0] == nth:
+                raise OSError(code, os.strerror(code))
+            return real(*args, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, failing)
+            try:
+                file_study(str(root), 3)
+                failed = False
+            except DiskProblem as error:
+                failed = True
+                assert error.hint
+        assert failed or calls[0] < nth
+        assert_sound(root, 3)
+        file_study(str(root), 3)
+        assert assert_sound(root, 3) == 3
+
+
+@pytest.mark.fault("F04")
+def test_a_flipped_bit_is_named_and_only_that_file_is_missing(tmp_path):
+    file_study(str(tmp_path / "s"), 5)
+    with Store(tmp_path / "s") as store:
+        study = open_study(store)
+        victim, lost, *_ = study.instances().values()
+        path = study.file(victim)
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+        study.file(lost).unlink()
+        found = {finding.sop_uid: finding.what for finding in store.verify()}
+        assert found == {victim.sop_uid: "changed", lost.sop_uid: "missing"}
+        assert not path.exists()
+        assert not study.complete()
+        assert len(study.instances()) == 3
+        assert store.verify() == []
+    file_study(str(tmp_path / "s"), 5)
+    assert assert_sound(tmp_path / "s", 5) == 5
+
+
+def spoil_nothing(path: Path) -> None:
+    path.unlink()
+
+
+def spoil_bytes(path: Path) -> None:
+    path.write_bytes(os.urandom(8192))
+
+
+def spoil_middle(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4096:] = os.urandom(len(data) - 4096)
+    path.write_bytes(data)
+
+
+def spoil_version(path: Path) -> None:
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version=99")
+    db.commit()
+    db.close()
+
+
+@pytest.mark.fault("F05")
+@pytest.mark.parametrize("spoil", [spoil_nothing, spoil_bytes, spoil_middle, spoil_version])
+def test_a_lost_corrupt_or_newer_index_is_made_again(tmp_path, spoil):
+    root = tmp_path / "s"
+    file_study(str(root), 4)
+    with Store(root) as store:
+        before = open_study(store).instances()
+    for extra in ("index.sqlite-wal", "index.sqlite-shm"):
+        (root / extra).unlink(missing_ok=True)
+    spoil(root / "index.sqlite")
+    with Store(root) as store:
+        [participant] = store.participants()
+        assert (participant.holder, participant.patient) == (HOLDER, "p1")
+        study = open_study(store)
+        assert study.instances() == before
+        assert study.complete()
+        assert store.verify() == []
+
+
+@pytest.mark.fault("F05")
+def test_files_whose_record_is_lost_too_are_taken_in_by_what_they_say(tmp_path):
+    root = tmp_path / "s"
+    file_study(str(root), 4)
+    with Store(root) as store:
+        study = open_study(store)
+        participant, before = study.owner.folder.path, set(study.instances())
+        (study.paths()[0].parent / "stranger.dcm").write_bytes(b"MZ not one of ours")
+    (root / "index.sqlite").unlink()
+    (participant / "record.ndjson").unlink()
+    with Store(root) as store:
+        study = open_study(store)
+        with study.lock():
+            assert set(study.instances()) == before
+        assert not list(root.rglob("stranger.dcm"))
+
+
+@pytest.mark.fault("F06")
+def test_two_processes_share_a_store(tmp_path):
+    root = tmp_path / "s"
+    command = [sys.executable, "-m", "tests.store.killed", str(root), "0", "40"]
+    both = [subprocess.Popen(command, cwd=HERE, stderr=subprocess.PIPE) for _ in range(2)]
+    for process in both:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    assert assert_sound(root, 40) == 40
+    with Store(root) as store:
+        assert store.verify() == []
+
+
+@pytest.mark.fault("F06")
+def test_a_lock_that_another_process_holds_is_waited_for_and_then_named(tmp_path):
+    root = tmp_path / "s"
+    file_study(str(root), 1)
+    hold = (
+        "import sys,time\nfrom tests.store import dicom,killed\nfrom s4s_notebook.store import Store\n"
+        "s=Store(sys.argv[1])\nst=s.study(s.participant(killed.HOLDER,'p1'),dicom.STUDY)\n"
+        "with st.lock():\n print('held',flush=True)\n sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", hold, str(root)]
+    holder = subprocess.Popen(
+        command, cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder, Store(root) as store:
+        assert holder.stdout.readline() == "held\n"
+        study = open_study(store)
+        with pytest.raises(StoreLocked), study.lock(limit=0.2):
+            pytest.fail("two held one lock")
+        ticks = []
+
+        def tick():
+            ticks.append(1)
+            if len(ticks) == 3:
+                holder.kill()  # a lock goes with its process
+
+        with study.lock(tick):
+            assert len(ticks) >= 3
+
+
+@pytest.mark.fault("F07")
+@pytest.mark.parametrize(
+    "depth", ["holder", "patient", "study", "series", "file", "record", "index"]
+)
+def test_a_planted_link_is_refused(tmp_path, depth):
+    root, outside = tmp_path / "s", tmp_path / "outside"
+    file_study(str(root), 1)
+    with Store(root) as store:
+        study = open_study(store)
+        [path] = study.paths()
+    places = {
+        "holder": path.parents[3],
+        "patient": path.parents[2],
+        "study": path.parents[1],
+        "series": path.parents[0],
+        "file": path,
+        "record": path.parents[2] / "record.ndjson",
+        "index": root / "index.sqlite",
+    }
+    victim = places[depth]
+    shutil.move(victim, outside)
+    victim.symlink_to(outside)
+    before = sorted(outside.rglob("*")) if outside.is_dir() else outside.read_bytes()
+    try:
+        file_study(str(root), 3)
+        survived = True
+    except UnsafeStore:
+        survived = False
+    # A link in place of an instance is not followed: the instance is fetched anew.
+    assert survived == (depth == "file")
+    after = sorted(outside.rglob("*")) if outside.is_dir() else outside.read_bytes()
+    assert after == before
+    if depth == "file":
+        assert not victim.is_symlink()
+
+
+@pytest.mark.fault("F07")
+def test_a_link_swapped_in_while_writing_is_refused(tmp_path):
+    root, outside = tmp_path / "s", tmp_path / "outside"
+    outside.mkdir()
+    with Store(root) as store:
+        study = open_study(store)
+        with study.lock(), pytest.raises(UnsafeStore):
+            with Receiver(study, lambda path, size: None) as receiver:
+                receiver.take(dicom.chunks(dicom.make()))
+                (study.path / dicom.SERIES).symlink_to(outside)
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.fault("F08")
+def test_modes_whatever_the_umask(tmp_path):
+    old = os.umask(0)
+    try:
+        file_study(str(tmp_path / "s"), 2)
+    finally:
+        os.umask(old)
+    for path in [tmp_path / "s", *(tmp_path / "s").rglob("*")]:
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        assert mode == (0o700 if path.is_dir() else 0o600), path
+
+
+@pytest.mark.fault("F08")
+def test_a_root_that_others_can_enter_is_closed_to_them(tmp_path):
+    (tmp_path / "s").mkdir()
+    os.chmod(tmp_path / "s", 0o755)  # noqa: S103 - that is the point
+    Store(tmp_path / "s").close()
+    assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o700
+
+
+def canaries(root: Path, *words: str) -> list[Path]:
+    return [
+        path
+        for path in root.rglob("*")
+        if any(word in str(path.relative_to(root)) for word in words)
+        or (path.is_file() and any(word.encode() in path.read_bytes() for word in words))
+    ]
+
+
+@pytest.mark.fault("F10")
+@pytest.mark.parametrize("what", ["study", "patient", "all"])
+def test_purge_leaves_nothing(tmp_path, what):
+    from s4s_notebook.store import Entry, Run
+
+    root = tmp_path / "s"
+    file_study(str(root), 3)
+    with Store(root) as store:
+        participant = store.participant(HOLDER, "p1")
+        other = store.participant(HOLDER, "p2")
+        body = {
+            "resourceType": "ImagingStudy",
+            "uid": f"urn:oid:{dicom.STUDY}",
+            "description": "Canary^Name",
+        }
+        keep = {
+            "resourceType": "ImagingStudy",
+            "uid": f"urn:oid:{dicom.STUDY}7",
+            "description": "Other",
+        }
+        run = Run("r1", None, None, 1.0, True, 1)
+        entries = [Entry(dicom.STUDY, "1", body), Entry(f"{dicom.STUDY}7", "1", keep)]
+        participant.save_page("ImagingStudy", run, entries)
+        participant.finish("ImagingStudy", run, 1.0)
+        other.save_page("ImagingStudy", run, [Entry("x", "1", {"a": "p2-data"})])
+        study = open_study(store)
+        with study.lock(), Receiver(study, lambda path, size: None) as receiver:
+            receiver.take(dicom.chunks(dicom.make(study="1.2.3")))
+        store.keeper("iss", "client", "p1", kind="file").save({"refresh_token": "Canary^Name"})
+        assert canaries(root, "Canary^Name")
+        if what == "study":
+            store.keeper("iss", "client", "p1", kind="file").forget()
+            store.purge(study=dicom.STUDY)
+            assert list(participant.resources("ImagingStudy")) == [keep]
+            assert participant.mark("ImagingStudy") is not None
+        elif what == "patient":
+            store.keeper("iss", "client", "p1", kind="file").forget()
+            store.purge(patient="p1")
+            assert [p.patient for p in store.participants()] == ["p2"]
+        else:
+            store.purge("all")
+            assert store.participants() == []
+    gone = ["Canary^Name", *([] if what == "study" else ["p1"])]
+    assert canaries(root, *gone) == []
+    uid = f'{dicom.STUDY}"'
+    assert canaries(root, uid) == []
+    assert bool(canaries(root, "p2-data")) == (what != "all")
+    with Store(root) as store:  # and the store can be used on
+        assert len(store.participants()) == {"study": 2, "patient": 1, "all": 0}[what]
+
+
+def test_purge_wants_to_be_told_one_thing(tmp_path):
+    with Store(tmp_path / "s") as store:
+        for wrong in ({}, {"patient": "a", "study": "1.2"}):
+            with pytest.raises(ValueError, match="purge"):
+                store.purge(**wrong)
+
+
+def test_without_a_folder_everything_goes_with_the_store():
+    with Store() as store:
+        root = store.root
+        store.participant(HOLDER, "p1")
+        assert stat.S_IMODE(root.stat().st_mode) == 0o700
+    assert not root.exists()
