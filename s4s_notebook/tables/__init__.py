@@ -20,9 +20,9 @@ import pandas as pd
 
 from ..problems import Problem
 from . import claims, imaging_studies, people
-from .build import Builder, Table
 from .columns import TABLES, declared, describe, dictionary
 from .imaging_studies import complete_series
+from .rows import Builder, Table
 
 _TABLES: dict[str, Table] = {
     table.name: table

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from .build import Kind, Rows, Table
 from .columns import BB, PREFIXES
 from .paths import Odd, code_of
+from .rows import Kind, Rows, Table
 from .values import reference_id
 
-BENEFITS = Table("benefits")
-LINES = Table("benefit_lines", below="item")
-DIAGNOSES = Table("diagnoses", below="diagnosis")
-PROCEDURES = Table("procedures", below="procedure")
-ADJUDICATIONS = Table("adjudications", below="adjudication")
-
+# The roles of R4 and of STU3, for each column that names somebody of the claim's care team.
+_ROLES = {
+    "attending_npi": ("attending",),
+    "operating_npi": ("operating", "assist"),
+    "other_npi": ("otheroperating", "other"),
+    "prescriber_npi": ("prescribing",),
+    "referring_npi": ("referring",),
+}
 # `primary` on a careTeam of the STU3 server is the attending physician on an institutional
 # claim, the prescriber on a drug event and the performer of a line on the others.
 _INSTITUTIONAL = {"INPATIENT", "OUTPATIENT", "HHA", "HOSPICE", "SNF"}
-_DATE_SOURCES = ("servicedPeriod", "servicedDate", "billablePeriod")
 _EOB_TYPES = (BB + "codesystem/eob-type", "https://bluebutton.cms.gov/fhir/CodeSystem/EOB-TYPE")
 _CLAIM_IDS = (BB + "variables/clm_id", BB + "variables/pde_id")
+_SPECIALTY = BB + "variables/prvdr_spclty"
+
+BENEFITS = Table("benefits", by_hand=[*(_ROLES.keys() - {"referring_npi"}), "hospice_start"])
+LINES = Table("benefit_lines", below="item", by_hand=["service_from", "service_to"])
+DIAGNOSES = Table("diagnoses", below="diagnosis")
+PROCEDURES = Table("procedures", below="procedure")
+ADJUDICATIONS = Table("adjudications", below="adjudication", by_hand=["variable", "category"])
 
 
 def identify(eob: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -70,11 +79,51 @@ def _identifier(eob: Mapping[str, Any], system: str) -> str:
     return ""
 
 
-def _eob_type(eob: Mapping[str, Any]) -> Any:
-    for coding in objects(eob.get("type"), "coding"):
-        if coding.get("system") in _EOB_TYPES:
-            return coding.get("code")
-    return None
+def listed(owner: Mapping[str, Any], element: str) -> Sequence[Any]:
+    """What stands at an element, as a list, odd things included."""
+    found = owner.get(element)
+    return found if type(found) is list else () if found is None else (found,)
+
+
+def _eob_type(eob: Mapping[str, Any]) -> str:
+    concept = eob.get("type")
+    if type(concept) is dict:
+        for coding in listed(concept, "coding"):
+            if type(coding) is dict and coding.get("system") in _EOB_TYPES:
+                code = coding.get("code")
+                return code if type(code) is str else ""
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One of the care team of a claim."""
+
+    npi: Any
+    role: str | None
+    specialty: Any
+
+
+def _team(eob: Mapping[str, Any]) -> dict[int, _Member]:
+    """The care team by its sequence numbers; one without a number gets a negative one."""
+    team: dict[int, _Member] = {}
+    for place, member in enumerate(listed(eob, "careTeam"), 1):
+        if type(member) is not dict:
+            continue
+        npi = specialty = None
+        provider = member.get("provider")
+        if type(provider) is dict:
+            for identifier in listed(provider, "identifier"):
+                if npi is None and type(identifier) is dict:
+                    npi = identifier.get("value")
+        if "qualification" in member:
+            for coding in objects(member["qualification"], "coding"):
+                if coding.get("system") == _SPECIALTY:
+                    specialty = coding.get("code")
+        sequence = member.get("sequence")
+        number = sequence if type(sequence) is int else -place
+        team.setdefault(number, _Member(npi, code_of(member.get("role")), specialty))
+    return team
 
 
 def emit_benefit(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd) -> None:
@@ -83,53 +132,73 @@ def emit_benefit(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Od
     BENEFITS.walk(eob, row, odd)
     at = BENEFITS.at
     row[at["claim_id"]] = key
-    row[at["line_count"]] = sum(1 for _ in _line_items(eob))
+    row[at["line_count"]] = len(listed(eob, "item")) + len(listed(eob, "addItem"))
     kind = _eob_type(eob)
-    institutional = type(kind) is str and kind in _INSTITUTIONAL
-    if not institutional:
-        row[BENEFITS.slots("attending_npi")[0]] = None
-    if kind != "PDE":
-        row[BENEFITS.slots("prescriber_npi")[0]] = None
-    if kind != "HOSPICE":
-        row[BENEFITS.slots("hospice_start")[0]] = None
-    if not institutional and "total" in eob:
+    _roles(_team(eob), kind, row)
+    if kind == "HOSPICE":
+        row[at["hospice_start"]] = _hospice_start(eob)
+    if "total" in eob and kind not in _INSTITUTIONAL:
         _misnamed_total(eob, row)
     rows.add(row, number)
+
+
+def _roles(team: Mapping[int, _Member], kind: str, row: list[Any]) -> None:
+    """Who did what for the claim; the first of each role."""
+    found: dict[str | None, Any] = {}
+    for member in team.values():
+        found.setdefault(member.role, member.npi)
+    for name, roles in _ROLES.items():
+        slot = BENEFITS.at[name]
+        for role in roles:
+            if role in found and row[slot] is None:
+                row[slot] = found[role]
+    for name, wanted in (
+        ("attending_npi", kind in _INSTITUTIONAL),
+        ("prescriber_npi", kind == "PDE"),
+    ):
+        if wanted and row[BENEFITS.at[name]] is None:
+            row[BENEFITS.at[name]] = found.get("primary")
+
+
+def _hospice_start(eob: Mapping[str, Any]) -> Any:
+    start = _inner(eob, "hospitalization", "start")
+    for info in objects(eob, "supportingInfo"):
+        if code_of(info.get("category")) == BB + "variables/clm_hospc_start_dt_id":
+            start = start or _inner(info, "timingPeriod", "start") or info.get("timingDate")
+    return start
 
 
 def _misnamed_total(eob: dict[str, Any], row: list[Any]) -> None:
     """CMS's R4 server calls what a prior payer paid on a carrier claim the total charge."""
     for total in objects(eob, "total"):
         codes = {str(coding.get("code")) for coding in objects(total.get("category"), "coding")}
-        if {"priorpayerpaid", PREFIXES["bb:"] + "clm_tot_chrg_amt"} <= codes:
-            charge, paid = (
-                BENEFITS.slots(n) for n in ("total_charge_amount", "primary_payer_amount")
-            )
-            row[paid[-1]], row[charge[1]] = row[charge[1]], None
+        if {"priorpayerpaid", BB + "variables/clm_tot_chrg_amt"} <= codes:
+            charge, paid = BENEFITS.at["total_charge_amount"], BENEFITS.at["primary_payer_amount"]
+            row[paid], row[charge] = row[charge], None
 
 
 def _line_items(eob: Mapping[str, Any]) -> Iterator[tuple[str, int, Any]]:
     """Kind, place in its own list and the line itself, odd ones included."""
-    for kind, element in (("item", "item"), ("added", "addItem")):
-        found = eob.get(element)
-        lines = found if type(found) is list else () if found is None else (found,)
-        for place, line in enumerate(lines):
-            yield kind, place, line
+    for place, line in enumerate(listed(eob, "item")):
+        yield "item", place, line
+    for place, line in enumerate(listed(eob, "addItem")):
+        yield "added", place, line
 
 
-_LINE = {
-    name: LINES.at[name]
+(_CLAIM, _PATIENT, _TYPE, _INDEX, _KIND, _FROM, _TO, _SOURCE, _CENTER, _TOTAL, _NPI, _SPECIAL,
+ _DETAILS) = (
+    LINES.at[name]
     for name in (
-        "claim_id", "patient_id", "claim_type", "line_index", "line_kind", "service_date_source",
-        "is_total_line", "revenue_center", "performing_npi", "performing_specialty",
-        "detail_count",
+        "claim_id", "patient_id", "claim_type", "line_index", "line_kind", "service_from",
+        "service_to", "service_date_source", "revenue_center", "is_total_line", "performing_npi",
+        "performing_specialty", "detail_count",
     )
-}  # fmt: skip
-_FROM, _TO = LINES.slots("service_from"), LINES.slots("service_to")
-_TEAM_LINKS = ("careTeamLinkId", "careTeamSequence")
+)  # fmt: skip
+_PERIOD = "servicedPeriod"
 _DRUG = {
-    "dayssupply": ("days_supply", "valueQuantity", "value"),
-    "refillnum": ("fill_number", "valueQuantity", "value"),
+    "dayssupply": LINES.at["days_supply"],
+    "refillnum": LINES.at["fill_number"],
+    "compoundcode": LINES.at["compound_code"],
 }
 
 
@@ -137,74 +206,61 @@ def emit_lines(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd)
     """One row an ``item`` or ``addItem``; an odd one makes an empty row, never none."""
     patient = _inner(eob, "patient", "reference")
     kind = _eob_type(eob)
-    start, end = _inner(eob, "billablePeriod", "start"), _inner(eob, "billablePeriod", "end")
+    period = eob.get("billablePeriod")
     team = _team(eob)
-    walk, blank, at = LINES.walk, LINES.blank, _LINE
     for index, (line_kind, place, line) in enumerate(_line_items(eob), 1):
-        row = blank.copy()
-        row[at["claim_id"]], row[at["patient_id"]], row[at["claim_type"]] = key, patient, kind
-        row[at["line_index"]], row[at["line_kind"]] = index, line_kind
-        row[_FROM[2]], row[_TO[2]] = start, end
+        row = LINES.blank.copy()
+        row[_CLAIM], row[_PATIENT], row[_TYPE] = key, patient, kind or None
+        row[_INDEX], row[_KIND] = index, line_kind
         if type(line) is dict:
-            walk(line, row, odd)
-            _team_member(line, team, row)
-            details = line.get("detail")
-            row[at["detail_count"]] = len(details) if type(details) is list else 0
+            LINES.walk(line, row, odd)
+            row[_DETAILS] = len(listed(line, "detail"))
+            if team:
+                _performer(line, team, row)
+            _dated(line, period, row, odd)
         else:
             odd(f"{line_kind}[{place}]", line, "an object was expected")
-        source = next((s for s, slot in enumerate(_FROM) if row[slot] is not None), None)
-        if source is not None:
-            row[at["service_date_source"]] = _DATE_SOURCES[source]
-        center = row[at["revenue_center"]]
-        row[at["is_total_line"]] = type(center) is str and center.strip().lstrip("0") == "1"
+        center = row[_CENTER]
+        row[_TOTAL] = type(center) is str and center.strip().lstrip("0") == "1"
         if kind == "PDE" and "supportingInfo" in eob:
             _drug(eob, row)
         rows.add(row, number, place)
 
 
-def _team(eob: Mapping[str, Any]) -> dict[int, tuple[Any, Any, bool]]:
-    """Who took part: sequence → (NPI, specialty, whether an organization or general role)."""
-    team: dict[int, tuple[Any, Any, bool]] = {}
-    for member in objects(eob, "careTeam"):
-        sequence = member.get("sequence")
-        if type(sequence) is int:
-            npi = next(
-                (i.get("value") for i in objects(member.get("provider"), "identifier")), None
-            )
-            role = code_of(member.get("role"))
-            specialty = None
-            for coding in objects(member.get("qualification"), "coding"):
-                if coding.get("system") == PREFIXES["bb:"] + "prvdr_spclty":
-                    specialty = coding.get("code")
-            team.setdefault(sequence, (npi, specialty, role == "primary"))
-    return team
+def _dated(line: Mapping[str, Any], claim: Any, row: list[Any], odd: Odd) -> None:
+    """The days of the service; those of the claim where the line has none, and say which."""
+    period, day = line.get("servicedPeriod"), line.get("servicedDate")
+    if period is not None and type(period) is not dict:
+        odd("item.servicedPeriod", period, "an object was expected")
+    elif period:
+        row[_FROM], row[_TO], row[_SOURCE] = period.get("start"), period.get("end"), _PERIOD
+    if row[_FROM] is None and row[_TO] is None:
+        if day is not None:
+            row[_FROM] = row[_TO] = day
+            row[_SOURCE] = "servicedDate"
+        elif type(claim) is dict:
+            row[_FROM], row[_TO] = claim.get("start"), claim.get("end")
+            row[_SOURCE] = "billablePeriod"
 
 
-def _team_member(
-    line: Mapping[str, Any], team: Mapping[int, tuple[Any, Any, bool]], row: list[Any]
-) -> None:
+def _performer(line: Mapping[str, Any], team: Mapping[int, _Member], row: list[Any]) -> None:
     """Who performed this line; a performer before the general ``primary`` of R4."""
-    for element in _TEAM_LINKS:
-        links = line.get(element)
-        if type(links) is list:
-            members = [team[link] for link in links if type(link) is int and link in team]
-            if members:
-                npi, specialty, _ = min(members, key=lambda member: member[2])
-                row[_LINE["performing_npi"]] = npi
-                row[_LINE["performing_specialty"]] = specialty
+    links = line.get("careTeamLinkId") or line.get("careTeamSequence")
+    if type(links) is not list:
+        return
+    for link in links:
+        member = team.get(link) if type(link) is int else None
+        if member is not None and (row[_NPI] is None or member.role != "primary"):
+            row[_NPI], row[_SPECIAL] = member.npi, member.specialty
 
 
 def _drug(eob: Mapping[str, Any], row: list[Any]) -> None:
     """R4 keeps what belongs to the drug of an event at the claim."""
     for info in objects(eob, "supportingInfo"):
-        code = code_of(info.get("category"))
-        if code in _DRUG:
-            name, outer, inner = _DRUG[code]
-            row[LINES.slots(name)[-1]] = _inner(info, outer, inner)
-        elif code == "compoundcode":
-            row[LINES.slots("compound_code")[-1]] = next(
-                (coding.get("code") for coding in objects(info.get("code"), "coding")), None
-            )
+        slot = _DRUG.get(code_of(info.get("category")) or "")
+        if slot is not None and row[slot] is None:
+            coding = next(objects(info.get("code"), "coding"), {})
+            row[slot] = _inner(info, "valueQuantity", "value") or coding.get("code")
 
 
 def _repeating(table: Table) -> Any:
@@ -245,13 +301,13 @@ def emit_adjudications(eob: dict[str, Any], key: str, number: int, rows: Rows, o
     """One row an adjudication at any level, and one a ``total`` and a ``benefitBalance``."""
     patient = _inner(eob, "patient", "reference")
     for level, line, sequence, detail, owner in _adjudications(eob):
-        for place, one in enumerate(_listed(owner, "adjudication"), 1):
+        for place, one in enumerate(listed(owner, "adjudication"), 1):
             row = _adjudication(one, level, place, odd)
             row[ADJUDICATIONS.at["line_index"]] = line
             row[ADJUDICATIONS.at["line_number"]] = sequence
             row[ADJUDICATIONS.at["detail_index"]] = detail
             _keyed(row, key, patient, number, rows, place)
-    for place, total in enumerate(_listed(eob, "total"), 1):
+    for place, total in enumerate(listed(eob, "total"), 1):
         _keyed(_adjudication(total, "total", place, odd), key, patient, number, rows, place)
     place = 0
     for balance in objects(eob, "benefitBalance"):
@@ -262,11 +318,6 @@ def emit_adjudications(eob: dict[str, Any], key: str, number: int, rows: Rows, o
             as_one = {"category": financial.get("type"), "amount": used, "value": count}
             row = _adjudication(as_one, "balance", place, odd)
             _keyed(row, key, patient, number, rows, place)
-
-
-def _listed(owner: Mapping[str, Any], element: str) -> Any:
-    found = owner.get(element)
-    return found if type(found) is list else () if found is None else (found,)
 
 
 def _keyed(row: list[Any], key: str, patient: Any, number: int, rows: Rows, place: int) -> None:

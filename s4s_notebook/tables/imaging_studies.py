@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from .build import Kind, Rows, Table
 from .claims import objects, patient_of
 from .columns import declared
 from .paths import Odd
+from .rows import Kind, Rows, Table
 from .values import bare_uid, convert
 
-STUDIES = Table("studies")
-SERIES = Table("series", below="series")
+STUDIES = Table("studies", by_hand=["modalities", "started_date", "endpoint"])
+SERIES = Table("series", below="series", by_hand=["started_date"])
 
 _AWAY = {"UNAVAILABLE", "OFFLINE", "NEARLINE", "cancelled", "entered-in-error", "registered"}
 _UID_SYSTEMS = ("urn:dicom:uid", "urn:ietf:rfc:3986")
@@ -47,7 +47,7 @@ def identify(study: Mapping[str, Any]) -> tuple[str, str, str]:
     return patient_of(study, "patient", "subject"), started if type(started) is str else "", key
 
 
-def emit_study(study: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd) -> None:
+def emit_study(study: dict[str, Any], _key: str, number: int, rows: Rows, odd: Odd) -> None:
     """One row an ImagingStudy."""
     row = STUDIES.blank.copy()
     STUDIES.walk(study, row, odd)
@@ -55,10 +55,9 @@ def emit_study(study: dict[str, Any], key: str, number: int, rows: Rows, odd: Od
     started = study.get("started")
     if type(started) is str:
         row[at["started_zone"]] = _zone(started)
-    for slot in STUDIES.slots("modalities"):
-        row[slot] = None
+    row[at["started_date"]] = started
     row[at["modalities"]] = "\\".join(_modalities(study)) or None
-    availability = row[at["availability"]] or row[STUDIES.slots("availability")[1]]
+    availability = row[at["availability"]]
     away = type(availability) is str and availability in _AWAY
     row[at["endpoint"]], told = endpoint(study)
     row[at["downloadable"]] = False if away or _all_series_away(study) else told
@@ -126,7 +125,7 @@ def is_wado(resource: Mapping[str, Any]) -> bool:
     return False
 
 
-def emit_series(study: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd) -> None:
+def emit_series(study: dict[str, Any], _key: str, number: int, rows: Rows, odd: Odd) -> None:
     """One row a series that the holder lists."""
     at = SERIES.at
     uid = study_uid(study)
@@ -140,6 +139,7 @@ def emit_series(study: dict[str, Any], key: str, number: int, rows: Rows, odd: O
         row[at["source"]] = "fhir"
         if type(one) is dict:
             SERIES.walk(one, row, odd)
+            row[at["started_date"]] = one.get("started")
             if row[at["instance_count"]] is None and type(one.get("instance")) is list:
                 row[at["instance_count"]] = len(one["instance"])
         else:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .build import Kind, Rows, Table
 from .claims import patient_of
 from .paths import Odd
+from .rows import Kind, Rows, Table
 
 PATIENTS = Table("patients")
 COVERAGE = Table("coverage")

@@ -18,56 +18,44 @@ import pandas as pd
 from ..problems import Problem
 from .columns import declared
 from .paths import Odd, compile_paths
-from .values import convert, moment_of
+from .values import MOMENTS, NOT_A_TIME, convert, finish
 
-_BLOCK = 8192
+_BLOCK = 2048
 
 
 class Table:
     """What one declared table needs to make rows; made once, shared by all builds.
 
-    A row is a list: the declared columns, then a place for each further alternative of a path,
-    then where the row came from (number of the resource, place within it).
+    A row is a list: the declared columns, then where the row came from (number of the resource,
+    place within it).
     """
 
-    def __init__(self, name: str, below: str = "") -> None:
-        """``below`` is the repeating element that makes a row, as in ``item``: the rest of the
-        path is walked from there."""
+    def __init__(self, name: str, below: str = "", by_hand: Iterable[str] = ()) -> None:
+        """``below`` is the repeating element that makes a row, as in ``item``: only paths within
+        it are walked. ``by_hand`` names columns that the table's module fills itself."""
         self.name = name
+        self.below = below
         self.columns = declared(name)
         self.at = {column.name: slot for slot, column in enumerate(self.columns)}
-        self.paths: list[str] = []
-        self.further: dict[int, list[int]] = {}
-        spare: list[tuple[int, str]] = []
-        for slot, column in enumerate(self.columns):
-            first, *rest = column.paths or ("",)
-            self.paths.append(first)
-            spare += [(slot, path) for path in rest]
-        for slot, path in spare:
-            self.further.setdefault(slot, []).append(len(self.paths))
-            self.paths.append(path)
-        moneys = {s for s in range(len(self.paths)) if self._owner(s).kind == "money"}
-        self.blank: list[Any] = [None] * (len(self.paths) + 2)
-        self.below = below
-        self.walk = compile_paths(self._relative(), moneys, self.at.get("currency"))
+        self.blank: list[Any] = [None] * (len(self.columns) + 2)
+        moneys = {slot for slot, column in enumerate(self.columns) if column.kind == "money"}
+        paths = [() if c.name in by_hand else self._within(c.paths) for c in self.columns]
+        self.walk = compile_paths(paths, moneys, self.at.get("currency"))
 
-    def _owner(self, slot: int) -> Any:
-        for target, slots in self.further.items():
-            if slot in slots:
-                return self.columns[target]
-        return self.columns[slot]
-
-    def slots(self, name: str) -> list[int]:
-        """The slots of a column, one an alternative, in order of preference."""
-        slot = self.at[name]
-        return [slot, *self.further.get(slot, ())]
-
-    def _relative(self) -> list[str]:
-        """The paths as seen from the element that makes a row; others are filled by hand."""
+    def _within(self, paths: Sequence[str]) -> tuple[str, ...]:
+        """The paths as seen from the element that makes a row."""
         if not self.below:
-            return self.paths
+            return tuple(paths)
         start = self.below + "."
-        return [p.removeprefix(start) if p.startswith(start) else "" for p in self.paths]
+        return tuple(path.removeprefix(start) for path in paths if path.startswith(start))
+
+    def path(self, slot: int, place: int) -> str:
+        """Where in the resource the value of a cell stands."""
+        column = self.columns[slot]
+        places = " | ".join(column.paths) or column.name
+        if self.below:
+            places = places.replace(f"{self.below}.", f"{self.below}[{place}].")
+        return places
 
 
 class Rows:
@@ -76,12 +64,12 @@ class Rows:
     def __init__(self, table: Table, report: Callable[[int, str, Any, str], None]) -> None:
         self.table = table
         self._report = report
-        self._buffer: list[list[Any]] = []
+        self._buffer: list[tuple[Any, ...]] = []
         self._blocks: list[list[Any]] = []
 
     def add(self, row: list[Any], resource: int, place: int = 0) -> None:
         row[-2], row[-1] = resource, place
-        self._buffer.append(row)
+        self._buffer.append(tuple(row))  # a tuple of texts costs the garbage collector nothing
         if len(self._buffer) >= _BLOCK:
             self.flush()
 
@@ -91,46 +79,31 @@ class Rows:
         if not rows and self._blocks:
             return
         table = self.table
-        raw = list(zip(*rows, strict=True)) if rows else [()] * len(table.blank)
+        raw: list[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(table.blank)
         block: list[Any] = []
         for slot, column in enumerate(table.columns):
-            values: Sequence[Any] = raw[slot]
-            for other in table.further.get(slot, ()):
-                if raw[other].count(None) < len(rows):
-                    pairs = zip(values, raw[other], strict=True)
-                    values = tuple([b if a is None else a for a, b in pairs])
 
             def report(place: int, value: Any, why: str, slot: int = slot) -> None:
-                self._report(rows[place][-2], self._path(rows[place], slot), value, why)
+                row = rows[place]
+                self._report(row[-2], table.path(slot, row[-1]), value, why)
 
-            block.append(convert(column.kind, values, report))
+            block.append(convert(column.kind, raw[slot], report))
         block.append(np.array(raw[-2], dtype="int64"))
         self._blocks.append(block)
-
-    def _path(self, row: list[Any], slot: int) -> str:
-        """Where in the resource the value of this cell stands."""
-        slots = [slot, *self.table.further.get(slot, ())]
-        chosen = next((s for s in slots if row[s] is not None), slot)
-        path, below = self.table.paths[chosen], self.table.below
-        if below and path.startswith(below):
-            return f"{below}[{row[-1]}]{path.removeprefix(below)}"
-        return path or self.table.columns[slot].name
 
     def frame(self, rank: np.ndarray[Any, Any]) -> pd.DataFrame:
         """All rows, ordered by the rank of their resource; rank -1 leaves them out."""
         self.flush()
         blocks, self._blocks = self._blocks, []
         owners = np.concatenate([block.pop() for block in blocks])
-        ranks = rank[owners] if len(owners) else owners
-        order = np.argsort(ranks, kind="stable")
-        order = order[int((ranks < 0).sum()) :]
+        ranks = rank[owners]
+        order = np.argsort(ranks, kind="stable")[int((ranks < 0).sum()) :]
         data: dict[str, Any] = {}
         for column in reversed(self.table.columns):
-            parts = [pd.Series(block.pop(), dtype=column.dtype) for block in blocks]
-            whole = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
-            data[column.name] = whole.array.take(order)
+            data[column.name] = finish(column.kind, [block.pop() for block in blocks], order)
+        names = [column.name for column in self.table.columns]
         index = pd.RangeIndex(len(order))
-        return pd.DataFrame({c.name: data.pop(c.name) for c in self.table.columns}, index=index)
+        return pd.DataFrame({name: data.pop(name) for name in names}, index=index, copy=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,24 +263,15 @@ def version_of(resource: Mapping[str, Any], has_key: bool) -> tuple[tuple[Any, .
     have no version, or no id of their own.
     """
     meta = resource.get("meta")
-    number, updated = -1, ""
+    number, updated = -1, NOT_A_TIME
     if type(meta) is dict:
         found = meta.get("versionId")
         if type(found) is str and found.isascii() and found.isdigit() and len(found) < 19:
             number = int(found)
-        updated = _sortable(meta.get("lastUpdated"))
-    if has_key and (updated or number >= 0):
+        instant = meta.get("lastUpdated")
+        updated = MOMENTS[instant] if type(instant) is str else NOT_A_TIME
+    if has_key and (updated != NOT_A_TIME or number >= 0):
         return (number, updated, ""), ""
     text = json.dumps(resource, sort_keys=True, default=repr)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return (number, updated, digest), digest
-
-
-def _sortable(instant: Any) -> str:
-    """An instant as text that sorts by time; empty where it is none."""
-    if type(instant) is not str:
-        return ""
-    try:
-        return moment_of(instant)[0].isoformat(timespec="microseconds")
-    except ValueError:
-        return ""
