@@ -9,7 +9,9 @@ from typing import Any
 
 from .. import errors
 from . import jsonstrict, network, redact
-from .waiting import parse_date
+from .retry_after import parse_date
+from .secret import Secret
+from .watch import Broken
 
 
 class HeaderMap(dict[str, str]):
@@ -42,7 +44,7 @@ class Reply:
         body: bytes,
         date: float | None,
         request: errors.Request,
-        bearer: str | None = None,
+        bearer: Secret | None = None,
     ) -> None:
         self.status, self.headers, self.url = status, headers, url
         self.body, self.date, self.request = body, date, request
@@ -87,7 +89,7 @@ class Stream:
         """
         try:
             yield from self._answer.chunks()
-        except network.Broken as error:
+        except Broken as error:
             raise errors.IntegrityError(
                 f"The transfer was cut: {error}.", request=self.request
             ) from error
@@ -96,25 +98,30 @@ class Stream:
             raise
 
 
-def check_head(headers: HeaderMap, *, encodings: tuple[str, ...]) -> None:
-    """Refuse what two readers could take in two ways, and encodings that nobody asked for."""
+def check_length(headers: HeaderMap) -> None:
+    """Refuse an answer whose end two readers could see in two places (RFC 9112 6.3)."""
     if "transfer-encoding" in headers and "content-length" in headers:
         raise errors.MalformedResponse("The answer states two different lengths.")
-    coding = headers.get("content-encoding", "identity").strip().lower() or "identity"
-    if coding not in encodings:
-        raise errors.MalformedResponse(
-            f"The answer is encoded as {redact.text(coding, limit=40)!r}, which was not asked for."
-        )
+
+
+def check_encoding(headers: HeaderMap, *asked: str) -> str:
+    """The content encoding if it was asked for; raises MalformedResponse otherwise."""
+    coding = headers.get("content-encoding", "").strip().lower() or "identity"
+    if coding not in ("identity", *asked):
+        shown = redact.text(coding, limit=40)
+        raise errors.MalformedResponse(f"The answer is encoded as {shown!r}, unasked.")
+    return coding
 
 
 def read_body(answer: network.Answer, headers: HeaderMap, max_bytes: int) -> bytes:
     """The whole body, unpacked, at most ``max_bytes`` of it.
 
     Raises:
-        MalformedResponse: larger. IntegrityError: gzip that is cut or damaged.
+        MalformedResponse: larger, or encoded in a way that was not asked for.
+        IntegrityError: gzip that is cut or damaged.
     """
     chunks: Iterable[bytes] = answer.chunks()
-    if headers.get("content-encoding", "").strip().lower() == "gzip":
+    if check_encoding(headers, "gzip") == "gzip":
         chunks = _gunzip(chunks)
     body = bytearray()
     for chunk in chunks:
@@ -145,10 +152,10 @@ def date_of(headers: HeaderMap, now: float) -> float | None:
     return parse_date(headers.get("date", "").strip(), now=now)
 
 
-def error_for(request: errors.Request, body: bytes, bearer: str | None) -> errors.S4SError:
+def error_for(request: errors.Request, body: bytes, bearer: Secret | None) -> errors.S4SError:
     """The error that a status means."""
     status = request.status or 0
-    details = _diagnostics(body, [bearer] if bearer else [])
+    details = _diagnostics(body, bearer)
     said = f" It says: {details}" if details else ""
     if status == 401 and bearer:
         return errors.ReauthorizationRequired(
@@ -170,7 +177,7 @@ def error_for(request: errors.Request, body: bytes, bearer: str | None) -> error
     return kind(f"{problem}{said}", request=request, details=details)
 
 
-def _diagnostics(body: bytes, secrets: Iterable[str]) -> str:
+def _diagnostics(body: bytes, bearer: Secret | None) -> str:
     """What an OperationOutcome (or an OAuth error) says, fit to be shown."""
     try:
         said = jsonstrict.loads(body)
@@ -185,7 +192,8 @@ def _diagnostics(body: bytes, secrets: Iterable[str]) -> str:
             details = issue.get("details")
             text = details.get("text") if isinstance(details, dict) else None
             found.append(issue.get("diagnostics") or text or issue.get("code"))
-    return redact.text("; ".join(f for f in found if isinstance(f, str)), secrets=secrets)
+    text = "; ".join(f for f in found if isinstance(f, str))
+    return redact.text(text, secrets=[bearer.reveal()] if bearer else [])
 
 
 def encode_json(value: Any) -> bytes:

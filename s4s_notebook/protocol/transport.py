@@ -11,8 +11,9 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -21,13 +22,14 @@ import httpx
 from .. import __version__, errors
 from . import answers, network, redact, trust
 from .answers import HeaderMap, Reply, Stream
+from .secret import Secret
 from .waiting import Cancel, Clock, OnWait, Patience, SystemClock, WaitPolicy
+from .watch import Broken, Limits, Watch
 
-_AGENT = f"s4s-notebook/{__version__}"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LATER = (503, 429)  # come back later: as often as the budget allows
 _PASSING = (408, 502, 504)  # may pass: a few tries, unless a Retry-After says more
-_BEARER = re.compile(r"[\x21-\x7e]+")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 T = TypeVar("T")
 
 
@@ -59,16 +61,19 @@ class _Call:
 
     method: str
     url: str
-    headers: dict[str, str]
     patience: Patience
-    body: bytes = b""
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    basic: Secret | None = None
     token: bool = True
     wait: bool = True
     follow: bool = True
-    encodings: tuple[str, ...] = ("identity",)
-    bearer: str | None = field(default=None, repr=False)
+    bearer: Secret | None = None  # what the last exchange carried
     at: str = ""  # where the last answer came from
-    waited: float = 0.0
+    counted: float = 0.0  # seconds of waiting that the history has already
+
+    def __repr__(self) -> str:
+        return f"<{self.shown()}>"
 
     def shown(self, status: int | None = None) -> errors.Request:
         return errors.Request(
@@ -81,8 +86,8 @@ class Transport:
 
     Args:
         trust: the origins consented to. tokens: where the token comes from; may be set later.
-        waits: how patient to be. limits: see :class:`network.Limits`.
-        on_exchange: called after every exchange.
+        waits: how patient to be. limits: see :class:`watch.Limits`.
+        on_exchange: called after every exchange, for a history.
         on_not_before, not_before: keep and recall, by an opaque key, the POSIX time before which
             a request must not be repeated, so that a wait survives the process.
     """
@@ -94,17 +99,23 @@ class Transport:
         tokens: TokenSource | None = None,
         waits: WaitPolicy | None = None,
         clock: Clock | None = None,
-        limits: network.Limits | None = None,
+        limits: Limits | None = None,
         on_exchange: Callable[[Exchange], None] | None = None,
         on_not_before: Callable[[str, float], None] | None = None,
         not_before: Callable[[str], float | None] | None = None,
     ) -> None:
         self.trust, self.tokens = trust, tokens
         self.waits, self.clock = waits or WaitPolicy(), clock or SystemClock()
-        self._limits = limits or network.Limits()
+        self._limits = limits or Limits()
         self._on_exchange = on_exchange
         self._keep, self._recall = on_not_before, not_before
         self._wire = network.Wire(trust)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about how the holder is reached."""
+        through = "Requests go through a proxy, so where a name leads to could not be checked."
+        return (through,) if self._wire.proxied else ()
 
     def request(
         self,
@@ -126,7 +137,8 @@ class Transport:
         """Ask, wait where the holder says so, and return the whole answer, whatever its status.
 
         Call :meth:`Reply.checked` for an error on anything but 2xx. With ``wait=False`` one try
-        is made: 503 comes back as a reply and a lost connection raises at once.
+        is made: 503 comes back as a reply and a lost connection raises at once. Only a GET
+        follows redirects.
 
         Raises:
             UntrustedOrigin, BlockedAddress, TrustError: nothing was sent.
@@ -134,28 +146,24 @@ class Transport:
             Stalled, Cancelled, MalformedResponse, IntegrityError: as named.
         """
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
-        body = b""
-        if form is not None:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
-            body = urlencode(dict(form)).encode()
-        elif json is not None:
-            headers["Content-Type"] = "application/json"
-            body = answers.encode_json(json)
-        if basic is not None:
-            pair = base64.b64encode(":".join(basic).encode()).decode()
-            headers["Authorization"] = f"Basic {pair}"
         if params:
             query = urlencode(list(params), quote_via=quote)
             url = f"{url}{'&' if '?' in url else '?'}{query}"
-        call = self._call(method, url, headers, cancel, on_wait)
-        call.body, call.token, call.wait, call.follow = body, token, wait, follow
-        call.encodings = ("identity", "gzip")
+        call = self._call(method, url, headers, cancel, on_wait, wait=wait)
+        if form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            call.body = urlencode(dict(form)).encode()
+        elif json is not None:
+            headers["Content-Type"] = "application/json"
+            call.body = answers.encode_json(json)
+        if basic is not None:
+            call.basic = Secret(base64.b64encode(":".join(basic).encode()).decode())
+        call.token, call.follow = token and basic is None, follow
+        form = json = basic = None  # a verbose traceback prints what a frame holds
 
         def finish(answer: network.Answer, heads: HeaderMap) -> Reply:
-            try:
-                content = answers.read_body(answer, heads, max_bytes)
-            finally:
-                answer.close()
+            content = answers.read_body(answer, heads, max_bytes)
+            answer.close()
             date = answers.date_of(heads, self.clock.time())
             shown = call.shown(answer.status)
             return Reply(answer.status, heads, call.at, content, date, shown, call.bearer)
@@ -183,13 +191,11 @@ class Transport:
 
         def finish(answer: network.Answer, heads: HeaderMap) -> network.Answer:
             if 200 <= answer.status < 300:
+                answers.check_encoding(heads)
                 return answer
-            try:
+            content = b""
+            with suppress(errors.ContentError):  # a page that is long or odd changes no status
                 content = answers.read_body(answer, heads, 1 << 16)
-            except errors.MalformedResponse:
-                content = b""  # a long page adds nothing to the status
-            finally:
-                answer.close()
             raise answers.error_for(call.shown(answer.status), content, call.bearer)
 
         answer = self._run(call, finish)
@@ -209,40 +215,46 @@ class Transport:
         headers: dict[str, str],
         cancel: Cancel | None,
         on_wait: OnWait | None,
+        *,
+        wait: bool = True,
     ) -> _Call:
         key = hashlib.sha256(f"{method} {url}".encode()).hexdigest()
-        keep = None
-        if self._keep is not None:
-            put = self._keep
-
-            def keep(not_before: float) -> None:
-                put(key, not_before)
-
-        patience = Patience(self.waits, self.clock, cancel, on_wait, keep)
-        call = _Call(method, url, headers, patience)
+        keep = None if self._keep is None else partial(self._keep, key)
+        waits = self.waits if wait else replace(self.waits, budget=0.0)
+        patience = Patience(waits, self.clock, cancel, on_wait, keep)
+        call = _Call(method, url, patience, headers, wait=wait)
         if self._recall is not None:
             patience.until(self._recall(key), call.shown())
         return call
 
     def _run(self, call: _Call, finish: Callable[[network.Answer, HeaderMap], T]) -> T:
-        """Try until there is an answer to return."""
+        """Try until there is an answer to return; every error leaves with its request."""
         try:
             while True:
                 try:
                     answer = self._hops(call)
-                    heads = HeaderMap(answer.headers)
-                    if not self._put_off(call, answer, heads):
-                        answers.check_head(heads, encodings=call.encodings)
-                        return finish(answer, heads)
-                except network.Broken as error:
-                    again = call.wait and error.temporary
-                    if not again or not call.patience.once_more(call.shown(), "connection"):
-                        raise errors.HolderUnavailable(
-                            f"The holder cannot be reached: {error}.", request=call.shown()
-                        ) from error
+                    try:
+                        heads = HeaderMap(answer.headers)
+                        if not self._put_off(call, answer, heads):
+                            answers.check_length(heads)
+                            return finish(answer, heads)
+                    except BaseException:
+                        answer.close()
+                        raise
+                except Broken as error:
+                    self._lost(call, error)
         except errors.S4SError as error:
             error.request = error.request or call.shown()
-            raise
+            # The frames below hold headers and tokens, and a verbose traceback prints frames.
+            raise error.with_traceback(None) from None
+
+    def _lost(self, call: _Call, error: Broken) -> None:
+        """Wait for another try after a lost connection, or give up."""
+        if call.wait and error.temporary and call.patience.once_more(call.shown(), "connection"):
+            return
+        raise errors.HolderUnavailable(
+            f"The holder cannot be reached: {error}.", request=call.shown()
+        )
 
     def _put_off(self, call: _Call, answer: network.Answer, heads: HeaderMap) -> bool:
         """Whether the answer says "later"; then it has been dropped and waited out."""
@@ -266,7 +278,7 @@ class Transport:
             answer = self._exchange(call, url, bare=crossed)
             if answer.status == 401 and call.bearer and self.tokens and not refreshed:
                 answer.drop()
-                self.tokens.refresh(call.bearer)
+                self.tokens.refresh(call.bearer.reveal())
                 refreshed = True
                 continue
             if answer.status not in _REDIRECTS or not call.follow or call.method != "GET":
@@ -292,22 +304,29 @@ class Transport:
         place = self.trust.check(url, "The next request")
         call.at, call.bearer = url, None
         if call.token and not bare and self.tokens is not None and self.trust.is_trusted(url):
-            call.bearer = self.tokens.bearer()
-        headers = dict(call.headers) | {"User-Agent": _AGENT}
-        if call.bearer is not None:
-            if not _BEARER.fullmatch(call.bearer):
-                raise errors.ReauthorizationRequired("The token is not fit to be sent.")
-            headers["Authorization"] = f"Bearer {call.bearer}"
-        request = httpx.Request(call.method, place.origin, headers=headers, content=call.body)
-        watch = network.Watch(self._limits, call.patience.cancel)
+            call.bearer = Secret.wrap(self.tokens.bearer())
+        watch = Watch(self._limits, call.patience.cancel)
+        watch.check()
         started, began, status = self.clock.time(), self.clock.monotonic(), None
         try:
-            answer = self._wire.send(call.method, place, request.headers.raw, call.body, watch)
+            answer = self._wire.send(call.method, place, _headers(call, place), call.body, watch)
             status = answer.status
         finally:
-            waited, call.waited = call.patience.waited - call.waited, call.patience.waited
+            waited, call.counted = call.patience.waited - call.counted, call.patience.waited
             if self._on_exchange is not None:
                 seconds = self.clock.monotonic() - began
                 shown = redact.url(url)
                 self._on_exchange(Exchange(call.method, shown, status, started, seconds, waited))
         return answer
+
+
+def _headers(call: _Call, place: trust.Place) -> network.Headers:
+    """The headers to send. Raises ReauthorizationRequired for a token that no header may hold."""
+    headers = {**call.headers, "User-Agent": f"s4s-notebook/{__version__}"}
+    for scheme, secret in (("Basic", call.basic), ("Bearer", call.bearer)):
+        if secret is not None:
+            if not _TOKEN.fullmatch(secret.reveal()):
+                raise errors.ReauthorizationRequired("The token is not fit to be sent.")
+            headers["Authorization"] = f"{scheme} {secret.reveal()}"
+    request = httpx.Request(call.method, place.origin, headers=headers, content=call.body)
+    return request.headers.raw

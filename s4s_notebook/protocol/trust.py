@@ -166,7 +166,7 @@ class Trust:
         if (address := literal(self.base.host)) is not None or is_local(self.base.host):
             self._home = {kind(address) if address else "loopback"}
         self._ask, self._remember = ask, remember
-        self._lock = threading.RLock()
+        self._lock, self._asking = threading.Lock(), threading.RLock()
         for allowed in allow_origins:
             self.allow(allowed)
             host = parse(allowed).host
@@ -192,21 +192,28 @@ class Trust:
         """
         place = parse(url)
         self._check_literal(place)
-        with self._lock:
-            if place.origin in self._tokens or place.origin in self._plain:
-                return place
-            known = place.origin in self._refused
-            if not known and self._ask is not None and self._ask(place.origin):
-                self._tokens.add(place.origin)
-                if self._remember is not None:
-                    self._remember(place.origin)
-                return place
-            self._refused.add(place.origin)
+        if place.origin in self._tokens or place.origin in self._plain or self._asked(place.origin):
+            return place
         raise UntrustedOrigin(
             f"{redact.text(purpose, limit=80)} leads to {place.origin}, "
             "to which nobody has consented.",
             origin=place.origin,
         )
+
+    def _asked(self, place: str) -> bool:
+        """Put the question, once for all threads; a "no" holds until :meth:`allow`."""
+        with self._asking:
+            if place in self._tokens or place in self._plain:
+                return True  # another thread asked while this one waited
+            if self._ask is None or place in self._refused:
+                return False
+            if not self._ask(place):
+                self._refused.add(place)
+                return False
+            self.allow(place)
+            if self._remember is not None:
+                self._remember(place)
+            return True
 
     def check_addresses(self, host: str, addresses: Iterable[Address]) -> None:
         """Refuse a name that leads elsewhere than to the Internet or to where the holder is.

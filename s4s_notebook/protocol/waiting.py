@@ -1,14 +1,8 @@
-"""Waiting as the holder asks: Retry-After, budget, countdown, cancel. Never early.
-
-Retry-After is read as RFC 9110 10.2.3 defines it, plus the fractional seconds that a real
-reference server sends. What cannot be read counts as absent, and a growing pause takes its place.
-"""
+"""Waiting as the holder asks: budget, countdown, cancel, and never early."""
 
 from __future__ import annotations
 
-import calendar
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,20 +10,9 @@ from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
 from ..errors import Cancelled, Request, RetryAfterTooLong
+from .retry_after import ABSURD, parse_retry_after
 
 TICK = 0.2  # seconds; Cancel and the interrupt button must act within one second
-_ABSURD = 10 * 365 * 86400.0
-_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_CLOCK = r"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)"
-_DATES = tuple(
-    re.compile(form, re.ASCII)
-    for form in (
-        rf"[A-Z][a-z]{{2}}, (?P<day>\d\d) (?P<mon>[A-Z][a-z]{{2}}) (?P<year>\d{{4}}) {_CLOCK} GMT",
-        rf"[A-Z][a-z]{{5,8}}, (?P<day>\d\d)-(?P<mon>[A-Z][a-z]{{2}})-(?P<year>\d\d) {_CLOCK} GMT",
-        rf"[A-Z][a-z]{{2}} (?P<mon>[A-Z][a-z]{{2}}) (?P<day>[ \d]\d) {_CLOCK} (?P<year>\d{{4}})",
-    )
-)
 
 
 class Clock(Protocol):
@@ -128,55 +111,6 @@ class WaitPolicy:
         return seconds + min(5.0, seconds * self.jitter) * self.random()
 
 
-def parse_date(value: str, *, now: float) -> float | None:
-    """An HTTP-date (RFC 9110 5.6.7, all three forms) as POSIX seconds; None if it is not one."""
-    for form in _DATES:
-        found = form.fullmatch(value)
-        if found and found["mon"] in _MONTHS:
-            year = int(found["year"])
-            if len(found["year"]) == 2:  # the closest such year that is not 50 years ahead
-                this = time.gmtime(now).tm_year
-                year += this - this % 100
-                year -= 100 if year > this + 50 else 0
-            month, day = _MONTHS.index(found["mon"]) + 1, int(found["day"])
-            hour, minute, second = int(found["h"]), int(found["m"]), int(found["s"])
-            last = calendar.monthrange(year, month)[1] if year else 0
-            if 1 <= day <= last and hour < 24 and minute < 60 and second <= 60:
-                return float(calendar.timegm((year, month, day, hour, minute, second)))
-    return None
-
-
-def parse_retry_after(values: Sequence[str], *, now: float, date: str | None) -> float | None:
-    """Seconds to wait, or None where the header is absent or unusable.
-
-    Args:
-        values: every Retry-After value of the answer; two or more contradict each other.
-        now: our clock, POSIX seconds.
-        date: the answer's Date header; a Retry-After date is relative to it, so a wrong
-            local clock does no harm.
-
-    Raises:
-        RetryAfterTooLong: more than ten years, which nobody means.
-    """
-    if len(values) != 1:
-        return None
-    value = values[0].strip(" \t")
-    if _SECONDS.fullmatch(value):
-        seconds = float(value)
-    else:
-        moment = parse_date(value, now=now)
-        if moment is None:
-            return None
-        sent = parse_date(date.strip(" \t"), now=now) if date else None
-        seconds = max(0.0, moment - (now if sent is None else sent))
-    if seconds > _ABSURD:
-        shown = value if len(value) <= 40 else value[:39] + "…"
-        raise RetryAfterTooLong(
-            f"The holder asks us to come back after {shown!r}.", retry_after=seconds
-        )
-    return seconds
-
-
 def wait(
     clock: Clock,
     seconds: float,
@@ -238,7 +172,7 @@ class Patience:
         try:
             asked = parse_retry_after(values, now=self.clock.time(), date=date)
         except RetryAfterTooLong as error:
-            self._give_up(request, error.retry_after or _ABSURD, error.retry_after)
+            self._give_up(request, error.retry_after or ABSURD, error.retry_after)
         self._wait(self.policy.pause(asked, self.attempt), asked, request, reason)
         self.attempt += 1
 
