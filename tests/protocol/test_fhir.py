@@ -187,11 +187,9 @@ def test_next_is_followed_unchanged(transport, server):
 )
 def test_a_relative_next(transport, server, link, target):
     server.on(STUDIES, Answer(bundle(study(1), next=link)), Answer(bundle(study(2))))
-    server.on(
-        target.partition("?")[0], Answer(bundle(study(1), next=link)), Answer(bundle(study(2)))
-    )
-    if target.partition("?")[0] != STUDIES:
-        server.on(target.partition("?")[0], Answer(bundle(study(2))))
+    path = target.partition("?")[0]
+    if path != STUDIES:
+        server.on(path, Answer(bundle(study(2))))
     assert ids(pages(transport, server)) == ["s1", "s2"]
     assert server.asked[1].target == target
 
@@ -312,10 +310,10 @@ def _five_pages(server, broken=None):
 def test_page_three_fails_and_the_search_goes_on_there(transport, server, answer):
     broken = {"answer": answer}
     _five_pages(server, broken)
-    came = []
+    walk = search(transport, server.base, "ImagingStudy", [("page", "1")])
+    came = [next(walk), next(walk)]
     with pytest.raises(errors.S4SError) as caught:
-        for page in search(transport, server.base, "ImagingStudy", [("page", "1")]):
-            came.append(page)
+        next(walk)
     assert ids(came) == ["s1", "s2"]
     assert caught.value.request.method == "GET"
     broken["mended"] = True
@@ -526,8 +524,7 @@ def test_a_page_carries_the_holders_clock_not_ours(transport, server):
     date = {"Date": "Wed, 21 Oct 2015 07:28:00 GMT"}
     server.on(STUDIES, Answer(bundle(study(1)), headers=date))
     (page,) = pages(transport, server)
-    # http.server sends a Date of its own as well; two that differ are no date
-    assert page.date is None or instant(page.date) != "2015-10-21T07:28:00.000Z"
+    assert instant(page.date) == "2015-10-21T07:28:00.000Z"
 
 
 @pytest.mark.fault("B15")
