@@ -1,74 +1,24 @@
 """Where a holder's doors are: sign-in, tokens, imaging.
 
-``{base}/.well-known/smart-configuration`` first (SMART App Launch 2.2 section "Conformance"),
-then the ``oauth-uris`` extension of the CapabilityStatement (SMART App Launch 1.0). The two are
-never raced: a holder must not see requests that it need not answer.
+``{base}/.well-known/smart-configuration`` first (SMART App Launch 2.2, "Conformance"), then
+``{base}/metadata``. The two are never raced: a holder must not see requests that it need not
+answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from .. import errors
 from .answers import Reply
-from .fhir import FHIR_JSON, dicts
+from .fhir import FHIR_JSON
+from .metadata import DOORS, Holder, read_configuration, read_statement
 from .transport import Transport
-from .trust import is_local, origin, parse
+from .trust import parse
 from .waiting import Cancel
 
-_OAUTH_URIS = "oauth-uris"  # its address had two forms, both end in this
-_IMAGING = "smart-imaging-access"
-_WADO = "dicom-wado-rs"
-_DOORS = {
-    "authorize": "authorization_endpoint",
-    "token": "token_endpoint",
-    "register": "registration_endpoint",
-    "revoke": "revocation_endpoint",
-    "manage": "management_endpoint",
-}
-_NO_PROMISE = "The holder does not promise PKCE; S256 is sent all the same."
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """What discovery found. Every address is https, or loopback where the holder itself is.
-
-    Attributes:
-        base: FHIR base address as given, without a trailing slash.
-        authorize, token, register, revoke, manage: OAuth addresses, or None.
-        issuer: the holder's own name for its OAuth server; ``iss_promised`` says that each
-            reply of the authorise page carries it (RFC 9207).
-        pkce_methods: the methods listed; None where the holder says nothing.
-        scopes, capabilities: as listed.
-        imaging_base: the FHIR base for ImagingStudy; equal to ``base`` unless advertised.
-        imaging_origins: other origins that discovery names for images.
-        fhir_version: as in the CapabilityStatement; None where that was not read.
-        source: "well-known", "metadata" or "none" (no SMART metadata).
-        notes: sentences for the person.
-    """
-
-    base: str
-    authorize: str | None = None
-    token: str | None = None
-    register: str | None = None
-    revoke: str | None = None
-    manage: str | None = None
-    issuer: str | None = None
-    iss_promised: bool = False
-    pkce_methods: tuple[str, ...] | None = None
-    scopes: tuple[str, ...] = ()
-    capabilities: tuple[str, ...] = ()
-    imaging_base: str = ""
-    imaging_origins: tuple[str, ...] = ()
-    fhir_version: str | None = None
-    source: str = "none"
-    notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.imaging_base:
-            object.__setattr__(self, "imaging_base", self.base)
+__all__ = ["Holder", "check_base", "discover"]
 
 
 def discover(
@@ -106,74 +56,8 @@ def check_base(base: str) -> str:
 
 def _well_known(transport: Transport, base: str, cancel: Cancel | None) -> Holder:
     url = f"{base}/.well-known/smart-configuration"
-    reply = _ask(transport, url, "application/json", cancel)
-    body = _json(reply)
+    body = _json(_ask(transport, url, "application/json", cancel))
     return Holder(base) if body is None else read_configuration(body, base)
-
-
-def read_configuration(body: dict[str, Any], base: str) -> Holder:
-    """A ``smart-configuration`` document as a Holder (SMART App Launch 2.2, RFC 8414).
-
-    Raises DiscoveryError for an address that is not https, or a promise it contradicts.
-    """
-    notes: list[str] = []
-    methods = body.get("code_challenge_methods_supported")
-    if not isinstance(methods, list):
-        notes.append(_NO_PROMISE)
-    doors = {door: _door(body.get(name), name, base) for door, name in _DOORS.items()}
-    issuer = _issuer(body, base, doors, notes)
-    imaging_base, imaging_origins = _imaging(body, base, notes)
-    return Holder(
-        base,
-        **doors,
-        issuer=issuer,
-        iss_promised=body.get("authorization_response_iss_parameter_supported") is True,
-        pkce_methods=_texts(methods) if isinstance(methods, list) else None,
-        scopes=_texts(body.get("scopes_supported")),
-        capabilities=_texts(body.get("capabilities")),
-        imaging_base=imaging_base,
-        imaging_origins=imaging_origins,
-        source="well-known",
-        notes=tuple(notes),
-    )
-
-
-def _issuer(
-    body: dict[str, Any], base: str, doors: dict[str, str | None], notes: list[str]
-) -> str | None:
-    issuer = body.get("issuer")
-    if not isinstance(issuer, str) or not issuer:
-        if body.get("authorization_response_iss_parameter_supported") is True:
-            raise errors.DiscoveryError(
-                f"{base} promises to name its issuer in each reply, but has no issuer."
-            )
-        return None
-    at = _door(issuer, "issuer", base)
-    near = {origin(url) for url in (base, doors["authorize"], doors["token"]) if url}
-    if at is not None and origin(at) not in near:
-        notes.append(f"The issuer {issuer} is on another server than the sign-in.")
-    return issuer
-
-
-def _imaging(body: dict[str, Any], base: str, notes: list[str]) -> tuple[str, tuple[str, ...]]:
-    """The FHIR base for images, and the other origins that images come from."""
-    bases: list[str] = [base] if _IMAGING in _texts(body.get("capabilities")) else []
-    named: list[str] = []
-    for place in body.get("associated_endpoints") or ():
-        able = _texts(place.get("capabilities")) if isinstance(place, dict) else ()
-        if not {_IMAGING, _WADO} & set(able):
-            continue
-        url = _door(place.get("url"), "associated_endpoints.url", base)
-        if url is None:
-            notes.append("An associated endpoint has no address.")
-            continue
-        named.append(origin(url))
-        if _IMAGING in able:
-            bases.append(url.rstrip("/"))
-    if len(bases) > 1:
-        notes.append(f"Several imaging bases are named; {bases[0]} is used.")
-    others = tuple(dict.fromkeys(at for at in named if at != origin(base)))
-    return (bases[0] if bases else base), others
 
 
 def _metadata(
@@ -181,8 +65,10 @@ def _metadata(
 ) -> Holder:
     """The CapabilityStatement, for what the first document left open."""
     reply = _ask(transport, f"{base}/metadata", FHIR_JSON, cancel)
-    statement = _statement(reply)
-    if statement is None:
+    statement = _json(reply)
+    # A DSTU2 server calls it Conformance; its extension is the same.
+    kinds = ("CapabilityStatement", "Conformance")
+    if statement is None or statement.get("resourceType") not in kinds:
         if required:
             raise _no_holder(reply, base)
         return replace(known, source="none", notes=(*known.notes, "No SMART metadata."))
@@ -197,15 +83,8 @@ def _metadata(
     if known.source == "none":
         return found
     # The first document had no sign-in, but may have told of imaging.
-    doors = {door: getattr(found, door) for door in _DOORS}
+    doors = {door: getattr(found, door) for door in DOORS}
     return replace(known, **doors, fhir_version=found.fhir_version, source="metadata")
-
-
-def _statement(reply: Reply) -> dict[str, Any] | None:
-    body = _json(reply)
-    # A DSTU2 server calls it Conformance; its extension is the same.
-    known = {"CapabilityStatement", "Conformance"}
-    return body if body is not None and body.get("resourceType") in known else None
 
 
 def _json(reply: Reply) -> dict[str, Any] | None:
@@ -218,59 +97,6 @@ def _json(reply: Reply) -> dict[str, Any] | None:
     except errors.MalformedResponse:
         return None
     return body if isinstance(body, dict) else None
-
-
-def read_statement(statement: dict[str, Any], base: str) -> Holder:
-    """A CapabilityStatement as a Holder (SMART App Launch 1.0, ``oauth-uris`` extension).
-
-    Raises DiscoveryError for an address that is not https.
-    """
-    found: dict[str, Any] = {}
-    for name, value in _oauth_uris(statement):
-        if name in _DOORS and name not in found:
-            found[name] = _door(value, name, base)
-    version = statement.get("fhirVersion")
-    return Holder(
-        base,
-        **found,
-        fhir_version=version if isinstance(version, str) else None,
-        source="metadata" if found else "none",
-        notes=(_NO_PROMISE,) if found else (),
-    )
-
-
-def _oauth_uris(statement: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for rest in dicts(statement.get("rest")):
-        security = rest.get("security")
-        for extension in dicts(security.get("extension") if isinstance(security, dict) else None):
-            if str(extension.get("url", "")).rstrip("/").rpartition("/")[2] != _OAUTH_URIS:
-                continue
-            for uri in dicts(extension.get("extension")):
-                yield str(uri.get("url", "")), uri.get("valueUri") or uri.get("valueUrl")
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
-
-
-def _door(url: Any, name: str, base: str) -> str | None:
-    """``url`` if it is safe to use. http is for loopback, and loopback for a holder on it."""
-    if url is None:
-        return None
-    try:
-        place = parse(url if isinstance(url, str) else "")
-    except errors.TrustError as error:
-        raise _unsafe(base, name, str(error.problem)) from None
-    if is_local(place.host) and not is_local(parse(base).host):
-        raise _unsafe(base, name, "It leads back to your own machine.")
-    return str(url)
-
-
-def _unsafe(base: str, name: str, why: str) -> errors.DiscoveryError:
-    return errors.DiscoveryError(
-        f"{base} gives no safe address for {name}. {why}",
-        hint="Nothing was sent. Show this to the holder: its metadata are wrong.",
-    )
 
 
 def _ask(transport: Transport, url: str, accept: str, cancel: Cancel | None) -> Reply:

@@ -20,6 +20,11 @@ from .secret import Secret
 from .transport import Transport
 from .waiting import TICK, Cancel, Clock, Patience
 
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("client_id", "redirect_uri", "scope", "access_token"), str),
+    **dict.fromkeys(("client_secret", "refresh_token", "patient"), str | None),
+    **dict.fromkeys(("expires_at", "lifetime"), float | int | None),
+}
 _PAUSE = 30.0  # seconds before a refresh ahead of time is tried again after it failed
 
 
@@ -102,6 +107,11 @@ class Tokens:
     def grant(self) -> Grant:
         """What is held now."""
         return self._grant
+
+    @property
+    def client(self) -> Client:
+        """Who holds it."""
+        return self._client
 
     def keep(self) -> None:
         """Save the grant with the keeper, as after a new sign-in."""
@@ -234,27 +244,17 @@ def from_record(holder: Holder, record: dict[str, Any] | None) -> tuple[Client, 
         return None
     if (record.get("base"), record.get("token_endpoint")) != (holder.base, holder.token):
         return None
-    texts = [record.get(name) for name in ("client_id", "redirect_uri", "scope")]
-    maybe = [record.get(name) for name in ("client_secret", "refresh_token", "patient")]
-    times = [record.get(name) for name in ("expires_at", "lifetime")]
-    token = record.get("access_token")
-    whole = (
-        isinstance(token, str)
-        and FIT.fullmatch(token)
-        and all(isinstance(text, str) for text in texts)
-        and all(text is None or isinstance(text, str) for text in maybe)
-        and all(moment is None or isinstance(moment, int | float) for moment in times)
-    )
-    if not whole:
+    whole = all(isinstance(record.get(name), kind) for name, kind in _KINDS.items())
+    if not whole or not FIT.fullmatch(record["access_token"]):
         return None
-    client = Client(record["client_id"], Secret.wrap(maybe[0]), record["redirect_uri"])
+    client = Client(record["client_id"], record["client_secret"], record["redirect_uri"])
     return client, Grant(
         access_token=Secret(record["access_token"]),
-        refresh_token=Secret.wrap(maybe[1]),
-        expires_at=times[0],
+        refresh_token=Secret.wrap(record["refresh_token"]),
+        expires_at=record["expires_at"],
         scope=record["scope"],
-        patient=maybe[2],
-        lifetime=times[1],
+        patient=record["patient"],
+        lifetime=record["lifetime"],
     )
 
 

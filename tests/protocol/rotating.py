@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from s4s_notebook import errors
-from s4s_notebook.protocol.discovery import read_configuration
+from s4s_notebook.protocol.metadata import read_configuration
 from s4s_notebook.protocol.tokens import Tokens, from_record
 
 from .holder import Answer, Asked, Holder, configuration, transport_to

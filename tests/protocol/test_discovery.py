@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from s4s_notebook import errors
-from s4s_notebook.protocol import discovery
-from s4s_notebook.protocol.discovery import Holder, discover, read_configuration, read_statement
+from s4s_notebook.protocol.discovery import Holder, discover
+from s4s_notebook.protocol.metadata import read_configuration, read_statement
 
 from .holder import Answer, configuration, holder, transport_to
 
@@ -328,7 +328,7 @@ def test_the_first_of_two_extensions_counts():
 def test_real_capability_statements(shared_data, name):
     body = json.loads((shared_data / "fhir" / name).read_text())
     text = json.dumps(body).replace("http://localhost:8000", "https://sandbox.bluebutton.cms.gov")
-    found = discovery.read_statement(json.loads(text), "https://sandbox.bluebutton.cms.gov/v2/fhir")
+    found = read_statement(json.loads(text), "https://sandbox.bluebutton.cms.gov/v2/fhir")
     assert found.token is not None
     assert found.token.startswith("https://sandbox.bluebutton.cms.gov/")
     assert found.fhir_version in {"3.0.2", "4.0.0", "4.0.1"}

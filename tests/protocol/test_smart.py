@@ -17,9 +17,9 @@ from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from s4s_notebook import errors
-from s4s_notebook.protocol.discovery import Holder, read_configuration
 from s4s_notebook.protocol.grant import Client, Grant
 from s4s_notebook.protocol.login import SCOPE, Login, challenge
+from s4s_notebook.protocol.metadata import Holder, read_configuration
 from s4s_notebook.protocol.secret import Secret
 from s4s_notebook.protocol.smart import exchange, register, revoke
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from s4s_notebook import errors
-from s4s_notebook.protocol.discovery import Holder, read_configuration
 from s4s_notebook.protocol.grant import Client, Grant
+from s4s_notebook.protocol.metadata import Holder, read_configuration
 from s4s_notebook.protocol.secret import Secret
 from s4s_notebook.protocol.tokens import FixedToken, Tokens, from_record, to_record
 from s4s_notebook.protocol.waiting import Cancel, WaitPolicy
