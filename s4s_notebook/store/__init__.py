@@ -215,8 +215,8 @@ class Store:
 
 def _without_study(uid: re.Pattern[str], record: dict[str, Any]) -> dict[str, Any] | None:
     """A fact without any word of a study, or None when it is about nothing else."""
-    if record.get("t") == "page":
+    if record.get("t") in ("page", "problems"):
         told = [problem for problem in record["problems"] if not uid.search(str(problem))]
-        seen = [key for key in record["seen"] if not uid.search(key)]
+        seen = [key for key in record.get("seen", ()) if not uid.search(key)]
         return {**record, "problems": told, "seen": seen}
     return None if uid.search(encode(record).decode("utf-8", "replace")) else record

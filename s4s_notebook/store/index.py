@@ -20,11 +20,12 @@ from .system import Folder, disk
 NAME = "index.sqlite"
 VERSION = 1
 _FILES = (NAME, f"{NAME}-wal", f"{NAME}-shm", f"{NAME}-journal")
+_OWNED = ("resource", "run", "mark", "wait", "problem", "consent", "study", "instance")
 _TABLES = """
 CREATE TABLE participant(id INTEGER PRIMARY KEY, folder TEXT UNIQUE, holder TEXT, patient TEXT,
   read INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE resource(participant INTEGER, type TEXT, key TEXT, version TEXT, offset INTEGER,
-  length INTEGER, run TEXT, gone INTEGER, PRIMARY KEY(participant, type, key));
+  length INTEGER, run TEXT, change TEXT, gone TEXT, PRIMARY KEY(participant, type, key));
 CREATE TABLE run(participant INTEGER, type TEXT, run TEXT, since TEXT, next TEXT, upto REAL,
   full INTEGER, pages INTEGER, PRIMARY KEY(participant, type));
 CREATE TABLE mark(participant INTEGER, type TEXT, upto REAL, retrieved REAL, pages INTEGER,
@@ -33,6 +34,7 @@ CREATE TABLE wait(participant INTEGER, what TEXT, not_before REAL, seconds REAL,
   PRIMARY KEY(participant, what));
 CREATE TABLE problem(participant INTEGER, type TEXT, resource TEXT, path TEXT, value TEXT,
   why TEXT, UNIQUE(participant, resource, path, value, why));
+CREATE TABLE consent(participant INTEGER, origin TEXT, PRIMARY KEY(participant, origin));
 CREATE TABLE study(participant INTEGER, study TEXT, expected INTEGER, complete INTEGER,
   patient TEXT, PRIMARY KEY(participant, study));
 CREATE TABLE instance(participant INTEGER, study TEXT, series TEXT, sop TEXT, name TEXT,
@@ -125,7 +127,7 @@ class Index:
         """Drop the rows of one participant, and their bytes from the files."""
         with self._guard, _sqlite():
             self._db.execute("BEGIN IMMEDIATE")
-            for table in ("resource", "run", "mark", "wait", "problem", "study", "instance"):
+            for table in _OWNED:
                 self._db.execute(f"DELETE FROM {table} WHERE participant=?", (participant,))  # noqa: S608 - our own names
             if entirely:
                 self._db.execute("DELETE FROM participant WHERE id=?", (participant,))
@@ -151,31 +153,42 @@ def _sqlite() -> Iterator[None]:
 
 def _resource(db: sqlite3.Connection, who: int, r: Record) -> None:
     db.execute(
-        "INSERT INTO resource VALUES(?,?,?,?,?,?,?,0) ON CONFLICT DO UPDATE SET version=excluded."
-        "version, offset=excluded.offset, length=excluded.length, run=excluded.run, gone=0",
-        (who, r["type"], r["key"], r["version"], *r["_at"], r["run"]),
+        "INSERT INTO resource VALUES(?,?,?,?,?,?,?,?,'') ON CONFLICT DO UPDATE SET"
+        " version=excluded.version, offset=excluded.offset, length=excluded.length, gone='',"
+        " change=iif(run=excluded.run, change, excluded.change), run=excluded.run",
+        (who, r["type"], r["key"], r["version"], *r["_at"], r["run"], r["change"]),
     )
 
 
 def _page(db: sqlite3.Connection, who: int, r: Record) -> None:
     db.executemany(
-        "UPDATE resource SET run=?, gone=0 WHERE participant=? AND type=? AND key=?",
+        "UPDATE resource SET change=iif(run=?1, change, 'unchanged'), run=?1, gone=''"
+        " WHERE participant=?2 AND type=?3 AND key=?4",
         [(r["run"], who, r["type"], key) for key in r["seen"]],
     )
     db.execute(
         "INSERT OR REPLACE INTO run VALUES(?,?,?,?,?,?,?,?)",
         (who, r["type"], r["run"], r["since"], r["next"], r["upto"], r["full"], r["pages"]),
     )
+    _problems(db, who, r)
+
+
+def _problems(db: sqlite3.Connection, who: int, r: Record) -> None:
     db.executemany(
         "INSERT OR IGNORE INTO problem VALUES(?,?,?,?,?,?)",
         [(who, r["type"], *problem) for problem in r["problems"]],
     )
 
 
+def _consent(db: sqlite3.Connection, who: int, r: Record) -> None:
+    db.execute("INSERT OR IGNORE INTO consent VALUES(?,?)", (who, r["origin"]))
+
+
 def _mark(db: sqlite3.Connection, who: int, r: Record) -> None:
     if r["full"]:
         db.execute(
-            "UPDATE resource SET gone=1 WHERE participant=? AND type=? AND run<>?",
+            "UPDATE resource SET gone=?3, change='gone', run=?3"
+            " WHERE participant=?1 AND type=?2 AND run<>?3 AND gone=''",
             (who, r["type"], r["run"]),
         )
     db.execute(
@@ -231,4 +244,6 @@ APPLY: dict[str, Callable[[sqlite3.Connection, int, Record], None]] = {
     "study": _study,
     "file": _file,
     "lost": _lost,
+    "problems": _problems,
+    "consent": _consent,
 }

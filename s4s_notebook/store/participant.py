@@ -42,6 +42,7 @@ class Entry(NamedTuple):
     key: str
     version: str
     body: dict[str, Any]
+    change: str = "new"
 
 
 class Participant:
@@ -116,9 +117,9 @@ class Participant:
         """
         self._catch_up()
         places = self._index.rows(
-            "SELECT offset, length FROM resource WHERE participant=? AND type=? AND gone=?"
+            "SELECT offset, length FROM resource WHERE participant=? AND type=? AND (gone<>'')=?"
             " ORDER BY rowid",
-            *(self.id, kind, int(gone)),
+            *(self.id, kind, gone),
         )
         if places:
             for record in self._journal.bodies(places):
@@ -134,6 +135,15 @@ class Participant:
                 *(self.id, kind),
             )
         }
+
+    def changes(self, kind: str, run: str) -> list[tuple[str, str]]:
+        """(key, "new", "changed", "gone" or "unchanged") of each resource, after that run."""
+        self._catch_up()
+        return self._index.rows(
+            "SELECT key, iif(run=?, change, 'unchanged') FROM resource"
+            " WHERE participant=? AND type=? AND gone IN ('', ?) ORDER BY rowid",
+            *(run, self.id, kind, run),
+        )
 
     def save_page(
         self,
@@ -182,7 +192,19 @@ class Participant:
             )
         ]
 
-    # Waits
+    def add_problems(self, kind: str, problems: Sequence[Problem]) -> None:
+        self.record([{"t": "problems", "type": kind, "problems": [list(p) for p in problems]}])
+
+    # Consent and waits
+
+    def consent(self, origin: str) -> None:
+        """Keep that the person consented to an origin of this holder's images."""
+        self.record([{"t": "consent", "origin": origin}])
+
+    def consents(self) -> list[str]:
+        self._catch_up()
+        rows = self._index.rows("SELECT origin FROM consent WHERE participant=?", self.id)
+        return [origin for (origin,) in rows]
 
     def set_wait(self, what: str, not_before: float, seconds: float) -> None:
         """Keep until when a holder asked us to stay away, so that a new process obeys it too."""

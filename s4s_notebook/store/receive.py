@@ -51,7 +51,7 @@ class _Arrival:
         self.fd = -1
 
 
-_Job = tuple[_Arrival, bytes | None, str]  # then: "" more to come, "end", "drop"
+_Job = tuple[_Arrival, bytearray, str]  # then: "" more to come, "end", "drop"
 
 
 class Receiver:
@@ -104,25 +104,26 @@ class Receiver:
         if kind is None:
             self._raise()
 
-    def take(self, chunks: Iterable[bytes], wanted: str | None = None) -> None:
+    def take(
+        self, chunks: Iterable[bytes | bytearray | memoryview], wanted: str | None = None
+    ) -> None:
         """Read one instance to its end. ``wanted`` is its SOP Instance UID where one was asked for.
 
         What the iterator raises passes through, and nothing of that instance stays.
         """
         arrival, todo = _Arrival(wanted), self._queues[self._turn]
         self._turn = (self._turn + 1) % _WRITERS
-        block, size, end = [], 0, "drop"
+        block, end = bytearray(), "drop"
         try:
             for chunk in chunks:
-                block.append(chunk)
-                size += len(chunk)
-                if size >= _BLOCK:
+                block += chunk  # copied: the reader uses its buffer again
+                if len(block) >= _BLOCK:
                     self._raise()
-                    todo.put((arrival, b"".join(block), ""))
-                    block, size = [], 0
+                    todo.put((arrival, block, ""))
+                    block = bytearray()
             end = "end"
         finally:
-            todo.put((arrival, b"".join(block), end))
+            todo.put((arrival, block, end))
         self._raise()
 
     def _raise(self) -> None:
@@ -136,12 +137,12 @@ class Receiver:
                 if self._error is not None or then == "drop":
                     self._drop(arrival)
                 else:
-                    self._add(arrival, block or b"", last=then == "end")
+                    self._add(arrival, block, last=then == "end")
             except Exception as error:  # noqa: BLE001 - raised in the caller's thread; a dead writer would hang it
                 self._fail(error)
                 self._drop(arrival)
 
-    def _add(self, arrival: _Arrival, block: bytes, *, last: bool) -> None:
+    def _add(self, arrival: _Arrival, block: bytearray, *, last: bool) -> None:
         with system.disk("writing an instance"):
             if arrival.fd < 0:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL

@@ -162,7 +162,7 @@ class Folder:
             self._fd = None
 
 
-def write_all(fd: int, data: bytes | memoryview) -> None:
+def write_all(fd: int, data: bytes | bytearray) -> None:
     """Write every byte; ``os.write`` may stop short, for one when the disk is nearly full."""
     view = memoryview(data)
     while view:

@@ -119,7 +119,7 @@ def test_executable_preambles_are_known_and_others_pass():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1.", ".1", "1..2", "01.2", "1.2.3\n", "1.2/../3", "1" * 65, "1.٣", "a.b"]
+    "text", ["", "1.", ".1", "1..2", "1.2.3\n", "1.2/../3", "1" * 65, "1.٣", "a.b"]
 )
 def test_what_is_no_uid(text):
     assert not is_uid(text)

@@ -1,0 +1,83 @@
+"""A store as a researcher sees it: all participants that it keeps in one frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Store(store.Store):
+    """A folder that keeps what was downloaded; several processes may share it.
+
+    Each table method gives all participants in one frame, with a first column ``participant``
+    (FHIR base address and Patient id). Resources are read one at a time, so that it needs no
+    more memory than the frame.
+
+    Args:
+        root: the folder; made with mode 0700 when it is not there. Without one, everything
+            lives in a private temporary folder that goes with the store.
+
+    Raises:
+        UnsafeStore: the folder belongs to somebody else, or a link was planted in it.
+        DiskProblem: it cannot be written.
+    """
+
+    def patients(self) -> pd.DataFrame:
+        """One row a participant."""
+        return self._cohort("patients", "Patient")
+
+    def coverage(self) -> pd.DataFrame:
+        """One row an insurance coverage."""
+        return self._cohort("coverage", "Coverage")
+
+    def studies(self) -> pd.DataFrame:
+        """One row an imaging study."""
+        return self._cohort("studies", "ImagingStudy")
+
+    def series(self) -> pd.DataFrame:
+        """One row a series that a holder lists."""
+        return self._cohort("series", "ImagingStudy")
+
+    def benefits(self) -> pd.DataFrame:
+        """One row a claim."""
+        return self._cohort("benefits", "ExplanationOfBenefit")
+
+    def benefit_lines(self) -> pd.DataFrame:
+        """One row a line of a claim."""
+        return self._cohort("benefit_lines", "ExplanationOfBenefit")
+
+    def diagnoses(self) -> pd.DataFrame:
+        """One row a diagnosis of a claim."""
+        return self._cohort("diagnoses", "ExplanationOfBenefit")
+
+    def procedures(self) -> pd.DataFrame:
+        """One row a procedure of a claim."""
+        return self._cohort("procedures", "ExplanationOfBenefit")
+
+    def adjudications(self) -> pd.DataFrame:
+        """One row an adjudication."""
+        return self._cohort("adjudications", "ExplanationOfBenefit")
+
+    def _cohort(self, name: str, kind: str) -> pd.DataFrame:
+        import pandas as pd
+
+        from . import tables
+
+        made: list[pd.DataFrame] = []
+        for who in self.participants():
+            frame = tables.build((name,), who.resources(kind))[name]
+            if len(frame):
+                person = f"{who.holder}/Patient/{who.patient}"
+                frame.insert(0, "participant", pd.Series([person] * len(frame), dtype="str"))
+                made.append(frame)
+        if not made:
+            frame = tables.build((name,), ())[name]
+            frame.insert(0, "participant", pd.Series([], dtype="str"))
+            made.append(frame)
+        out = pd.concat(made, ignore_index=True)
+        out.attrs = {"participants": len(made)}
+        return out

@@ -1,0 +1,355 @@
+"""One participant at one data holder: what a researcher holds in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..download import Download
+from ..errors import Cancelled, Incomplete, NotFound, S4SError
+from ..protocol import discovery
+from ..protocol.dicomweb import check_uid, study_uid
+from ..protocol.smart import Login
+from ..protocol.transport import Exchange, Transport
+from ..protocol.waiting import Cancel, Clock, WaitPolicy
+from ..store import Participant, Store
+from .loading import Loading
+from .session import Remember, Session
+from .sync import KINDS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Connection", "Loading"]
+_Work = TypeVar("_Work", Loading, Download)
+
+
+class Connection:
+    """One participant at one data holder. Made by :func:`s4s_notebook.connect`.
+
+    The first call of a table asks the holder; later calls read what came; only
+    :meth:`update` asks again. With a store that has data already, everything but ``update()``
+    and missing studies works without the holder, and without signing in.
+
+    Args:
+        url: FHIR base address of the holder.
+        patient: FHIR id. With ``access_token``: whom the token is for. Alone: a patient of a
+            holder that needs no sign-in.
+        access_token: a token that one already has. Kept in memory only.
+        client_id, client_secret, redirect_uri: as registered with the holder.
+        scope: SMART scopes to ask for.
+        store: a Store or a folder; without one, a private temporary folder.
+        allow_origins: origins besides the holder's that may see the token.
+        ask: called with an unknown origin; True is consent.
+        display: called with each Download and Loading that starts.
+        waits: how patient to be with 503.
+        remember: True keeps the approval in the system keyring, "file" in a 0600 file.
+        legacy: go on where a holder lists PKCE methods without S256.
+        clock: time, for tests.
+
+    Raises:
+        DiscoveryError: the address leads to no holder that one can sign in to.
+        HolderUnavailable: it does not answer.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        patient: str | None = None,
+        access_token: str | None = None,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        redirect_uri: str | None = None,
+        scope: str | None = None,
+        store: Store | Path | str | None = None,
+        allow_origins: Sequence[str] = (),
+        ask: Callable[[str], bool] | None = None,
+        display: Callable[[Any], object] | None = None,
+        waits: WaitPolicy | None = None,
+        remember: Remember = False,
+        legacy: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        self.store = store if isinstance(store, Store) else Store(store)
+        self._owns_store = not isinstance(store, Store)
+        self._display = display
+        self._frames: dict[Any, Any] = {}
+        self._whole_only: set[str] = set()
+        self.session = Session(
+            url,
+            store=self.store,
+            patient=patient,
+            access_token=access_token,
+            client=(client_id, client_secret, redirect_uri),
+            scope=scope,
+            allow_origins=allow_origins,
+            ask=ask,
+            waits=waits,
+            remember=remember,
+            legacy=legacy,
+            clock=clock,
+        )
+        if not self._here("ImagingStudy") and not self._here("ExplanationOfBenefit"):
+            _ = self.session.holder
+
+    def __repr__(self) -> str:
+        return f"<Connection to {self.session.base}, {self.status}>"
+
+    # Who and whether
+
+    @property
+    def holder(self) -> discovery.Holder:
+        """What discovery found at the holder."""
+        return self.session.holder
+
+    @property
+    def patient_id(self) -> str | None:
+        """FHIR id of the participant; None until somebody approved."""
+        return self.session.patient
+
+    @property
+    def participant(self) -> Participant:
+        """What the store keeps of this participant."""
+        return self.session.participant
+
+    @property
+    def status(self) -> str:
+        """How it stands: "not authorised", "waiting for approval", "approved", "declined",
+        "expired" or "open"."""
+        return self.session.status
+
+    @property
+    def can_authorize(self) -> bool:
+        """Whether the holder offers a sign-in."""
+        return self.holder.authorize is not None
+
+    @property
+    def login(self) -> Login | None:
+        """The sign-in that waits for its reply."""
+        return self.session.login
+
+    @property
+    def history(self) -> list[Exchange]:
+        """Every exchange with the holder so far, addresses redacted."""
+        return list(self.session.history)
+
+    def on_status(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call ``callback(status)`` at each change. Calls that need an approval then wait for
+        it, as somebody can be asked. Returns a function that ends it."""
+        return self.session.on_status(callback)
+
+    def authorize_url(self, redirect_uri: str | None = None) -> str:
+        """The page where the person approves (SMART standalone launch, PKCE S256).
+
+        Registers this program first (RFC 7591) where no ``client_id`` was given.
+        """
+        return self.session.authorize_url(redirect_uri)
+
+    def finish(self, redirected_url: str) -> Connection:
+        """Take the address that the browser landed on after approval.
+
+        Raises:
+            AccessDenied, StateMismatch, LoginExpired, TokenRefused: as named.
+        """
+        self.session.finish(redirected_url)
+        return self
+
+    def wait_authorized(self, timeout: float | None = None) -> None:
+        """Wait until somebody approved. Raises TimeoutError, AccessDenied, LoginExpired."""
+        self.session.wait(Cancel(), timeout)
+
+    # Tables
+
+    def patient(self) -> pd.DataFrame:
+        """The participant: one row. Columns: ``s4s.tables.dictionary("patients")``."""
+        return self._table("patients", "Patient")
+
+    def coverage(self) -> pd.DataFrame:
+        """One row an insurance coverage."""
+        return self._table("coverage", "Coverage")
+
+    def studies(self) -> pd.DataFrame:
+        """One row an imaging study."""
+        return self._table("studies", "ImagingStudy")
+
+    def series(self) -> pd.DataFrame:
+        """One row a series, as the holder lists them and as found in downloaded files."""
+        return self._table("series", "ImagingStudy")
+
+    def benefits(self) -> pd.DataFrame:
+        """One row a claim (ExplanationOfBenefit)."""
+        return self._table("benefits", "ExplanationOfBenefit")
+
+    def benefit_lines(self) -> pd.DataFrame:
+        """One row a line of a claim."""
+        return self._table("benefit_lines", "ExplanationOfBenefit")
+
+    def diagnoses(self) -> pd.DataFrame:
+        """One row a diagnosis of a claim."""
+        return self._table("diagnoses", "ExplanationOfBenefit")
+
+    def procedures(self) -> pd.DataFrame:
+        """One row a procedure of a claim."""
+        return self._table("procedures", "ExplanationOfBenefit")
+
+    def adjudications(self) -> pd.DataFrame:
+        """One row an adjudication."""
+        return self._table("adjudications", "ExplanationOfBenefit")
+
+    def problems(self) -> pd.DataFrame:
+        """What did not parse or did not belong: columns resource, path, value, why."""
+        from .frames import problems
+
+        return problems(self)
+
+    def resources(self, kind: str) -> list[dict[str, Any]]:
+        """The raw FHIR resources of a type, as they came; asks the holder the first time."""
+        if kind in KINDS:
+            self._need(kind)
+        return list(self.participant.resources(kind))
+
+    # Asking
+
+    def load(self) -> Loading:
+        """Ask for all that is not here yet: Patient, Coverage, ImagingStudy,
+        ExplanationOfBenefit. Starts at once; ``await`` it, or call ``.result()``."""
+        kinds = [kind for kind in KINDS if not self._here(kind)]
+        return self._start(Loading(self, kinds or ["Patient"], full=False))
+
+    def update(self, full: bool = False) -> pd.DataFrame:
+        """Ask for what is new (*periodic-update*), or with ``full`` for everything again.
+
+        Returns:
+            One row a resource: ``resource_type``, ``key``, ``change`` ("new", "changed",
+            "unchanged", and after ``full`` "gone": no longer served).
+
+        Raises:
+            Incomplete: a type failed; ``.partial`` is the frame of the others.
+        """
+        from .frames import changes
+
+        loading = self._start(Loading(self, list(KINDS), full=full))
+        try:
+            self._finish(loading)
+        except Incomplete as error:
+            error.partial = changes(self, loading.runs)
+            raise
+        return changes(self, loading.runs)
+
+    def download(self, what: Any) -> Download:
+        """Fetch studies to files: a study UID, a row of :meth:`studies`, or a frame of them.
+
+        Starts at once in the background; ``await`` it, or call ``.result()``.
+
+        Raises:
+            InvalidUID: that is no study UID; nothing was asked.
+        """
+        many = hasattr(what, "columns") or isinstance(what, list | tuple)
+        if hasattr(what, "columns"):
+            what = list(what["study_uid"])
+        elif not isinstance(what, str | list | tuple):
+            what = what["study_uid"]
+        uids = [check_uid(uid) for uid in (what if many else [what])]
+        return self._start(Download(self, uids, many=many))
+
+    def _start(self, work: _Work) -> _Work:
+        if self._display is not None:
+            self._display(work)
+        return work
+
+    def _finish(self, loading: Loading) -> None:
+        """Wait for work that nobody else holds; ■ ends it, and the next call goes on."""
+        try:
+            loading.result()
+        except KeyboardInterrupt:
+            loading.cancel()
+            raise KeyboardInterrupt(
+                "Stopped. Call again: what came so far is kept, and it goes on from there."
+            ) from None
+
+    def _here(self, kind: str) -> bool:
+        return self.patient_id is not None and self.participant.mark(kind) is not None
+
+    def _need(self, kind: str) -> None:
+        if not self._here(kind):
+            self._finish(self._start(Loading(self, [kind], full=False)))
+
+    def _table(self, name: str, kind: str) -> pd.DataFrame:
+        from .frames import table
+
+        try:
+            self._need(kind)
+        except Cancelled:
+            raise
+        except S4SError as error:
+            if self.patient_id is None or self.participant.run(kind) is None:
+                raise
+            raise Incomplete(
+                f"Not all of {kind} came: {error.problem}",
+                request=error.request,
+                partial=table(self, name, kind, complete=False),
+            ) from error
+        return table(self, name, kind)
+
+    # What a download needs (see download.transfer.Source)
+
+    def ready(self, cancel: Cancel, say: Callable[[str], None]) -> Transport:
+        return self.session.ready(cancel, say)
+
+    @property
+    def imaging_base(self) -> str:
+        return self.holder.imaging_base
+
+    def included(self) -> list[dict[str, Any]]:
+        return list(self.participant.resources("Endpoint"))
+
+    def imaging_study(self, uid: str, cancel: Cancel) -> Mapping[str, Any]:
+        cancel.check()
+        self._need("ImagingStudy")
+        for study in self.participant.resources("ImagingStudy"):
+            try:
+                if study_uid(study) == uid:
+                    return study
+            except S4SError:  # a study without a UID is not this one
+                continue
+        raise NotFound(f"The holder lists no study {uid} for this patient.")
+
+    def no_pieces(self, address: str, learnt: bool = False) -> bool:
+        if learnt:
+            self._whole_only.add(address)
+        return address in self._whole_only
+
+    # The end
+
+    def revoke(self) -> str:
+        """Take the approval back at the holder (RFC 7009), and forget it here.
+
+        Returns:
+            "revoked", or the address of the holder's page where the person can do it.
+        """
+        return self.session.revoke()
+
+    def forget(self) -> None:
+        """Forget the approval: in memory, in the keyring and in files. Data stay; see
+        ``store.purge``."""
+        self.session.forget()
+
+    def close(self) -> None:
+        """Close the network; a temporary store goes."""
+        self.session.transport.close()
+        if self._owns_store:
+            self.store.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,303 @@
+"""One participant's way in: discovery, sign-in, tokens, and the transport that uses them."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
+
+from ..errors import (
+    AccessDenied,
+    AuthorizationError,
+    AuthorizationRequired,
+    LoginExpired,
+    StateMismatch,
+)
+from ..protocol import discovery, smart
+from ..protocol.smart import Client, Grant, Login
+from ..protocol.tokens import FixedToken, Tokens, from_record
+from ..protocol.transport import Exchange, Transport
+from ..protocol.trust import Trust
+from ..protocol.waiting import Cancel, Clock, WaitPolicy
+from ..store import FileKeeper, KeyringKeeper, Participant, Store
+
+#: Where the browser lands when nothing listens: the person copies the address from there.
+PASTE = "http://127.0.0.1/s4s/callback"
+_TICK = 0.2
+_LOGINS = 32  # sign-ins that may wait for their reply at a time
+
+Remember = bool | Literal["file"]
+Credentials = tuple[str | None, str | None, str | None]
+
+
+class Session:
+    """What a Connection speaks through; see there for the arguments."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        store: Store,
+        patient: str | None,
+        access_token: str | None,
+        client: Credentials,
+        scope: str | None,
+        allow_origins: Sequence[str],
+        ask: Callable[[str], bool] | None,
+        waits: WaitPolicy | None,
+        remember: Remember,
+        legacy: bool,
+        clock: Clock | None,
+    ) -> None:
+        self.base = discovery.check_base(url)
+        self.store, self.patient = store, patient
+        self.history: list[Exchange] = []
+        self._client_id, self._client_secret, self._redirect_uri = client
+        self._scope, self._legacy, self._remember = scope or smart.SCOPE, legacy, remember
+        self._guard, self._listeners = threading.RLock(), list[Callable[[str], None]]()
+        self._logins: dict[str, Login] = {}
+        self._clients: dict[str, Client] = {}
+        self._holder: discovery.Holder | None = None
+        self._granted_to: Client | None = None
+        self.login: Login | None = None
+        self.trust = Trust(self.base, allow_origins, ask, self._consented)
+        self.transport = Transport(
+            trust=self.trust,
+            waits=waits,
+            clock=clock,
+            on_exchange=self.history.append,
+            on_not_before=self._keep_wait,
+            not_before=self._recall_wait,
+        )
+        self.status = "not authorised"
+        if self.patient is None:
+            self.patient = self._only_patient()
+        if access_token is not None:
+            self.transport.tokens = FixedToken(access_token)
+            self.status = "approved"
+        elif self._has_grant():
+            self.status = "approved"
+        elif patient is not None:
+            self.status = "open"
+        self._allow_consented()
+
+    # What is known without asking
+
+    def _only_patient(self) -> str | None:
+        """The patient whose data are here already, if there is just one of this holder's."""
+        known = [each.patient for each in self.store.participants() if each.holder == self.base]
+        return known[0] if len(known) == 1 else None
+
+    @property
+    def participant(self) -> Participant:
+        if self.patient is None:
+            raise AuthorizationRequired(
+                "Nobody has approved yet, so it is not known whose data to ask for.",
+                hint="Press Authorise, or pass patient=.",
+            )
+        return self.store.participant(self.base, self.patient)
+
+    def _consented(self, origin: str) -> None:
+        self.participant.consent(origin)
+
+    def _allow_consented(self) -> None:
+        if self.patient is not None:
+            for origin in self.participant.consents():
+                self.trust.allow(origin)
+
+    def _keep_wait(self, key: str, not_before: float) -> None:
+        if self.patient is not None:
+            seconds = not_before - self.transport.clock.time()
+            self.participant.set_wait(key, not_before, seconds)
+
+    def _recall_wait(self, key: str) -> float | None:
+        if self.patient is None:
+            return None
+        now = self.transport.clock.time()
+        return now + self.participant.wait_left(key, now)
+
+    # Discovery
+
+    @property
+    def holder(self) -> discovery.Holder:
+        """What discovery found; asks once.
+
+        Raises:
+            DiscoveryError: no FHIR holder there, or none that one can sign in to.
+            HolderUnavailable: it did not answer.
+        """
+        with self._guard:
+            if self._holder is None:
+                needed = self.status not in ("open", "approved")
+                found = discovery.discover(self.transport, self.base, required=needed)
+                if found.imaging_base != found.base:
+                    self.trust.allow(found.imaging_base)
+                self._holder = found
+            return self._holder
+
+    # Status
+
+    def on_status(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        self._listeners.append(callback)
+
+        def end() -> None:
+            if callback in self._listeners:
+                self._listeners.remove(callback)
+
+        return end
+
+    def set_status(self, status: str) -> None:
+        self.status = status
+        for callback in list(self._listeners):
+            callback(status)
+
+    def ready(self, cancel: Cancel, say: Callable[[str], None]) -> Transport:
+        """The transport, once there is an approval; waits for it where a panel asks for one.
+
+        Raises:
+            AuthorizationRequired: nobody is asked; the message has the page to open.
+            AccessDenied, LoginExpired: the answer while this waited.
+        """
+        if self.status == "approved" and self.transport.tokens is None:
+            self._recall_grant()
+        if self.status not in ("open", "approved"):
+            if not self._listeners:
+                url = self.authorize_url()
+                raise AuthorizationRequired(
+                    f"Nobody has approved yet. Open this page:\n\n    {url}\n",
+                    hint="Then give the address that your browser lands on to "
+                    "connection.finish(address).",
+                )
+            say("Waiting for your approval: press Authorise above")
+            self.wait(cancel)
+            say("")
+        _ = self.holder
+        return self.transport
+
+    def wait(self, cancel: Cancel, timeout: float | None = None) -> None:
+        """Until it is approved. Raises TimeoutError, Cancelled, AccessDenied, LoginExpired."""
+        end = None if timeout is None else self.transport.clock.monotonic() + timeout
+        while self.status not in ("open", "approved"):
+            cancel.check()
+            if self.status == "declined":
+                raise AccessDenied("The request was declined.")
+            login = self.login
+            if self.status == "waiting for approval" and login is not None and login.expired:
+                self.set_status("expired")
+                raise LoginExpired("Nobody approved in time.")
+            if end is not None and self.transport.clock.monotonic() > end:
+                raise TimeoutError("Nobody has approved yet.")
+            cancel.wait(_TICK)
+
+    # Sign-in
+
+    def authorize_url(self, redirect_uri: str | None = None) -> str:
+        """A fresh sign-in's page; registers this program first where the holder offers it."""
+        where = redirect_uri or self._redirect_uri or PASTE
+        with self._guard:
+            login = Login(
+                self.holder,
+                self._client(where),
+                scope=self._scope,
+                legacy=self._legacy,
+                clock=self.transport.clock,
+            )
+            self._logins[login.state_hash] = self.login = login
+            while len(self._logins) > _LOGINS:
+                del self._logins[next(iter(self._logins))]
+        if self.status not in ("open", "approved"):
+            self.set_status("waiting for approval")
+        return login.url
+
+    def _client(self, redirect_uri: str) -> Client:
+        if self._client_id is not None:
+            return Client(self._client_id, self._client_secret, redirect_uri)
+        if redirect_uri not in self._clients:
+            self._clients[redirect_uri] = smart.register(
+                self.transport, self.holder, redirect_uri, scope=self._scope
+            )
+        return self._clients[redirect_uri]
+
+    def finish(self, redirected_url: str) -> None:
+        """Take the reply of the page that :meth:`authorize_url` led to."""
+        state = parse_qs(urlsplit(redirected_url).query).get("state", [""])[0]
+        named = self._logins.get(hashlib.sha256(state.encode()).hexdigest())
+        login = named or self.login
+        if login is None or login.client is None:
+            raise StateMismatch("No sign-in waits for a reply here.")
+        try:
+            code = login.code_from(redirected_url)
+        except (AccessDenied, LoginExpired) as error:
+            if self.status != "approved":
+                self.set_status("declined" if isinstance(error, AccessDenied) else "expired")
+            raise
+        self._accept(
+            login.client, smart.exchange(self.transport, self.holder, login.client, login, code)
+        )
+
+    def _accept(self, client: Client, grant: Grant) -> None:
+        patient = grant.patient or self.patient
+        if patient is None:
+            raise AuthorizationError(
+                "The holder approved, but does not say for which patient.",
+                hint="Connect again with patient=.",
+            )
+        self.patient, self._granted_to = patient, client
+        tokens = Tokens(self.transport, self.holder, client, grant, keeper=self._keeper())
+        tokens.keep()
+        self.transport.tokens = tokens
+        for origin in self.holder.imaging_origins:  # shown on the panel, consented to by pressing
+            self.trust.allow(origin)
+            self._consented(origin)
+        self._allow_consented()
+        self.set_status("approved")
+
+    # Remembering and forgetting
+
+    def _keeper(self) -> FileKeeper | None:
+        if not self._remember:
+            return None
+        if self._remember != "file" and not KeyringKeeper.available():
+            raise AuthorizationError(
+                "There is no keyring here to remember the approval in.",
+                hint='Connect without remember=, or with remember="file" for a file that only '
+                "you can read.",
+            )
+        kind: Literal["keyring", "file"] = "file" if self._remember == "file" else "keyring"
+        return self.store.keeper(self.base, self._client_id or "", self.patient or "", kind=kind)
+
+    def _has_grant(self) -> bool:
+        """Whether an approval was remembered for this holder, client and patient."""
+        keeper = self._keeper() if self.patient is not None else None
+        return keeper is not None and keeper.load() is not None
+
+    def _recall_grant(self) -> None:
+        """Take up the remembered approval, if it is this holder's and this patient's."""
+        keeper = self._keeper()
+        kept = None if keeper is None else from_record(self.holder, keeper.load())
+        if kept is None or kept[1].patient not in (None, self.patient):
+            self.set_status("not authorised")
+        else:
+            self._granted_to = kept[0]
+            self.transport.tokens = Tokens(self.transport, self.holder, *kept, keeper=keeper)
+
+    def revoke(self) -> str:
+        if self.status == "approved" and self.transport.tokens is None:
+            self._recall_grant()
+        tokens = self.transport.tokens
+        if not isinstance(tokens, Tokens) or self._granted_to is None:
+            raise AuthorizationError("There is no approval of ours to take back.")
+        said = smart.revoke(self.transport, self.holder, self._granted_to, tokens.grant)
+        if said == "revoked":
+            self.forget()
+        return said
+
+    def forget(self) -> None:
+        keeper: Any = self._keeper() if self.patient is not None and self._remember else None
+        if keeper is not None:
+            keeper.forget()
+        if self.transport.tokens is not None:
+            self.transport.tokens = None
+            self.set_status("not authorised")

@@ -1,0 +1,321 @@
+"""A small data holder on real sockets: open or with sign-in, FHIR, WADO-RS, and faults on order.
+
+FHIR and images are on one origin; what the holder does is set by its attributes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections import Counter
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+from tests.store import dicom
+
+BOUNDARY = "s4s-test-boundary"
+
+
+class Holder:
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.studies: dict[str, dict[str, bytes]] = {dicom.STUDY: dicom.study_of(6, size=3000)}
+        self.claims = [claim(number) for number in range(7)]
+        self.page_size = 3
+        self.lists_instances = False  # ImagingStudy.series[].instance[]
+        self.offers_pieces = True  # WADO-RS below the study
+        self.offers_qidotoo = True
+        self.announce: dict[str, int] = {}
+        self.token: str | None = None  # a bearer token that is asked for
+        self.tokens: set[str] = set()
+        self.requests: list[tuple[str, str, int]] = []  # method, path with query, status
+        self.sent: Counter[str] = Counter()  # SOP Instance UID: times sent whole
+        self.busy: dict[str, list[str | None]] = {}  # path part: Retry-After values still to give
+        self.fail: dict[str, list[int]] = {}  # path part: statuses still to give
+        self.cut_after: int | None = None  # instances until the connection is cut, once
+        self.cut_bytes = 100
+        self.replace: dict[str, bytes] = {}  # SOP Instance UID: what is sent in its place
+        self.extra: list[bytes] = []
+        self.drop: set[str] = set()  # SOP Instance UIDs that are never sent
+        self.delay = 0.0  # seconds between instances
+        self.clock_skew = 0.0
+        self.updated: dict[str, float] = {}  # claim id: lastUpdated, by the holder's clock
+        self.before_page = None  # callable(path)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.server.daemon_threads = True
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    @property
+    def fhir(self) -> str:
+        return f"{self.root}/fhir"
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def asked(self, part: str) -> list[str]:
+        with self.lock:
+            return [path for _, path, _ in self.requests if part in path]
+
+    def now(self) -> float:
+        return time.time() + self.clock_skew
+
+    # FHIR
+
+    def study_resource(self, uid: str) -> dict:
+        files = self.studies[uid]
+        resource = {
+            "resourceType": "ImagingStudy",
+            "id": f"study-{uid[-6:]}",
+            "uid": f"urn:oid:{uid}",
+            "availability": "ONLINE",
+            "patient": {"reference": "Patient/p1"},
+            "started": "2016-05-01T10:00:00Z",
+            "modalityList": [{"code": "CT"}],
+            "numberOfInstances": self.announce.get(uid, len(files)),
+            "contained": [
+                {
+                    "resourceType": "Endpoint",
+                    "id": "e",
+                    "status": "active",
+                    "connectionType": {"code": "dicom-wado-rs"},
+                    "address": f"{self.root}/wado",
+                }
+            ],
+            "endpoint": [{"reference": "#e"}],
+        }
+        if self.lists_instances:
+            series: dict[str, list[dict]] = {}
+            for sop in files:
+                series.setdefault(sop.rpartition(".")[0], []).append(
+                    {"uid": f"urn:oid:{sop}", "number": 1, "sopClass": f"urn:oid:{dicom.CT}"}
+                )
+            resource["series"] = [
+                {"uid": f"urn:oid:{uid}", "modality": {"code": "CT"}, "instance": instances}
+                for uid, instances in series.items()
+            ]
+        return resource
+
+    def resources(self, kind: str, query: dict) -> list[dict]:
+        if kind == "ImagingStudy":
+            return [self.study_resource(uid) for uid in self.studies]
+        if kind == "Coverage":
+            return [{"resourceType": "Coverage", "id": "c1", "beneficiary": {"reference": "Patient/p1"}}]
+        found = list(self.claims)
+        since = query.get("_lastUpdated")
+        if since:
+            from datetime import datetime
+
+            moment = datetime.fromisoformat(since[0].removeprefix("gt")).timestamp()
+            found = [c for c in found if self.updated.get(c["id"], 0.0) > moment]
+        return found
+
+    def bundle(self, kind: str, query: dict, path: str) -> dict:
+        found = self.resources(kind, query)
+        start = int(query.get("startIndex", ["0"])[0])
+        page = found[start : start + self.page_size]
+        links = []
+        if start + self.page_size < len(found):
+            rest = {name: values[0] for name, values in query.items()} | {
+                "startIndex": str(start + self.page_size)
+            }
+            joined = "&".join(f"{name}={value}" for name, value in rest.items())
+            links.append({"relation": "next", "url": f"{self.root}{path}?{joined}"})
+        return {
+            "resourceType": "Bundle",
+            "type": "searchset",
+            "link": links,
+            "entry": [{"resource": resource} for resource in page],
+        }
+
+    def _handler(holder):  # noqa: N805
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def date_time_string(self, timestamp=None):
+                return formatdate(holder.now(), usegmt=True)
+
+            def handle(self):
+                try:
+                    super().handle()
+                except (ConnectionError, TimeoutError):
+                    self.close_connection = True
+
+            def answer(self, status, body=b"", content="application/json", **headers):
+                with holder.lock:
+                    holder.requests.append((self.command, self.path, status))
+                self.send_response(status)
+                self.send_header("Content-Type", content)
+                self.send_header("Content-Length", str(len(body)))
+                for name, value in headers.items():
+                    self.send_header(name.replace("_", "-"), value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def put_off(self) -> bool:
+                with holder.lock:
+                    for part, values in holder.busy.items():
+                        if part in self.path and values:
+                            value = values.pop(0)
+                            break
+                    else:
+                        value = ...
+                    status = next(
+                        (s.pop(0) for part, s in holder.fail.items() if part in self.path and s), None
+                    )
+                if value is not ...:
+                    self.answer(503, **({} if value is None else {"Retry_After": value}))
+                    return True
+                if status is not None:
+                    self.answer(status)
+                    return True
+                return False
+
+            def do_GET(self):
+                where = urlsplit(self.path)
+                query = parse_qs(where.query)
+                if holder.before_page is not None:
+                    holder.before_page(self.path)
+                bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
+                public = "well-known" in where.path or where.path.endswith("/metadata")
+                if holder.token is not None and not public and bearer not in holder.tokens:
+                    self.answer(401)
+                elif self.put_off():
+                    return
+                elif where.path.startswith("/wado/"):
+                    self.wado(where.path)
+                elif where.path == "/fhir/Patient/p1":
+                    self.json({"resourceType": "Patient", "id": "p1", "gender": "female"})
+                elif where.path.rpartition("/")[2] in ("ImagingStudy", "Coverage", "ExplanationOfBenefit"):
+                    self.json(holder.bundle(where.path.rpartition("/")[2], query, where.path))
+                elif where.path == "/fhir/.well-known/smart-configuration" and holder.token:
+                    self.json(
+                        {
+                            "authorization_endpoint": f"{holder.root}/authorize",
+                            "token_endpoint": f"{holder.root}/token",
+                            "registration_endpoint": f"{holder.root}/register",
+                            "revocation_endpoint": f"{holder.root}/revoke",
+                            "code_challenge_methods_supported": ["S256"],
+                            "capabilities": ["launch-standalone"],
+                        }
+                    )
+                else:
+                    self.answer(404)
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path == "/register":
+                    where = json.loads(body)["redirect_uris"]
+                    self.json({"client_id": "client-1", "client_secret": "s", "redirect_uris": where}, 201)
+                elif self.path == "/token":
+                    number = len(holder.asked("/token"))
+                    token = f"{holder.token}-{number}"
+                    holder.tokens.add(token)
+                    self.json(
+                        {
+                            "access_token": token,
+                            "refresh_token": f"{holder.token}-refresh-{number}",
+                            "token_type": "Bearer",
+                            "expires_in": 3600,
+                            "scope": "patient/*.read",
+                            "patient": "p1",
+                        }
+                    )
+                elif self.path == "/revoke":
+                    holder.tokens.clear()
+                    self.answer(200)
+                else:
+                    self.answer(404)
+
+            def json(self, body, status=200):
+                self.answer(status, json.dumps(body).encode(), "application/fhir+json")
+
+            def wado(self, path):
+                parts = path.strip("/").split("/")[1:]
+                files = holder.studies.get(parts[1], {})
+                if len(parts) == 3 and parts[2] == "instances" and holder.offers_qidotoo:
+                    listed = [
+                        {
+                            "0020000E": {"vr": "UI", "Value": [sop.rpartition(".")[0]]},
+                            "00080018": {"vr": "UI", "Value": [sop]},
+                        }
+                        for sop in files
+                    ]
+                    self.answer(200, json.dumps(listed).encode(), "application/dicom+json")
+                    return
+                if len(parts) > 2 and not (holder.offers_pieces and parts[2] == "series"):
+                    self.answer(404)
+                    return
+                if len(parts) >= 4:
+                    files = {s: f for s, f in files.items() if s.rpartition(".")[0] == parts[3]}
+                if len(parts) == 6:
+                    files = {s: f for s, f in files.items() if s == parts[5]}
+                files = {s: f for s, f in files.items() if s not in holder.drop}
+                if not files:
+                    self.answer(404)
+                    return
+                self.multipart(files)
+
+            def multipart(self, files):
+                with holder.lock:
+                    holder.requests.append((self.command, self.path, 200))
+                self.send_response(200)
+                self.send_header(
+                    "Content-Type",
+                    f'multipart/related; type="application/dicom"; boundary="{BOUNDARY}"',
+                )
+                self.send_header("Connection", "close")
+                self.end_headers()
+                self.close_connection = True
+                bodies = [(sop, holder.replace.get(sop, data)) for sop, data in files.items()]
+                bodies += [("", data) for data in holder.extra]
+                for sop, data in bodies:
+                    with holder.lock:
+                        cut = holder.cut_after == 0
+                        if holder.cut_after is not None:
+                            holder.cut_after = None if cut else holder.cut_after - 1
+                    self.wfile.write(
+                        f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n"
+                        f"Content-Length: {len(data)}\r\n\r\n".encode()
+                    )
+                    if cut:
+                        self.wfile.write(data[: holder.cut_bytes])
+                        return
+                    self.wfile.write(data + b"\r\n")
+                    holder.sent[sop] += 1
+                    if holder.delay:
+                        time.sleep(holder.delay)
+                self.wfile.write(f"--{BOUNDARY}--\r\n".encode())
+
+        return Handler
+
+
+def claim(number: int, **more) -> dict:
+    return {
+        "resourceType": "ExplanationOfBenefit",
+        "id": f"claim-{number}",
+        "patient": {"reference": "Patient/p1"},
+        "billablePeriod": {"start": "2016-01-01", "end": "2016-01-02"},
+        **more,
+    }
+
+
+def state_of(url: str) -> str:
+    return parse_qs(urlsplit(url).query)["state"][0]
+
+
+def basic(header: str) -> str:
+    return base64.b64decode(header.removeprefix("Basic ")).decode()
