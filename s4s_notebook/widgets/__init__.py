@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from s4s_notebook.widgets.connect import connect_panel
 from s4s_notebook.widgets.progress import progress_panel
 
-__all__ = ["progress_panel"]
+__all__ = ["connect_panel", "progress_panel"]

@@ -15,7 +15,7 @@ from typing import Any
 import ipywidgets
 
 
-class Line(ipywidgets.Widget):
+class Line(ipywidgets.Widget):  # type: ignore[misc]  # ipywidgets has no types
     """Carries small messages from a panel to ``handler``, also while a cell runs.
 
     The browser repeats a message until it is acknowledged (a subshell takes a moment to

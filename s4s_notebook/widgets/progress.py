@@ -79,10 +79,12 @@ class ProgressPanel(anywidget.AnyWidget):
         from IPython.display import display
 
         if self._final.is_set():
-            display(_final_line(self.text), raw=True)
+            display(_final_line(self.text), raw=True)  # type: ignore[no-untyped-call]
             return
-        data, metadata = self._repr_mimebundle_()
-        handle = display(data, metadata=metadata, raw=True, display_id=True)
+        data, metadata = self._repr_mimebundle_() or ({}, {})
+        handle = display(  # type: ignore[no-untyped-call]
+            data, metadata=metadata, raw=True, display_id=True
+        )
         self._handles.append(handle)
         if self._final.is_set():  # it ended while it was being shown
             handle.update(_final_line(self.text), raw=True)
@@ -144,9 +146,7 @@ def _plain(state: State) -> str:
 def _waiting(state: State) -> str:
     who = "The archive is fetching your study" if state.study_uid else "The holder is not ready"
     text = shown(state.message)
-    return (
-        f"{text or who}: next try in {clock(state.seconds_left or 0)} (try {state.attempt + 1})"
-    )
+    return f"{text or who}: next try in {clock(state.seconds_left or 0)} (try {state.attempt + 1})"
 
 
 def _receiving(state: State) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from tests.browser.jupyterserver import JupyterServer
 
 CHROMIUM = [
@@ -97,13 +99,20 @@ class NotebookPage:
         return self.page.locator(".jp-Notebook .jp-Cell").nth(number)
 
 
+_numbers = itertools.count(1)
+
+
 @pytest.fixture
-def open_notebook(page: Any, jupyter: JupyterServer) -> Callable[..., NotebookPage]:
-    count = iter(range(1000))
+def open_notebook(page: Any, jupyter: JupyterServer) -> Iterator[Callable[..., NotebookPage]]:
+    """Open a new notebook with these cells; its kernel ends with the test."""
+    used = set()
 
     def open_(*cells: str, app: str = "lab", server: JupyterServer = jupyter) -> NotebookPage:
-        name = f"{id(page):x}-{next(count)}.ipynb"
+        name = f"test-{next(_numbers)}.ipynb"
         server.write(name, *cells)
+        used.add(server)
         return NotebookPage(page, server, name, app)
 
-    return open_
+    yield open_
+    for server in used:
+        server.end_kernels()

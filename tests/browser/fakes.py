@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextvars
+import hashlib
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from s4s_notebook.errors import AccessDenied, StateMismatch
 
 
 @dataclass(frozen=True)
@@ -75,3 +80,67 @@ def waits(seconds: int, **start: Any) -> FakeWork:
         for left in range(seconds, 0, -1)
     ]
     return FakeWork(steps, study_uid="1.2.840.99", **start)
+
+
+@dataclass
+class FakeHolder:
+    base: str = "https://holder.example/fhir"
+    register: str | None = "https://holder.example/register"
+    source: str = "metadata"
+    notes: tuple[str, ...] = ("The holder does not promise PKCE; S256 is sent all the same.",)
+    imaging_origins: tuple[str, ...] = ("https://images.holder.example",)
+
+
+class FakeLogin:
+    def __init__(self, state: str) -> None:
+        self.state_hash = hashlib.sha256(state.encode()).hexdigest()
+
+
+class FakeConnection:
+    """Signs in at a page of its own (`consent.py`), with the Connection's surface."""
+
+    def __init__(self, page: str = "https://holder.example/authorize", **holder: Any) -> None:
+        self.holder = FakeHolder(**holder)
+        self.status = "not authorised"
+        self.patient_id: str | None = None
+        self.client_id: str | None = None
+        self.login: FakeLogin | None = None
+        self.finished: list[str] = []
+        self.approved = threading.Event()
+        self._page = page
+        self._state = ""
+        self._callbacks: list[Callable[[str], None]] = []
+
+    def on_status(self, callback: Callable[[str], None]) -> None:
+        self._callbacks.append(callback)
+
+    def authorize_url(self, redirect_uri: str | None = None) -> str:
+        self._state = secrets.token_hex(16)
+        self.login = FakeLogin(self._state)
+        self._set("waiting for approval")
+        return f"{self._page}?{urlencode({'state': self._state, 'redirect_uri': redirect_uri})}"
+
+    def finish(self, redirected_url: str) -> FakeConnection:
+        self.finished.append(redirected_url)
+        values = dict(parse_qsl(urlsplit(redirected_url).query))
+        if values.get("error"):
+            self._set("declined")
+            raise AccessDenied("The request was declined.")
+        if values.get("state") != self._state:
+            raise StateMismatch("The reply's state is not the one of this sign-in.")
+        self.patient_id = "smart-1288992"
+        self._set("approved")
+        self.approved.set()
+        return self
+
+    def revoke(self) -> str:
+        self._set("not authorised")
+        return "revoked"
+
+    def forget(self) -> None:
+        self._set("not authorised")
+
+    def _set(self, status: str) -> None:
+        self.status = status
+        for callback in list(self._callbacks):
+            callback(status)

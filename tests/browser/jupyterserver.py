@@ -131,4 +131,16 @@ class JupyterServer:
 
     def page(self, name: str, app: str = "lab") -> str:
         place = f"lab/tree/{name}" if app == "lab" else f"notebooks/{name}"
-        return f"{self.url}{place}?token={TOKEN}"
+        return f"{self.url}{place}?token={TOKEN}&reset"
+
+    def api(self, method: str, path: str) -> Any:
+        request = urllib.request.Request(
+            f"{self.url}api/{path}", method=method, headers={"Authorization": f"token {TOKEN}"}
+        )
+        with urllib.request.urlopen(request, timeout=20) as reply:
+            return json.loads(reply.read() or "null")
+
+    def end_kernels(self) -> None:
+        """End every notebook's kernel, so that the next test starts from nothing."""
+        for session in self.api("GET", "sessions"):
+            self.api("DELETE", f"sessions/{session['id']}")

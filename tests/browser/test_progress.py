@@ -55,7 +55,9 @@ progress_panel(work)""",
     notebook.run_all()
     panel = notebook.page.locator(".s4s-progress")
     text = panel.locator(".s4s-progress-text")
-    text.filter(has_text=re.compile(r"12 of 60 instances · 6.3 MB of 31.6 MB · 5.2 MB/s")).wait_for()
+    text.filter(
+        has_text=re.compile(r"12 of 60 instances · 6.3 MB of 31.6 MB · 5.2 MB/s")
+    ).wait_for()
     assert panel.get_by_role("progressbar").get_attribute("value") is not None
     line = "✔ Study 1.2.840.99: 60 instances, 31.6 MB"
     notebook.page.get_by_text(line).wait_for()

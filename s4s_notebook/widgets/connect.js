@@ -1,0 +1,169 @@
+// The Connect panel: one link to press, the state as text, other ways below.
+
+const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]"]);
+
+// Where this page's Jupyter server is, or "" where there is none that we know.
+function serverBase() {
+  const config = document.getElementById("jupyter-config-data");
+  try {
+    const base = JSON.parse(config?.textContent ?? "{}").baseUrl;
+    return base ? new URL(base, location.href).pathname : "";
+  } catch {
+    return "";
+  }
+}
+
+async function serverHasOurPages(base) {
+  if (!base) return false;
+  try {
+    const reply = await fetch(`${base}s4s/status`, { credentials: "same-origin" });
+    return reply.ok && typeof (await reply.json()).s4s === "string";
+  } catch {
+    return false;
+  }
+}
+
+// What the Authorise link leads to. The kernel is asked only where the server cannot help.
+async function findRoute(picture, line) {
+  const base = serverBase();
+  if (picture.panel && (await serverHasOurPages(base))) {
+    const origin = encodeURIComponent(location.origin);
+    return { href: `${base}s4s/start/${picture.panel}?origin=${origin}`, paste: false };
+  }
+  if (LOOPBACK.has(location.hostname) || location.protocol === "vscode-webview:") {
+    if (picture.local) return { href: picture.local, paste: false };
+    line.send({ do: "listen" });
+    return null; // the panel is drawn again when it listens
+  }
+  line.send({ do: "link" });
+  return null; // the link comes as a message, for it must not be saved
+}
+
+function isWebAddress(text) {
+  try {
+    return ["http:", "https:"].includes(new URL(text).protocol);
+  } catch {
+    return false;
+  }
+}
+
+function field(text, type, name) {
+  const label = make("label", "", text);
+  const input = document.createElement("input");
+  input.type = type;
+  input.name = name;
+  input.autocomplete = "off";
+  input.spellcheck = false;
+  input.required = name !== "client_secret";
+  label.append(document.createElement("br"), input);
+  return { label, input };
+}
+
+function form(className, button, fields, submit) {
+  const node = make("form", `s4s-connect-row ${className}`);
+  const press = make("button", "", button);
+  press.type = "submit";
+  for (const { label } of fields) node.append(label);
+  node.append(press);
+  node.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const values = Object.fromEntries(fields.map(({ input }) => [input.name, input.value.trim()]));
+    for (const { input } of fields) input.value = ""; // a code or a secret is not left on show
+    submit(values);
+  });
+  // A notebook takes single keys as commands; what is typed here is ours.
+  node.addEventListener("keydown", (event) => event.stopPropagation());
+  return node;
+}
+
+async function render({ model, el }) {
+  const line = await openLine(model);
+  const box = make("section", "s4s-connect");
+  const title = make("h3");
+  const facts = make("ul");
+  const status = make("p", "s4s-connect-status");
+  status.setAttribute("role", "status");
+  const problem = make("p", "s4s-connect-problem");
+  problem.setAttribute("role", "alert");
+  const row = make("div", "s4s-connect-row");
+  const go = make("a", "s4s-go", "Authorise");
+  go.target = "_blank";
+  go.rel = "noopener noreferrer";
+  go.title = "Opens the holder's page in a new tab";
+  const revoke = make("button", "", "Revoke");
+  const forget = make("button", "", "Forget");
+  const manage = make("a", "", "The holder's page for approvals");
+  manage.target = "_blank";
+  manage.rel = "noopener noreferrer";
+  row.append(go, revoke, forget, manage);
+
+  const credentials = form(
+    "s4s-connect-client",
+    "Use this client",
+    [
+      field("Client id that the holder gave you", "text", "client_id"),
+      field("Client secret, if there is one", "password", "client_secret"),
+    ],
+    (values) => line.send({ do: "client", ...values }),
+  );
+  const more = document.createElement("details");
+  more.append(make("summary", "", "Did the page not come back here?"));
+  const hint = make(
+    "p",
+    "",
+    "Copy the whole address of the page that you landed on, even if it shows an error.",
+  );
+  more.append(
+    hint,
+    form("s4s-connect-paste", "Finish", [field("Address", "text", "url")], ({ url }) =>
+      line.send({ do: "paste", url }),
+    ),
+  );
+  box.append(title, facts, status, problem, row, credentials, more);
+  el.append(box);
+
+  let route = null;
+  const useRoute = (found) => {
+    if (!found) return;
+    route = found;
+    go.href = found.href;
+    go.hidden = !model.get("picture").authorise;
+    if (found.paste) more.open = true;
+  };
+  line.listen((content) => {
+    if (isWebAddress(content.link)) useRoute({ href: content.link, paste: true });
+  });
+  const seek = async () => useRoute(await findRoute(model.get("picture"), line));
+
+  const show = () => {
+    const picture = model.get("picture");
+    title.textContent = picture.title;
+    box.setAttribute("aria-label", picture.title);
+    facts.replaceChildren(...picture.facts.map((fact) => make("li", "", fact)));
+    facts.hidden = picture.facts.length === 0;
+    if (status.textContent !== picture.status) status.textContent = picture.status;
+    if (problem.textContent !== picture.problem) problem.textContent = picture.problem;
+    problem.hidden = !picture.problem;
+    if (picture.problem && route?.paste) route = null; // a link is good for one attempt
+    go.hidden = !picture.authorise || !route;
+    credentials.hidden = !picture.needs_client;
+    more.hidden = !picture.authorise;
+    revoke.hidden = forget.hidden = !picture.revocable;
+    manage.hidden = !isWebAddress(picture.manage);
+    if (!manage.hidden) manage.href = picture.manage;
+    if (picture.authorise && !route) seek();
+  };
+  revoke.type = forget.type = "button";
+  revoke.title = "Ask the holder to end this approval";
+  forget.title = "Drop the approval here; the holder still lists it";
+  revoke.addEventListener("click", () => line.send({ do: "revoke" }));
+  forget.addEventListener("click", () => line.send({ do: "forget" }));
+  show();
+  model.on("change:picture", show);
+  return () => {
+    model.off("change:picture", show);
+    line.close();
+  };
+}
+
+export default { render };

@@ -1,0 +1,186 @@
+"""The Connect panel: who the holder is, Authorise, and how it stands."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import ipywidgets
+import traitlets
+
+from s4s_notebook.errors import S4SError
+from s4s_notebook.widgets.assets import source
+from s4s_notebook.widgets.line import Line
+from s4s_notebook.widgets.signin import SignIn
+from s4s_notebook.widgets.wording import shown
+
+_FOUND = {
+    "well-known": "It describes its sign-in at .well-known/smart-configuration.",
+    "metadata": "It describes its sign-in in its CapabilityStatement.",
+    "none": "It offers no sign-in.",
+}
+_STATUS = {
+    "not authorised": "Not authorised yet.",
+    "waiting for approval": "Waiting for approval in the holder's page.",
+    "declined": "Declined: nothing was shared.",
+    "expired": "The approval is over. Authorise again; what was downloaded stays.",
+    "open": "Open: this holder needs no sign-in.",
+}
+_CLOSED_DOORS = frozenset({"approved", "open"})
+
+
+class ConnectPanel(anywidget.AnyWidget):
+    """Shows one connection's sign-in and brings it to an end.
+
+    Nothing secret is in the state that travels to the browser and may be saved: no state, no
+    code, no client secret, no authorise address.
+    """
+
+    _esm = source("line.js", "connect.js")
+    _css = source("connect.css")
+    picture = traitlets.Dict().tag(sync=True)
+    line = traitlets.Instance(Line).tag(sync=True, **ipywidgets.widget_serialization)
+
+    def __init__(self, connection: Any, *, runtime: Path | None = None) -> None:
+        self._connection = connection
+        self._problem = ""
+        self._manage = ""
+        self._lock = threading.Lock()
+        self.sign_in = SignIn(connection, on_problem=self._say, runtime=runtime)
+        super().__init__(picture=self._drawn(), line=Line(self._from_browser))
+        connection.on_status(lambda *_: self._draw())
+
+    @property
+    def text(self) -> str:
+        """The panel in one line."""
+        return f"{self.picture['title']}: {self.picture['status']}"
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _say(self, problem: str) -> None:
+        self._problem = _lines(problem)
+        self._draw()
+
+    def _draw(self) -> None:
+        with self._lock:
+            self.picture = self._drawn()
+
+    def _drawn(self) -> dict[str, Any]:
+        connection = self._connection
+        status = connection.status
+        authorise = status not in _CLOSED_DOORS
+        needs_client = authorise and _needs_client(connection)
+        listener = self.sign_in.listener
+        return {
+            "title": shown(connection.holder.base),
+            "facts": _facts(connection.holder) if authorise else [],
+            "status": _approved(connection) if status == "approved" else _STATUS[status],
+            "problem": self._problem,
+            "authorise": authorise and not needs_client,
+            "needs_client": needs_client,
+            "revocable": status == "approved",
+            "manage": self._manage,
+            "panel": self.sign_in.panel,
+            "local": listener.start_url if listener else "",
+        }
+
+    def _from_browser(self, content: Mapping[str, Any]) -> None:
+        """Do what was pressed, on a thread: the holder may take its time."""
+        actions: dict[str, Callable[[Mapping[str, Any]], None]] = {
+            "listen": self._listen,
+            "link": self._link,
+            "paste": self._paste,
+            "client": self._client,
+            "revoke": self._revoke,
+            "forget": self._forget,
+        }
+        action = actions.get(str(content.get("do")))
+        if action is not None:
+            run = contextvars.copy_context().run
+            threading.Thread(
+                target=run, args=(self._safely, action, content), name="s4s panel", daemon=True
+            ).start()
+
+    def _safely(
+        self, action: Callable[[Mapping[str, Any]], None], content: Mapping[str, Any]
+    ) -> None:
+        try:
+            action(content)
+        except S4SError as error:
+            self._say(str(error))
+        except Exception as error:  # noqa: BLE001 - on a thread, only the panel can tell
+            self._say(f"That failed: {type(error).__name__}.")
+
+    def _listen(self, _content: Mapping[str, Any]) -> None:
+        self.sign_in.listen()
+        self._draw()
+
+    def _link(self, _content: Mapping[str, Any]) -> None:
+        self.line.send({"link": self.sign_in.link()})
+
+    def _paste(self, content: Mapping[str, Any]) -> None:
+        self._say("")
+        self.sign_in.paste(str(content.get("url", "")))
+
+    def _client(self, content: Mapping[str, Any]) -> None:
+        self._say("")
+        secret = str(content.get("client_secret") or "") or None
+        self._connection.use_client(str(content.get("client_id", "")), secret)
+        self._draw()
+
+    def _revoke(self, _content: Mapping[str, Any]) -> None:
+        self._say("")
+        outcome = self._connection.revoke()
+        self._manage = "" if outcome == "revoked" else str(outcome or "")
+        self._draw()
+
+    def _forget(self, _content: Mapping[str, Any]) -> None:
+        self._say("")
+        self._connection.forget()
+        self._draw()
+
+
+def _needs_client(connection: Any) -> bool:
+    return connection.holder.register is None and connection.client_id is None
+
+
+def _facts(holder: Any) -> list[str]:
+    facts = [_FOUND.get(holder.source, "")]
+    facts += [shown(note) for note in holder.notes]
+    facts += [
+        f"Images come from {shown(place)}. Authorise also lets them be fetched from there."
+        for place in holder.imaging_origins
+    ]
+    return [fact for fact in facts if fact]
+
+
+def _approved(connection: Any) -> str:
+    parts = ["Approved"]
+    if connection.patient_id:
+        parts.append(f"patient {shown(connection.patient_id, 64)}")
+    grant = getattr(connection, "grant", None)
+    if grant is not None and grant.scope:
+        parts.append(shown(grant.scope, 120))
+    if grant is not None and grant.expires_at:
+        until = datetime.fromtimestamp(grant.expires_at, UTC).astimezone()
+        parts.append(f"this token until {until:%H:%M}, then it is renewed")
+    return " · ".join(parts)
+
+
+def _lines(problem: str) -> str:
+    return "\n".join(shown(line) for line in problem.splitlines())
+
+
+def connect_panel(connection: Any) -> ConnectPanel:
+    """Return a panel with an Authorise link for ``connection``.
+
+    Pressing it opens the holder's page; the reply comes back by itself, also while a cell
+    waits (``me.studies()`` in Run All goes on once approved).
+    """
+    return ConnectPanel(connection)
