@@ -67,7 +67,7 @@ class FixedToken:
         """The token."""
         return self._token.reveal()
 
-    def refresh(self, rejected: str) -> None:  # noqa: ARG002 - the TokenSource protocol
+    def refresh(self, rejected: str, *, cancel: Cancel | None = None) -> None:  # noqa: ARG002 - the TokenSource protocol
         """Raises ReauthorizationRequired: there is nothing to renew it with."""
         raise errors.ReauthorizationRequired(
             "The holder does not accept the token that was passed.",

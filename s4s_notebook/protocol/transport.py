@@ -39,7 +39,7 @@ class TokenSource(Protocol):
     def bearer(self) -> str | None:
         """The token to send now; may refresh when it is due."""
 
-    def refresh(self, rejected: str) -> None:
+    def refresh(self, rejected: str, *, cancel: Cancel | None = None) -> None:
         """Get another token, because the holder rejected this one."""
 
 
@@ -278,7 +278,7 @@ class Transport:
             answer = self._exchange(call, url, bare=crossed)
             if answer.status == 401 and call.bearer and self.tokens and not refreshed:
                 answer.drop()
-                self.tokens.refresh(call.bearer.reveal())
+                self.tokens.refresh(call.bearer.reveal(), cancel=call.patience.cancel)
                 refreshed = True
                 continue
             if answer.status not in _REDIRECTS or not call.follow or call.method != "GET":

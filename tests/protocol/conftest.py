@@ -43,7 +43,7 @@ class HeldToken:
     def bearer(self) -> str | None:
         return self.tokens[0]
 
-    def refresh(self, rejected: str) -> None:
+    def refresh(self, rejected: str, *, cancel: Any = None) -> None:
         self.rejected.append(rejected)
         if len(self.tokens) > 1:
             self.tokens.pop(0)
