@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from .claims import objects, patient_of
 from .columns import declared
-from .paths import Odd
+from .paths import OBJECT, Odd
 from .rows import Kind, Rows, Table
-from .values import bare_uid, convert
+from .values import bare_uid, convert, finish
 
 STUDIES = Table("studies", by_hand=["modalities", "started_date", "endpoint"])
 SERIES = Table("series", below="series", by_hand=["started_date"])
@@ -143,7 +144,7 @@ def emit_series(study: dict[str, Any], _key: str, number: int, rows: Rows, odd: 
             if row[at["instance_count"]] is None and type(one.get("instance")) is list:
                 row[at["instance_count"]] = len(one["instance"])
         else:
-            odd(f"series[{place}]", one, "an object was expected")
+            odd(f"series[{place}]", one, OBJECT)
         rows.add(row, number, place)
 
 
@@ -165,10 +166,11 @@ def complete_series(frame: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> p
     """
     columns = declared("series")
     found = list(rows)
-    made = {
-        column.name: convert(column.kind, [row.get(column.name) for row in found], lambda *_: None)
-        for column in columns
-    }
+    order = np.arange(len(found))
+    made = {}
+    for column in columns:
+        block = convert(column.kind, [row.get(column.name) for row in found], lambda *_: None)
+        made[column.name] = finish(column.kind, [block], order)
     extra = pd.DataFrame(made)
     extra["source"] = pd.array(["dicom"] * len(extra), dtype="str")
     key = ["study_uid", "series_uid"]
