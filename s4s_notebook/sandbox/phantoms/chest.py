@@ -1,0 +1,287 @@
+"""A chest CT that looks like one: 60 slices of Hounsfield units, the same in every run.
+
+Everything is geometry in millimetres on :class:`Canvas`; ``level`` runs from 0 at the lung
+apices to 1 below the diaphragm. Patient right is on the image's left, anterior is up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s4s_notebook.sandbox.phantoms.canvas import Canvas, Image, band_noise
+
+SIZE = 512
+SLICES = 60
+SPACING = 0.74
+THICKNESS = 5.0
+NODULE_LEVEL = 0.37
+
+AIR, LUNG, FAT, MUSCLE, WATER = -1000.0, -865.0, -105.0, 52.0, 8.0
+BLOOD, LIVER, SPLEEN, MARROW, CORTEX = 42.0, 60.0, 50.0, 190.0, 780.0
+
+
+def _rise(level: float, start: float, end: float) -> float:
+    """0 before ``start``, 1 after ``end``, smooth between."""
+    t = min(1.0, max(0.0, (level - start) / (end - start)))
+    return t * t * (3 - 2 * t)
+
+
+class Chest:
+    """Makes the slices one by one, so that one slice is in memory at a time."""
+
+    def __init__(self, seed: int = 1288992) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._noise = [
+            band_noise(self._rng, SIZE, low=0.02, high=0.16, sigma=13.0) for _ in range(4)
+        ]
+        texture = band_noise(self._rng, SIZE, low=0.006, high=0.05, sigma=14.0)
+        depth = ((np.arange(SIZE) - SIZE / 2) * SPACING / 90).astype(np.float32)[:, None]
+        # Blood sinks: the lung of a lying person is denser at the back.
+        self._lung: Image = (LUNG + 38 * depth + texture).astype(np.float32)
+        self._fat: Image = (FAT + 0.6 * texture).astype(np.float32)
+        self._vessels = np.concatenate([self._tree(-1), self._tree(1)])
+        self._spicules = self._rng.uniform(0.45, 1.0, 13)
+
+    def slices(self) -> Iterator[NDArray[np.int16]]:
+        """The slices from top to bottom, Hounsfield units, shape (512, 512)."""
+        for index in range(SLICES):
+            yield self.slice(index)
+
+    def slice(self, index: int) -> NDArray[np.int16]:
+        """One slice, Hounsfield units."""
+        level = index / (SLICES - 1)
+        canvas = Canvas(SIZE, SPACING, AIR)
+        self._table(canvas)
+        self._wall(canvas, level)
+        lungs = self._lungs(canvas, level)
+        self._mediastinum(canvas, level)
+        self._heart(canvas, level)
+        self._abdomen(canvas, level, lungs)
+        self._ribs(canvas, level)
+        self._spine(canvas, level, index)
+        self._airways(canvas, level)
+        self._draw_vessels(canvas, index, lungs)
+        self._nodule(canvas, index, lungs)
+        noise = np.roll(self._noise[index % 4], (37 * index % SIZE, 91 * index % SIZE), (0, 1))
+        hounsfield = canvas.pixels + noise
+        return np.clip(np.rint(hounsfield), -1024, 3071).astype(np.int16)
+
+    @staticmethod
+    def _table(canvas: Canvas) -> None:
+        canvas.ellipse((0, 104), (205, 62), -780, edge=1.5)
+        canvas.ellipse((0, 101), (203, 61), -985, edge=1.5)
+
+    def _wall(self, canvas: Canvas, level: float) -> None:
+        wide = 158 + 10 * _rise(level, 0.0, 0.25) + 4 * _rise(level, 0.6, 1.0)
+        deep = 98 + 12 * _rise(level, 0.0, 0.35) + 5 * _rise(level, 0.6, 1.0)
+        canvas.ellipse((0, 5), (wide, deep), -15, power=2.5)
+        canvas.ellipse((0, 5), (wide - 2.2, deep - 2.2), self._fat, power=2.5)
+        canvas.ellipse((0, 8), (wide - 15, deep - 13), MUSCLE, power=2.4)
+        pectoral = _rise(level, 0.02, 0.15) * (1 - _rise(level, 0.42, 0.6))
+        for side in (-1, 1):
+            if pectoral > 0.05:
+                thick = 9 * pectoral
+                canvas.ellipse((side * 66, -86), (54, thick), MUSCLE, turn=side * 0.22)
+            # latissimus, and the fat between the layers of the wall
+            canvas.ellipse((side * 132, 34), (5, 46), self._fat, turn=side * 0.30, edge=3)
+            canvas.ellipse((side * 44, 92), (36, 11), MUSCLE, turn=side * -0.12)
+            canvas.ellipse((side * 78, 80), (30, 2.4), self._fat, turn=side * -0.45, edge=3)
+            shoulder = 1 - _rise(level, 0.28, 0.46)
+            if shoulder > 0.1:
+                canvas.ellipse(
+                    (side * 112, 56), (34 * shoulder, 4.4), CORTEX - 200, turn=side * -0.85
+                )
+                canvas.ellipse((side * 112, 56), (32 * shoulder, 1.9), MARROW, turn=side * -0.85)
+            collar = 1 - _rise(level, 0.04, 0.12)
+            if collar > 0.1:
+                canvas.ellipse((side * 52, -74), (46 * collar, 6), CORTEX, turn=side * -0.2)
+                canvas.ellipse((side * 52, -74), (43 * collar, 3.4), MARROW, turn=side * -0.2)
+
+    def _lung_shape(
+        self, level: float, side: int
+    ) -> tuple[tuple[float, float], tuple[float, float]]:
+        grown = math.sqrt(max(0.0, min(1.0, (level - 0.015) / 0.34)))
+        radii = (18 + 43 * grown, 20 + 62 * grown)
+        return (side * (46 + 25 * grown), 6 - 3 * grown), radii
+
+    def _lungs(self, canvas: Canvas, level: float) -> Image:
+        """Paint both lungs; returns where lung is (0..1)."""
+        air = np.zeros((SIZE, SIZE), dtype=np.float32)
+        base = 1 - _rise(level, 0.9, 1.0)
+        if level < 0.02 or base <= 0.02:
+            return air
+        for side in (-1, 1):
+            centre, radii = self._lung_shape(level, side)
+            canvas.ellipse(centre, (radii[0] + 2.2, radii[1] + 2.2), self._fat, power=2.5)
+            air = np.maximum(air, canvas.mask(centre, radii, power=2.5, turn=side * 0.1))
+        return air
+
+    def _mediastinum(self, canvas: Canvas, level: float) -> None:
+        # What lies between the lungs; their air is blended in later, around it.
+        canvas.ellipse((2, -8), (25 + 10 * _rise(level, 0.2, 0.45), 66), self._fat, power=2.6)
+        if level < 0.36:
+            for x, y, radius in ((-18, -18, 7.0), (14, -14, 5.2), (-4, -24, 5.6), (22, 0, 4.6)):
+                canvas.ellipse((x, y), (radius, radius), BLOOD)
+        if 0.31 < level < 0.42:
+            canvas.ellipse((10, 4), (12, 34), BLOOD, turn=-0.5)  # aortic arch
+        if 0.40 < level < 0.62:
+            canvas.ellipse((-12, -26), (16, 15), BLOOD)  # ascending aorta
+            canvas.ellipse((-33, -14), (8.5, 9), BLOOD)  # superior vena cava
+        if 0.44 < level < 0.54:
+            canvas.ellipse((16, -22), (19, 12), BLOOD, turn=-0.4)  # pulmonary trunk
+            canvas.ellipse((-18, -2), (26, 7.5), BLOOD, turn=0.12)  # right pulmonary artery
+            canvas.ellipse((36, 2), (16, 7), BLOOD, turn=0.7)
+        if level > 0.37:
+            canvas.ellipse((23, 46), (12.5, 12.5), BLOOD)  # descending aorta
+            canvas.ellipse((23, 46), (13.4, 13.4), 130, weight=0.12)
+        canvas.ellipse((7, 34), (7, 5), MUSCLE - 10)  # oesophagus
+        canvas.ellipse((7, 34), (2.2, 1.4), -400)
+
+    def _heart(self, canvas: Canvas, level: float) -> None:
+        size = _rise(level, 0.50, 0.64) * (1 - _rise(level, 0.80, 0.90))
+        if size < 0.05:
+            return
+        centre = (20.0, -22.0)
+        canvas.ellipse(centre, (68 * size + 4, 48 * size + 4), self._fat, turn=0.5, power=2.2)
+        canvas.ellipse(centre, (66 * size, 46 * size), MUSCLE - 2, turn=0.5, power=2.2)
+        canvas.ellipse((34, -14), (38 * size, 25 * size), BLOOD - 4, turn=0.6, edge=6)
+        canvas.ellipse((-6, -36), (32 * size, 22 * size), BLOOD - 6, turn=0.3, edge=6)
+        canvas.ellipse((12, 10), (30 * size, 17 * size), BLOOD - 3, edge=5)
+
+    def _abdomen(self, canvas: Canvas, level: float, lungs: Image) -> None:
+        """Fill the lungs with air where the diaphragm has not risen into them."""
+        right, left = _rise(level, 0.66, 0.92), _rise(level, 0.72, 0.97)
+        domes = np.zeros((SIZE, SIZE), dtype=np.float32)
+        for side, size in ((-1, right), (1, left)):
+            if size > 0.02:
+                shape = ((side * (74 - 8 * size), 2 - 8 * size), (74 * size + 2, 78 * size + 2))
+                domes = np.maximum(domes, canvas.mask(*shape, power=2.3, edge=2.0))
+        heart_size = _rise(level, 0.50, 0.64) * (1 - _rise(level, 0.80, 0.90))
+        middle = canvas.mask((2, -8), (23 + 9 * _rise(level, 0.2, 0.45), 64), power=2.6, edge=2.0)
+        covered = np.maximum(domes, middle)
+        spine = canvas.mask((0, 60), (25, 24), power=2.2)
+        covered = np.maximum(covered, spine)
+        if heart_size > 0.05:
+            heart = canvas.mask(
+                (20, -22), (68 * heart_size + 3, 48 * heart_size + 3), turn=0.5, power=2.2
+            )
+            covered = np.maximum(covered, heart)
+        lungs *= 1 - covered
+        canvas.blend(lungs, self._lung)
+        self._organs(canvas, right, left)
+
+    def _organs(self, canvas: Canvas, right: float, left: float) -> None:
+        if right > 0.02:
+            canvas.ellipse((-66, -6), (72 * right, 76 * right), LIVER, power=2.3, edge=2.0)
+            for x, y, size in ((-60, -22, 6.0), (-86, 14, 4.5), (-48, 12, 5.0), (-92, -26, 3.5)):
+                canvas.ellipse((x, y), (size * right, size * 0.6 * right), BLOOD - 8, edge=3)
+        if left > 0.02:
+            canvas.ellipse((58, -18), (64 * left, 58 * left), self._fat, power=2.3, edge=2.0)
+        if left > 0.45:
+            canvas.ellipse((84, 34), (32 * left, 42 * left), SPLEEN, turn=0.35, edge=2.0)
+            canvas.ellipse((52, -28), (44 * left, 34 * left), MUSCLE - 15, edge=2.0)
+            canvas.ellipse((52, -38), (35 * left, 19 * left), AIR + 40, edge=2.0)
+            canvas.ellipse((52, -22), (38 * left, 22 * left), WATER + 12, edge=2.0)
+            canvas.ellipse((23, 46), (12.5, 12.5), BLOOD)
+
+    @staticmethod
+    def _ribs(canvas: Canvas, level: float) -> None:
+        """Ribs slope down from back to front, so each slice cuts each at another angle."""
+        wide = 139 - 36 * (1 - _rise(level, 0.0, 0.28))
+        deep = 93 - 14 * (1 - _rise(level, 0.0, 0.3))
+        for rib in range(13):
+            start = -0.14 + rib * 0.085
+            along = (level - start) / 0.30
+            if not 0.0 <= along <= 1.0:
+                continue
+            angle = math.pi / 2 - 0.30 - along * 2.35  # from the spine round to the front
+            for side in (-1, 1):
+                x, y = side * wide * math.cos(angle), 4 + deep * math.sin(angle)
+                tangent = math.atan2(deep * math.cos(angle), -wide * math.sin(angle) * side)
+                length = 15.0 if along < 0.85 else 11.0
+                cortex = CORTEX if along < 0.85 else 190.0  # cartilage in front
+                canvas.ellipse((x, y), (length, 4.6), cortex, turn=tangent)
+                canvas.ellipse((x, y), (length - 2.2, 2.5), MARROW + 40, turn=tangent)
+        if 0.08 < level < 0.62:
+            broad = 21 - 8 * _rise(level, 0.2, 0.5)
+            canvas.ellipse((0, -82 - 4 * level), (broad, 6.4), CORTEX - 260)
+            canvas.ellipse((0, -82 - 4 * level), (broad - 2.2, 4.2), MARROW - 20)
+
+    @staticmethod
+    def _spine(canvas: Canvas, level: float, index: int) -> None:
+        disc = index % 5 == 4
+        size = 1 + 0.18 * level
+        if disc:
+            canvas.ellipse((0, 60), (17 * size, 13.5 * size), 105, power=2.3)
+        else:
+            canvas.ellipse((0, 60), (17.5 * size, 14 * size), CORTEX - 120, power=2.3)
+            canvas.ellipse((0, 60), (15.6 * size, 12.2 * size), MARROW, power=2.3, edge=1.8)
+            canvas.ellipse((0, 64), (2.2, 5), 60, edge=2)  # basivertebral vein
+        for side in (-1, 1):
+            canvas.ellipse((side * 13, 80), (5.2, 8.5), CORTEX - 80, turn=side * -0.35)
+            canvas.ellipse((side * 26, 86), (14, 4.8), CORTEX - 60, turn=side * 0.35)
+            canvas.ellipse((side * 26, 86), (11.6, 2.7), MARROW, turn=side * 0.35)
+            canvas.ellipse((side * 8, 93), (11, 3.6), CORTEX, turn=side * 0.55)
+        canvas.ellipse((0, 100), (3.6, 9), CORTEX - 100)
+        canvas.ellipse((0, 100), (1.7, 6.8), MARROW)
+        canvas.ellipse((0, 82), (10.5, 8.6), FAT + 30)
+        canvas.ellipse((0, 82), (8.6, 7.2), WATER + 6)
+        canvas.ellipse((0, 82), (5.2, 4.2), 38)  # cord
+
+    @staticmethod
+    def _airways(canvas: Canvas, level: float) -> None:
+        if level < 0.44:
+            canvas.ellipse((-2, 14), (10.4, 9.6), MUSCLE - 20)
+            canvas.ellipse((-2, 14), (8.8, 8.0), AIR + 8)
+        elif level < 0.60:
+            apart = 9 + 120 * (level - 0.44)
+            for side in (-1, 1):
+                radius = 7.2 - 9 * (level - 0.44)
+                centre = (side * apart - 2, 14 + 10 * (level - 0.44))
+                canvas.ellipse(centre, (radius + 1.4, radius + 1.0), MUSCLE - 20)
+                canvas.ellipse(centre, (radius, radius - 0.6), AIR + 10)
+
+    def _tree(self, side: int) -> NDArray[np.float64]:
+        """Vessels of one lung as points: x, y (mm), z (mm from the top), radius (mm)."""
+        points: list[tuple[float, float, float, float]] = []
+        for _ in range(120):
+            x, y, z = side * 36.0, 2.0, 0.49 * SLICES * THICKNESS
+            heading = self._rng.normal(0, 1, 3) + np.array([side * 0.75, 0.0, 0.0])
+            heading /= np.linalg.norm(heading)
+            heading *= np.array([0.8, 1.0, 1.55])
+            thick = self._rng.uniform(1.5, 3.4)
+            length = int(self._rng.integers(30, 68))
+            for step in range(length):
+                heading += self._rng.normal(0, 0.10, 3)
+                x, y, z = x + heading[0] * 1.5, y + heading[1] * 1.5, z + heading[2] * 1.5
+                radius = thick * (1 - step / length) ** 0.75 + 0.35
+                points.append((x, y, z, radius))
+        return np.array(points)
+
+    def _draw_vessels(self, canvas: Canvas, index: int, lungs: Image) -> None:
+        z = index * THICKNESS
+        near = self._vessels[np.abs(self._vessels[:, 2] - z) < 0.75 * THICKNESS]
+        for x, y, height, radius in near.tolist():
+            # Partial volume: a vessel at the slice's edge is fainter.
+            weight = 1 - 0.55 * abs(height - z) / THICKNESS
+            canvas.ellipse((x, y), (radius, radius), BLOOD - 20, within=lungs, weight=weight)
+
+    def _nodule(self, canvas: Canvas, index: int, lungs: Image) -> None:
+        away = (index - round(NODULE_LEVEL * SLICES)) * THICKNESS
+        radius = 9.5
+        if abs(away) >= radius + 3:
+            return
+        across = math.sqrt(max(0.04, 1 - (away / (radius + 3)) ** 2))
+        x, y = -84.0, -18.0
+        for k, reach in enumerate(self._spicules.tolist()):
+            angle = 2 * math.pi * k / len(self._spicules) + 0.5 * reach
+            middle = radius * across * 0.9
+            tip = (x + middle * math.cos(angle), y + middle * math.sin(angle))
+            length = 7.5 * reach * across
+            canvas.ellipse(tip, (length, 0.9), 10, turn=angle, within=lungs, weight=0.75)
+        canvas.ellipse((x, y), (radius * across, radius * 0.86 * across), 34, edge=2.2)
+        canvas.ellipse((x + 3, y - 4), (radius * 0.6 * across, radius * 0.6 * across), 30, edge=2)

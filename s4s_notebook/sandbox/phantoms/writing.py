@@ -1,0 +1,149 @@
+"""Phantoms as DICOM files with the tags a reader needs, the same bytes in every run."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from s4s_notebook.sandbox.phantoms.chest import SLICES, SPACING, THICKNESS, Chest
+from s4s_notebook.sandbox.phantoms.mammogram import mammogram
+
+CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+DX_STORAGE = "1.2.840.10008.5.1.4.1.1.1.1"
+MG_STORAGE = "1.2.840.10008.5.1.4.1.1.1.2"
+_NAMESPACE = uuid.UUID("6f0c1d52-3a53-4f43-9d29-5a45a5e3d6b1")
+
+
+def uid(*words: str) -> str:
+    """A DICOM UID under 2.25 that is the same in every run."""
+    return f"2.25.{uuid.uuid5(_NAMESPACE, '/'.join(words)).int}"
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What the files of a generated study say about person and visit."""
+
+    key: str
+    patient_id: str
+    patient_name: str
+    birth_date: str
+    sex: str
+    date: str
+    time: str
+    accession: str
+    description: str
+
+    @property
+    def study_uid(self) -> str:
+        return uid(self.key)
+
+
+def chest_ct(exam: Exam, folder: Path) -> Iterator[Path]:
+    """Write the 60 slices of the chest CT; yields each path as it is written."""
+    series = uid(exam.key, "1")
+    for index, pixels in enumerate(Chest().slices()):
+        ds = _common(exam, CT_STORAGE, series, number=1, instance=index + 1)
+        ds.Modality, ds.SeriesDescription = "CT", "Axial 5 mm, standard"
+        ds.BodyPartExamined, ds.PatientPosition = "CHEST", "HFS"
+        ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+        ds.KVP, ds.XRayTubeCurrent, ds.ExposureTime = 120, 180, 500
+        ds.ConvolutionKernel, ds.GantryDetectorTilt = "STANDARD", 0
+        corner = -SPACING * (pixels.shape[1] - 1) / 2
+        z = THICKNESS * (SLICES - 1 - index)  # +z is towards the head
+        ds.ImagePositionPatient = [round(corner, 3), round(corner, 3), z]
+        ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = uid(exam.key, "frame"), "XY"
+        ds.SliceThickness, ds.SpacingBetweenSlices, ds.SliceLocation = THICKNESS, THICKNESS, z
+        ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = -1024, 1, "HU"
+        ds.WindowCenter, ds.WindowWidth = [40, -600], [400, 1500]
+        ds.WindowCenterWidthExplanation = ["SOFT TISSUE", "LUNG"]
+        _pixels(ds, (pixels.astype(np.int32) + 1024).astype(np.uint16), "MONOCHROME2", SPACING)
+        yield _write(ds, folder)
+
+
+def chest_film(exam: Exam, folder: Path) -> Iterator[Path]:
+    """A frontal chest film: the CT added up from front to back; MONOCHROME1."""
+    rows = []
+    for pixels in Chest().slices():
+        absorption = np.clip(pixels.astype(np.float32) + 1000, 0, None).sum(axis=0)
+        rows.append(absorption * (0.0195 * SPACING / 1000))
+    coarse = np.stack(rows)
+    height = round(SLICES * THICKNESS / SPACING)
+    steps = np.linspace(0, SLICES - 1, height)
+    low = np.floor(steps).astype(int).clip(0, SLICES - 2)
+    part = (steps - low)[:, None]
+    film = coarse[low] * (1 - part) + coarse[low + 1] * part
+    stored = np.clip(4095 * (1 - np.clip((film - 0.25) / 4.6, 0, 1)), 0, 4095)
+    ds = _common(exam, DX_STORAGE, uid(exam.key, "1"), number=1, instance=1)
+    ds.Modality, ds.SeriesDescription = "DX", "Chest PA"
+    ds.BodyPartExamined, ds.ViewPosition = "CHEST", "PA"
+    ds.ImageType = ["ORIGINAL", "PRIMARY"]
+    ds.PresentationIntentType, ds.PixelIntensityRelationship = "FOR PRESENTATION", "LOG"
+    ds.ImagerPixelSpacing = [SPACING, SPACING]
+    ds.WindowCenter, ds.WindowWidth = 2000, 3900
+    _pixels(ds, np.rint(stored).astype(np.uint16), "MONOCHROME1", SPACING)
+    yield _write(ds, folder)
+
+
+def screening(exam: Exam, folder: Path) -> Iterator[Path]:
+    """Two mammograms, one a side, each a series of its own; MONOCHROME1."""
+    for number, side in enumerate("LR", start=1):
+        ds = _common(exam, MG_STORAGE, uid(exam.key, str(number)), number=number, instance=1)
+        ds.Modality, ds.SeriesDescription = "MG", f"{side} MLO"
+        ds.BodyPartExamined, ds.ViewPosition = "BREAST", "MLO"
+        ds.ImageLaterality, ds.PatientOrientation = side, ["A", "F"] if side == "L" else ["P", "F"]
+        ds.ImageType = ["ORIGINAL", "PRIMARY"]
+        ds.PresentationIntentType = "FOR PRESENTATION"
+        ds.PixelIntensityRelationship, ds.PixelIntensityRelationshipSign = "LOG", 1
+        ds.ImagerPixelSpacing = [0.4, 0.4]
+        ds.WindowCenter, ds.WindowWidth = 2100, 3600
+        _pixels(ds, mammogram(20160100 + number, left=side == "L"), "MONOCHROME1", 0.4)
+        yield _write(ds, folder)
+
+
+def _common(exam: Exam, sop_class: str, series: str, *, number: int, instance: int) -> Dataset:
+    ds = Dataset()
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    ds.SOPClassUID = sop_class
+    ds.SOPInstanceUID = uid(exam.key, str(number), str(instance))
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = exam.study_uid, series
+    ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = ds.ContentDate = exam.date
+    ds.StudyTime = ds.SeriesTime = ds.AcquisitionTime = ds.ContentTime = exam.time
+    ds.AccessionNumber, ds.StudyID = exam.accession, exam.accession[-4:]
+    ds.Manufacturer, ds.ManufacturerModelName = "s4s-notebook", "Phantom"
+    ds.InstitutionName, ds.ReferringPhysicianName = "Sandbox Hospital", "Synthetic^Referrer"
+    ds.StudyDescription = exam.description
+    ds.PatientID, ds.PatientName = exam.patient_id, exam.patient_name
+    ds.PatientBirthDate, ds.PatientSex = exam.birth_date, exam.sex
+    ds.SeriesNumber, ds.InstanceNumber = number, instance
+    ds.BurnedInAnnotation = "NO"
+    return ds
+
+
+def _pixels(ds: Dataset, stored: NDArray[np.uint16], photometric: str, spacing: float) -> None:
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, photometric
+    ds.Rows, ds.Columns = stored.shape
+    ds.PixelSpacing = [spacing, spacing]
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+    ds.PixelData = stored.astype("<u2").tobytes()
+    ds["PixelData"].VR = "OW"
+
+
+def _write(ds: Dataset, folder: Path) -> Path:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = "2.25.140526316264281746912345678901234567"
+    path = folder / f"{ds.SOPInstanceUID}.dcm"
+    file = FileDataset(str(path), ds, file_meta=meta, preamble=b"\0" * 128)
+    file.save_as(path, enforce_file_format=True)
+    path.chmod(0o600)
+    return path

@@ -1,0 +1,273 @@
+"""``Sandbox``: a data holder of one's own, on loopback, full of made-up people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from s4s_notebook.sandbox import fhir_app, oauth_tokens, wado_app
+from s4s_notebook.sandbox.authority import SCOPES, Authority
+from s4s_notebook.sandbox.billing import Truth
+from s4s_notebook.sandbox.holding import Holding
+from s4s_notebook.sandbox.library import Library
+from s4s_notebook.sandbox.oauth_app import SignIn
+from s4s_notebook.sandbox.people import PEOPLE, Resource
+from s4s_notebook.sandbox.personality import personality
+from s4s_notebook.sandbox.recorder import Prefixed, Recorder
+from s4s_notebook.sandbox.robot import approve
+from s4s_notebook.sandbox.servers import Servers
+from s4s_notebook.sandbox.settings import REAL_PACS_SECONDS, Pacs, Settings
+from s4s_notebook.sandbox.state import Images, Record, State
+from s4s_notebook.sandbox.waits import LibraryImages, Preparing
+
+if TYPE_CHECKING:
+    from s4s_notebook.connection import Connection
+
+# Where the robot's browser is sent back to; nothing listens, nothing has to.
+REDIRECT_URI = "http://127.0.0.1:1/s4s/callback"
+
+
+class Sandbox:
+    """A data holder over real HTTP: FHIR STU3 and SMART on one origin, WADO-RS on another.
+
+    Args:
+        patients: ids of the people to hold; all by default, ``smart-1288992`` among them.
+        wado: base of a foreign WADO-RS server that is handed out instead of ours.
+        retry_after: seconds from a study's first request to its images (503 in between).
+        search_retry_after: the same for the first search of each type; 0 for none.
+        slow: behave like a real PACS: five minutes, as in the seed's example.
+        seed: of the claims; the same seed gives the same data.
+        port, imaging_port: 0 for any free port.
+        public_url: how a browser reaches this server when it must come through a proxy;
+            used for the authorise and manage pages alone.
+        personality: ``"broker-2018"`` or ``"smart-imaging"``: the quirks of real holders.
+        pacs: ``"AET@host:port"`` or a :class:`Pacs`: images from a DICOM archive.
+        expose: bind to all interfaces instead of loopback.
+
+    >>> with Sandbox(retry_after=0) as sandbox:
+    ...     sandbox.patients[0]
+    'smart-1288992'
+
+    Raises OSError when a port is taken and ValueError for settings that make no sense.
+    Implements the holder's side of the Sync for Science imaging use case.
+    """
+
+    def __init__(
+        self,
+        *,
+        patients: Sequence[str] | None = None,
+        wado: str | None = None,
+        retry_after: float = 2.0,
+        search_retry_after: float = 0.0,
+        slow: bool = False,
+        seed: int = 1288992,
+        port: int = 0,
+        imaging_port: int = 0,
+        page_size: int = 20,
+        access_lifetime: int = 3600,
+        public_url: str | None = None,
+        personality: str | None = None,
+        pacs: str | Pacs | None = None,
+        clock_skew: float = 0.0,
+        clock: Callable[[], float] | None = None,
+        expose: bool = False,
+    ) -> None:
+        options: dict[str, Any] = {} if clock is None else {"clock": clock}
+        self.settings = Settings(
+            patients=tuple(patients or (p.id for p in PEOPLE)),
+            wado=None if wado is None else wado.rstrip("/"),
+            retry_after=REAL_PACS_SECONDS if slow else retry_after,
+            search_retry_after=search_retry_after,
+            seed=seed,
+            host="0.0.0.0" if expose else "127.0.0.1",  # noqa: S104 - only when asked for
+            port=port,
+            imaging_port=imaging_port,
+            page_size=page_size,
+            access_lifetime=access_lifetime,
+            public_url=public_url,
+            personality=personality,
+            pacs=Pacs.parse(pacs) if isinstance(pacs, str) else pacs,
+            clock_skew=clock_skew,
+            **options,
+        )
+        self._state: State | None = None
+        self._servers: Servers | None = None
+        self._waits: list[Preparing] = []
+
+    # -- life ----------------------------------------------------------------------------
+
+    def start(self) -> Sandbox:
+        """Bind both ports and serve; returns itself. A second start does nothing."""
+        if self._state is not None:
+            return self
+        settings = self.settings
+        servers = Servers(settings.host, (settings.port, settings.imaging_port))
+        state = self._made_state()
+        fhir_port, imaging_port = servers.ports
+        state.fhir_origin = f"http://127.0.0.1:{fhir_port}"
+        state.imaging_origin = f"http://127.0.0.1:{imaging_port}"
+        search_wait = Preparing(settings.search_retry_after, settings.clock)
+        self._waits.append(search_wait)
+        servers.start(_apps(state, search_wait))
+        self._servers, self._state = servers, state
+        return self
+
+    def _made_state(self) -> State:
+        settings = self.settings
+        library = Library(settings.patients)
+        wait = Preparing(settings.retry_after, settings.clock)
+        self._waits = [wait]
+        images: Images = LibraryImages(library, wait)
+        return State(
+            settings=settings,
+            personality=personality(settings.personality),
+            holding=Holding(settings.patients, library, settings.seed),
+            images=images,
+            authority=Authority(settings),
+        )
+
+    def stop(self) -> None:
+        """Stop serving, forget all tokens, remove the generated files."""
+        if self._servers is not None:
+            self._servers.stop()
+            self._servers = None
+        if self._state is not None:
+            self._state.images.close()
+            self._state = None
+
+    def __enter__(self) -> Sandbox:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        where = self._state.fhir_base if self._state is not None else "stopped"
+        return f"<Sandbox {where}>"
+
+    @property
+    def _running(self) -> State:
+        if self._state is None:
+            raise RuntimeError("the sandbox is not running: use it in a with statement, or start()")
+        return self._state
+
+    # -- addresses and what was asked ----------------------------------------------------
+
+    @property
+    def fhir_url(self) -> str:
+        """FHIR base that wants a token."""
+        return self._running.fhir_base
+
+    @property
+    def open_fhir_url(self) -> str:
+        """FHIR base without sign-in, as the seed's examples use it."""
+        return self._running.open_base
+
+    @property
+    def wado_url(self) -> str:
+        """WADO-RS base that wants a token: ``{wado_url}/studies/{uid}``."""
+        return self.settings.wado or self._running.imaging_origin
+
+    def wado_base(self, patient: str, *, open_: bool = False) -> str:
+        """The WADO-RS base that a patient's Endpoint names."""
+        return self._running.wado_base(patient, open_=open_)
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """Ids of the people held."""
+        return self.settings.patients
+
+    @property
+    def truth(self) -> Truth:
+        """Which claim line paid for which study."""
+        return self._running.holding.truth
+
+    @property
+    def requests(self) -> list[Record]:
+        """The last 10,000 requests, oldest first, without any secret."""
+        return self._running.log.all()
+
+    def clear_requests(self) -> None:
+        self._running.log.clear()
+
+    # -- what a test or a teacher changes --------------------------------------------------
+
+    def resources(self, type_: str, patient: str | None = None) -> list[Resource]:
+        """What is held of a resource type, before a personality shapes it."""
+        return self._running.holding.of_type(type_, patient)
+
+    def put(self, resource: Resource) -> Resource:
+        """Add or change a resource; its version goes up and ``meta.lastUpdated`` is now."""
+        return self._running.holding.put(resource, self.settings.now())
+
+    def remove(self, reference: str) -> None:
+        """Stop serving ``Type/id``, as when data falls out of a record."""
+        self._running.holding.remove(reference)
+
+    def forget_waits(self) -> None:
+        """Make studies and searches slow again, as on their first request."""
+        for wait in self._waits:
+            wait.forget()
+
+    @property
+    def authority(self) -> Authority:
+        """The authorization server's memory, to expire or revoke what it gave out."""
+        return self._running.authority
+
+    def token(self, patient: str, *, scope: str = " ".join(SCOPES[:3])) -> str:
+        """An access token without a sign-in, for tools that take a ready one."""
+        authority = self._running.authority
+        client, _ = authority.register("a tool", (REDIRECT_URI,), "none")
+        approval = authority.approve(client.id, patient, tuple(scope.split()))
+        return str(authority.issue(approval)["access_token"])
+
+    def approve(
+        self,
+        authorize_url: str,
+        *,
+        patient: str = "smart-1288992",
+        decline: bool = False,
+        share: Sequence[str] | None = None,
+    ) -> str:
+        """Walk through the consent page over HTTP; returns the address it leads to."""
+        return approve(authorize_url, patient=patient, decline=decline, share=share)
+
+    def connect(self, patient: str = "smart-1288992", **options: Any) -> Connection:
+        """A connection that has signed in by itself, over real HTTP.
+
+        ``options`` go to :class:`~s4s_notebook.connection.Connection` (``store=``, …).
+        """
+        from s4s_notebook.connection import Connection
+
+        options.setdefault("redirect_uri", REDIRECT_URI)
+        connection = Connection(self.fhir_url, **options)
+        return connection.finish(self.approve(connection.authorize_url(), patient=patient))
+
+
+def _apps(state: State, search_wait: Preparing) -> list[ASGIApp]:
+    handlers: dict[Any, Any] = {HTTPException: _http_error, Exception: fhir_app.unhandled}
+    fhir = Starlette(
+        routes=[*SignIn().routes(), *oauth_tokens.routes(), *fhir_app.app_routes(search_wait)],
+        exception_handlers=handlers,
+    )
+    imaging = Starlette(routes=wado_app.routes(), exception_handlers=handlers)
+    made: list[ASGIApp] = []
+    for app, is_imaging in ((fhir, False), (imaging, True)):
+        app.state.sandbox = state
+        app.router.redirect_slashes = False
+        made.append(Recorder(Prefixed(app), state, imaging=is_imaging))
+    return made
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    """Unknown paths and methods, as an OperationOutcome."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    code = "not-found" if status == 404 else "not-supported"
+    return wado_app.refuse_json(request, status, code, "no such page or method", headers)

@@ -1,0 +1,92 @@
+"""Two real HTTP servers on loopback, in one background thread with one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Sequence
+
+import uvicorn
+from starlette.types import ASGIApp
+
+
+class Servers:
+    """Serves each app on its own socket until :meth:`stop`.
+
+    Sockets are bound by the caller's thread, so a port in use raises OSError there.
+    """
+
+    def __init__(self, host: str, ports: Sequence[int]) -> None:
+        self.sockets: list[socket.socket] = []
+        try:
+            for port in ports:
+                self.sockets.append(_bound(host, port))
+        except OSError:
+            self._close_sockets()
+            raise
+        self._servers: list[uvicorn.Server] = []
+        self._thread: threading.Thread | None = None
+
+    @property
+    def ports(self) -> list[int]:
+        return [int(s.getsockname()[1]) for s in self.sockets]
+
+    def start(self, apps: Sequence[ASGIApp]) -> None:
+        """Returns once every server accepts; raises RuntimeError when one does not."""
+        self._servers = [uvicorn.Server(_config(app)) for app in apps]
+        self._thread = threading.Thread(target=self._run, name="s4s-sandbox", daemon=True)
+        self._thread.start()
+        pause = threading.Event()
+        while not all(server.started for server in self._servers):
+            if not self._thread.is_alive():
+                raise RuntimeError("the sandbox's servers did not start")
+            pause.wait(0.005)
+
+    def _run(self) -> None:
+        async def serve() -> None:
+            await asyncio.gather(
+                *(s.serve(sockets=[k]) for s, k in zip(self._servers, self.sockets, strict=True))
+            )
+
+        asyncio.run(serve())
+
+    def stop(self) -> None:
+        """Stops within a second or so, streams under way included."""
+        for server in self._servers:
+            server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(10)
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        for sock in self.sockets:
+            sock.close()
+
+
+def _config(app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,  # it would print query strings
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=256 * 1024,
+    )
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock

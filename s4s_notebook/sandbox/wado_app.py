@@ -1,0 +1,202 @@
+"""WADO-RS: studies, series and instances as multipart/related, streamed from disk.
+
+DICOM PS3.18 §10.4. Files are sent as they are stored; nothing is transcoded.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pydicom
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from s4s_notebook.sandbox.fhir_app import refuse
+from s4s_notebook.sandbox.library import HeldSeries, HeldStudy, Instance
+from s4s_notebook.sandbox.state import (
+    NO_STORE,
+    Denied,
+    NotReady,
+    State,
+    Upstream,
+    bearer,
+    state_of,
+)
+
+CHUNK = 256 * 1024
+DICOM = "application/dicom"
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
+_PLACES = (
+    "/studies/{study}",
+    "/studies/{study}/series/{series}",
+    "/studies/{study}/series/{series}/instances/{instance}",
+)
+_GATES = ("/open/Patient/{patient}/$wado-rs", "/Patient/{patient}/$wado-rs", "")
+Found = tuple[HeldStudy, list[tuple[HeldSeries, Instance]]]
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def routes() -> list[Route]:
+    made = []
+    for gate in _GATES:
+        for place in _PLACES:
+            made.append(Route(f"{gate}{place}", _guard(_retrieve)))
+            made.append(Route(f"{gate}{place}/metadata", _guard(_metadata)))
+    return made
+
+
+def _guard(handler: Handler) -> Handler:
+    async def guarded(request: Request) -> Response:
+        state = state_of(request)
+        try:
+            return await handler(request)
+        except Denied as denied:
+            return refuse_json(request, denied.status, "forbidden", denied.why, denied.headers)
+        except KeyError:
+            return refuse_json(request, 404, "not-found", "there is no such study, series or image")
+        except NotReady as wait:
+            headers = state.retry_header(wait.seconds)
+            why = "the images are on their way"
+            return refuse_json(request, 503, "throttled", why, headers)
+        except Upstream as broken:
+            return refuse_json(request, broken.status, "transient", broken.why)
+
+    return guarded
+
+
+def refuse_json(
+    request: Request, status: int, code: str, why: str, headers: dict[str, str] | None = None
+) -> Response:
+    """An OperationOutcome, whatever the request accepts: an error must be readable."""
+    scope = {**request.scope, "headers": [], "query_string": b""}
+    return refuse(Request(scope), status, code, why, headers)
+
+
+async def _found(request: Request) -> Found:
+    """The study and those of its instances that the path names, if the caller may see them."""
+    state, names = state_of(request), request.path_params
+    owner = _owner(request, state)
+    if not all(_UID.fullmatch(names[k]) and len(names[k]) <= 64 for k in _named(names)):
+        raise KeyError("uid")
+    study = await run_in_threadpool(state.images.study, names["study"])
+    if study is None:
+        raise KeyError(names["study"])
+    if owner is not None and study.patient_id != owner:
+        if request.url.path.startswith("/open/"):
+            raise KeyError(names["study"])
+        raise Denied(403, "this approval is for another patient")
+    ready = await run_in_threadpool(state.images.ready, names["study"])
+    chosen = [
+        (series, instance)
+        for series, instance in ready.instances()
+        if names.get("series", series.uid) == series.uid
+        and names.get("instance", instance.uid) == instance.uid
+    ]
+    if not chosen:
+        raise KeyError("nothing")
+    return ready, chosen
+
+
+def _named(names: dict[str, str]) -> list[str]:
+    return [key for key in ("study", "series", "instance") if key in names]
+
+
+def _owner(request: Request, state: State) -> str | None:
+    """Whose images may be seen through this path; raises Denied."""
+    patient_id: str | None = request.path_params.get("patient")
+    if request.url.path.startswith("/open/"):
+        return patient_id
+    approval = bearer(request, state)
+    if not approval.covers("ImagingStudy"):
+        raise Denied(403, "this approval does not cover images")
+    if patient_id is not None and patient_id != approval.patient_id:
+        raise Denied(403, "this approval is for another patient")
+    return approval.patient_id
+
+
+async def _retrieve(request: Request) -> Response:
+    answer = _negotiated(request.headers.get("accept", "*/*"))
+    if answer is None:
+        why = 'accept multipart/related; type="application/dicom"'
+        return refuse_json(request, 406, "not-supported", why)
+    _, chosen = await _found(request)
+    parts = [(instance, _path(instance)) for _, instance in chosen]
+    sizes = await run_in_threadpool(lambda: [path.stat().st_size for _, path in parts])
+    if answer == DICOM:
+        if len(parts) != 1:
+            return refuse_json(request, 406, "not-supported", "more than one image: use multipart")
+        headers = {**NO_STORE, "Content-Length": str(sizes[0])}
+        return StreamingResponse(_file(parts[0][1]), headers=headers, media_type=DICOM)
+    boundary = secrets.token_hex(16)
+    heads = [_head(boundary, path, size) for (_, path), size in zip(parts, sizes, strict=True)]
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    total = sum(sizes) + sum(len(head) for head in heads) + len(tail)
+    media = f'multipart/related; type="{DICOM}"; boundary={boundary}'
+    stream = _stream(list(zip(heads, (path for _, path in parts), strict=True)), tail)
+    headers = {**NO_STORE, "Content-Length": str(total)}
+    return StreamingResponse(stream, headers=headers, media_type=media)
+
+
+def _path(instance: Instance) -> Path:
+    if instance.path is None:
+        raise KeyError(instance.uid)
+    return instance.path
+
+
+def _negotiated(accept: str) -> str | None:
+    """``multipart`` or the single-part type, by the client's order; None when neither fits."""
+    for item in re.split(r',(?=(?:[^"]*"[^"]*")*[^"]*$)', accept):
+        name, _, parameters = item.strip().lower().partition(";")
+        name = name.strip()
+        if name in ("*/*", "multipart/*", ""):
+            return "multipart"
+        if name == "multipart/related":
+            wanted = re.search(r'type="?([^";,\s]+)', parameters)
+            if wanted is None or wanted[1] in (DICOM, "*/*"):
+                return "multipart"
+        if name == DICOM:
+            return DICOM
+    return None
+
+
+def _head(boundary: str, path: Path, size: int) -> bytes:
+    syntax = pydicom.filereader.read_file_meta_info(path).TransferSyntaxUID
+    return (
+        f"\r\n--{boundary}\r\nContent-Type: {DICOM}; transfer-syntax={syntax}\r\n"
+        f"Content-Length: {size}\r\n\r\n"
+    ).encode()
+
+
+def _stream(parts: list[tuple[bytes, Path]], tail: bytes) -> Iterator[bytes]:
+    for head, path in parts:
+        yield head
+        yield from _file(path)
+    yield tail
+
+
+def _file(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from iter(partial(file.read, CHUNK), b"")
+
+
+async def _metadata(request: Request) -> Response:
+    _, chosen = await _found(request)
+    paths = [_path(instance) for _, instance in chosen]
+    body = await run_in_threadpool(_headers_as_json, paths)
+    return Response(body, headers=NO_STORE, media_type="application/dicom+json")
+
+
+def _headers_as_json(paths: list[Path]) -> bytes:
+    """Headers without pixels, in DICOM's JSON model (PS3.18 annex F)."""
+    made = []
+    for path in paths:
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        made.append(header.to_json_dict(suppress_invalid_tags=True))
+    return json.dumps(made, separators=(",", ":")).encode()
