@@ -13,20 +13,20 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from . import errors, tables
+    from .cohort import Store
     from .connection import Connection
     from .download import Download
     from .errors import S4SError
     from .imaging import Study, read
     from .sandbox import Sandbox
     from .start import connect
-    from .store import Store
 
 _HOME = {
     "Connection": ".connection",
     "Download": ".download",
     "S4SError": ".errors",
     "Sandbox": ".sandbox",
-    "Store": ".store",
+    "Store": ".cohort",
     "Study": ".imaging",
     "connect": ".start",
     "read": ".imaging",

@@ -30,7 +30,7 @@ import sys, time
 import s4s_notebook as s4s
 fhir, wado, uid, folder = sys.argv[1:]
 with s4s.Store(folder) as store:
-    me = s4s.connect(fhir, patient="p1", store=store)
+    me = s4s.connect(fhir, patient="p1", store=store, allow_origins=[wado])
     me.studies()
     start = time.perf_counter()
     study = me.download(uid).result()
