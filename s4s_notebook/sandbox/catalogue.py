@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s4s_notebook.sandbox.phantoms import writing
+from s4s_notebook.sandbox.phantoms.chest import SLICES
 from s4s_notebook.sandbox.phantoms.writing import Exam
 
 
@@ -169,7 +170,7 @@ GENERATED: tuple[Generated, ...] = (
             accession="SB0018001",
             description="CT chest without contrast",
         ),
-        (PlannedSeries(1, "CT", "Axial 5 mm, standard", writing.SLICES, writing.CT_STORAGE),),
+        (PlannedSeries(1, "CT", "Axial 5 mm, standard", SLICES, writing.CT_STORAGE),),
         writing.chest_ct,
     ),
     Generated(

@@ -20,7 +20,7 @@ _SHAPE = re.compile(
 _MICRO = 1_000_000
 
 
-class BadDate(ValueError):
+class BadDateError(ValueError):
     """Not a FHIR date; the message says what was expected."""
 
 
@@ -39,7 +39,7 @@ def span(text: str) -> Span:
     """
     match = _SHAPE.fullmatch(text)
     if match is None:
-        raise BadDate(
+        raise BadDateError(
             f"{text!r} is no FHIR date (YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm[:ss[.sss]]"
             "[zone]); is the + of the zone percent-encoded as %2B?"
         )
@@ -47,7 +47,7 @@ def span(text: str) -> Span:
     try:
         return _span(parts)
     except (ValueError, OverflowError) as error:
-        raise BadDate(f"{text!r} is no day of the calendar: {error}") from error
+        raise BadDateError(f"{text!r} is no day of the calendar: {error}") from error
 
 
 def _span(parts: dict[str, str | None]) -> Span:
@@ -72,7 +72,7 @@ def _width(parts: dict[str, str | None], year: int, month: int, fraction: str) -
         return day
     if parts["second"] is None:
         return 60 * _MICRO
-    return max(1, _MICRO // 10 ** len(fraction))
+    return max(1, int(_MICRO // 10 ** len(fraction)))
 
 
 def _zone(text: str) -> dt.timezone:
@@ -84,13 +84,13 @@ def _zone(text: str) -> dt.timezone:
 def matches(value: str, wanted: str, now: float) -> bool:
     """Whether a resource's date fits one search value such as ``gt2016-04-16``.
 
-    Raises BadDate when ``wanted`` is not a date. A resource's value that is none fits nothing.
+    Raises BadDateError when ``wanted`` is not a date. A resource's value that is none fits nothing.
     """
     prefix, rest = (wanted[:2], wanted[2:]) if wanted[:2] in PREFIXES else ("eq", wanted)
     search = span(rest)
     try:
         held = span(value)
-    except BadDate:
+    except BadDateError:
         return False
     return _compare(prefix, held, search, now)
 

@@ -12,14 +12,14 @@ from starlette.routing import BaseRoute, Mount, Route
 from s4s_notebook.sandbox import capability
 from s4s_notebook.sandbox.holding import TYPES, patient_of
 from s4s_notebook.sandbox.people import Resource
-from s4s_notebook.sandbox.search import BadSearch, PageMaker, Query, of_patients, parse, select
+from s4s_notebook.sandbox.search import BadSearchError, PageMaker, Query, of_patients, parse, select
 from s4s_notebook.sandbox.shapes import endpoints_of, shaped
 from s4s_notebook.sandbox.state import (
     NO_STORE,
-    Denied,
-    NotReady,
+    DeniedError,
+    NotReadyError,
     State,
-    Upstream,
+    UpstreamError,
     bearer,
     outcome,
     state_of,
@@ -59,16 +59,16 @@ class Face:
             state = state_of(request)
             try:
                 return await handler(request)
-            except Denied as denied:
+            except DeniedError as denied:
                 status = 500 if state.personality.auth_failure_is_500 else denied.status
                 code = "login" if denied.status == 401 else "forbidden"
                 return refuse(request, status, code, denied.why, denied.headers)
-            except BadSearch as bad:
+            except BadSearchError as bad:
                 return refuse(request, 400, "invalid", str(bad))
-            except NotReady as wait:
+            except NotReadyError as wait:
                 headers = state.retry_header(wait.seconds)
                 return refuse(request, 503, "throttled", "still being prepared", headers)
-            except Upstream as broken:
+            except UpstreamError as broken:
                 return refuse(request, broken.status, "transient", broken.why)
 
         return guarded
@@ -89,7 +89,7 @@ class Face:
             return None
         approval = bearer(request, state)
         if not approval.covers(type_):
-            raise Denied(403, f"this approval does not cover {type_}")
+            raise DeniedError(403, f"this approval does not cover {type_}")
         return approval.patient_id
 
     async def search(self, request: Request) -> Response:
@@ -107,7 +107,7 @@ class Face:
         self._wait(query, wanted)
         found = self._found(state, query, wanted)
         if type_ == "ImagingStudy" and not found and state.personality.no_studies_is_500:
-            raise Upstream(500, "no studies")
+            raise UpstreamError(500, "no studies")
         maker = PageMaker(self.base(state), state.instant, outcome)
         included = endpoints_of(state, wanted, open_=self.open) if query.include_endpoint else []
         return answer(request, maker.page(query, found, included))
@@ -118,13 +118,13 @@ class Face:
         if patient_id is None:
             return query.patients
         if query.patients is not None and set(query.patients) != {patient_id}:
-            raise Denied(403, "this approval is for another patient")
+            raise DeniedError(403, "this approval is for another patient")
         return (patient_id,)
 
     def _wait(self, query: Query, wanted: tuple[str, ...] | None) -> None:
         left = self._preparing.left(f"{self.open}/{query.type}/{wanted}")
         if left > 0:
-            raise NotReady(left)
+            raise NotReadyError(left)
 
     def _found(self, state: State, query: Query, wanted: tuple[str, ...] | None) -> list[Resource]:
         held = resources(state, query.type, wanted, open_=self.open)
@@ -144,7 +144,7 @@ class Face:
             return refuse(request, 404, "not-found", f"there is no {type_} of that id")
         owner = id_.removeprefix("wado-") if type_ == "Endpoint" else patient_of(held)
         if patient_id is not None and owner != patient_id:
-            raise Denied(403, "this approval is for another patient")
+            raise DeniedError(403, "this approval is for another patient")
         resource = shaped(held, state, open_=self.open)
         headers = {"ETag": f'W/"{held["meta"]["versionId"]}"'} if "meta" in held else {}
         return answer(request, resource, headers=headers)

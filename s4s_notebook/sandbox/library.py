@@ -24,7 +24,20 @@ from s4s_notebook.sandbox.catalogue import (
 )
 from s4s_notebook.sandbox.phantoms.writing import uid
 
-_HEADER = ["StudyDate", "StudyTime", "AccessionNumber", "Modality", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "SOPClassUID", "SOPInstanceUID", "InstanceNumber", "StudyInstanceUID", "BodyPartExamined"]
+HEADER: list[str] = [
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "Modality",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "InstanceNumber",
+    "StudyInstanceUID",
+    "BodyPartExamined",
+]
 
 
 @dataclass(frozen=True)
@@ -99,13 +112,14 @@ class Library:
         study = self._studies[study_uid]
         if not study.available:
             raise KeyError(study_uid)
-        if study.generated is None:
+        plan = study.generated
+        if plan is None:
             return study
         with self._lock:
             study = self._studies[study_uid]
             if all(i.path is not None for _, i in study.instances()):
                 return study
-            ready = self._draw(study, study.generated)
+            ready = self._draw(study, plan)
             self._studies[study_uid] = ready
             return ready
 
@@ -157,7 +171,7 @@ def _shipped(entry: Shipped) -> HeldStudy:
     first: FileDataset | None = None
     for name in entry.files:
         path = package_folder() / name
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_HEADER))
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER)
         first = first or header
         found.setdefault(str(header.SeriesInstanceUID), []).append((header, path))
     if first is None:

@@ -27,7 +27,7 @@ from s4s_notebook.sandbox.state import NO_STORE, State, state_of
 PENDING_SECONDS = 600
 
 
-class Untrusted(Exception):
+class UntrustedError(Exception):
     """Nothing may be redirected: the app or its address is not known."""
 
 
@@ -74,7 +74,7 @@ class SignIn:
         asked = _single(request.query_params.multi_items())
         try:
             client, redirect_uri = _trusted(state, asked)
-        except Untrusted as error:
+        except UntrustedError as error:
             return _refusal(400, str(error))
         try:
             pending = self._open(state, client, redirect_uri, asked, _cookie(request, state))
@@ -195,10 +195,12 @@ def _single(pairs: list[tuple[str, str]]) -> dict[str, str]:
 def _trusted(state: State, asked: Mapping[str, str]) -> tuple[RegisteredClient, str]:
     client = state.authority.client(asked.get("client_id", ""))
     if client is None:
-        raise Untrusted("This app is not registered here (client_id).")
+        raise UntrustedError("This app is not registered here (client_id).")
     redirect_uri = asked.get("redirect_uri", "")
     if redirect_uri not in client.redirect_uris:
-        raise Untrusted("The app's return address is not one that it registered (redirect_uri).")
+        raise UntrustedError(
+            "The app's return address is not one that it registered (redirect_uri)."
+        )
     return client, redirect_uri
 
 

@@ -15,20 +15,30 @@ from s4s_notebook.sandbox.people import Person
 
 STYLE = """
 :root { color-scheme: light dark; --edge: #8a8f98; --go: #14532d; --no: #7f1d1d; }
-body { font: 1.05rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 2rem auto; padding: 0 1rem; }
+body {
+  font: 1.05rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 2rem auto; padding: 0 1rem;
+}
 h1 { font-size: 1.5rem; line-height: 1.25; }
-fieldset { border: 1px solid var(--edge); border-radius: .5rem; margin: 1rem 0; padding: .5rem 1rem; }
+fieldset {
+  border: 1px solid var(--edge); border-radius: .5rem; margin: 1rem 0; padding: .5rem 1rem;
+}
 legend { font-weight: 600; padding: 0 .4rem; }
 label { display: block; padding: .35rem 0; cursor: pointer; }
 input, select, button { font: inherit; }
-input:focus-visible, select:focus-visible, button:focus-visible { outline: 3px solid #2563eb; outline-offset: 2px; }
+input:focus-visible, select:focus-visible, button:focus-visible {
+  outline: 3px solid #2563eb; outline-offset: 2px;
+}
 .hint { color: #4b5563; font-size: .95rem; margin: .1rem 0 .1rem 1.7rem; }
 @media (prefers-color-scheme: dark) { .hint { color: #b6bcc6; } }
-button { padding: .6rem 1.4rem; border-radius: .4rem; border: 1px solid var(--edge); cursor: pointer; margin-right: .8rem; }
+button {
+  padding: .6rem 1.4rem; border-radius: .4rem; border: 1px solid var(--edge);
+  cursor: pointer; margin-right: .8rem;
+}
 button.go { background: var(--go); color: #fff; border-color: var(--go); }
 button.no { background: #fff; color: var(--no); border-color: var(--no); }
 .note { border-left: 4px solid var(--edge); padding: .2rem .8rem; }
-table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .4rem; border-bottom: 1px solid var(--edge); }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .4rem; border-bottom: 1px solid var(--edge); }
 """
 
 SHARED = {

@@ -117,8 +117,8 @@ def coverages(who: Person, updated: str) -> list[Resource]:
         ]
         if part == "a":
             extensions += [
-                coding_extension("orec", "0", "Old age and survivor’s insurance (OASI)"),
-                coding_extension("crec", "0", "Old age and survivor’s insurance (OASI)"),
+                coding_extension("orec", "0", "Old age and survivor's insurance (OASI)"),
+                coding_extension("crec", "0", "Old age and survivor's insurance (OASI)"),
                 coding_extension("esrd_ind", "0", "the beneficiary does not have ESRD"),
             ]
         if part in "ab":

@@ -12,7 +12,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from s4s_notebook.sandbox.state import Record, State
 
 SECRETS = frozenset(
-    ["access_token", "token", "refresh_token", "code", "code_verifier", "client_secret", "state", "code_challenge"]
+    {
+        "access_token",
+        "client_secret",
+        "code",
+        "code_challenge",
+        "code_verifier",
+        "refresh_token",
+        "state",
+        "token",
+    }
 )
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~@%-]+)+")
 

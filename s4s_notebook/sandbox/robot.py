@@ -59,7 +59,7 @@ def approve(
         raise AuthorizationError(f"the consent page answered {status}: {_heading(body)}")
     form = Form()
     form.feed(body)
-    fields = list(form.hidden.items()) + [("patient", patient), ("days", str(days))]
+    fields = [*form.hidden.items(), ("patient", patient), ("days", str(days))]
     fields += [(name, value) for name, value in form.boxes if share is None or value in share]
     fields.append(("decision", "decline" if decline else "approve"))
     target = urljoin(authorize_url.partition("?")[0], form.action)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
-from s4s_notebook.sandbox.dates import BadDate, matches
+from s4s_notebook.sandbox.dates import BadDateError, matches
 from s4s_notebook.sandbox.holding import patient_of
 from s4s_notebook.sandbox.people import Resource
 
@@ -33,7 +33,7 @@ OWN_PARAMETERS: Mapping[str, tuple[str, ...]] = {
 _PAGING = ("_count", "startIndex", "_format", "_pretty", "_include", "_total", "_totalMethod")
 
 
-class BadSearch(ValueError):
+class BadSearchError(ValueError):
     """A search that the holder refuses with 400; the message goes to the client."""
 
 
@@ -52,7 +52,7 @@ class Query:
 
 
 def parse(type_: str, parameters: Parameters, *, page_size: int, strict: bool = False) -> Query:
-    """Read a search's parameters; raises BadSearch on values that make no sense.
+    """Read a search's parameters; raises BadSearchError on values that make no sense.
 
     Unknown parameters are ignored and reported, or refused when the client asks for
     ``Prefer: handling=strict``, as FHIR wants.
@@ -74,7 +74,7 @@ def parse(type_: str, parameters: Parameters, *, page_size: int, strict: bool = 
         if name not in ("_count", "startIndex"):
             applied.append((name, value))
     if ignored and strict:
-        raise BadSearch(f"unknown search parameter: {', '.join(ignored)}")
+        raise BadSearchError(f"unknown search parameter: {', '.join(ignored)}")
     single = dict(parameters)
     return Query(
         type=type_,
@@ -96,25 +96,25 @@ def _whole(text: str | None, default: int, name: str) -> int:
         return default
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
-        raise BadSearch(f"{name} must be a whole number, not {text[:40]!r}")
+        raise BadSearchError(f"{name} must be a whole number, not {text[:40]!r}")
     return max(0, int(text))
 
 
 def select(query: Query, resources: Sequence[Resource], now: float) -> list[Resource]:
-    """The resources that fit every filter; raises BadSearch on a bad date."""
+    """The resources that fit every filter; raises BadSearchError on a bad date."""
     try:
         return [r for r in resources if all(_fits(r, f, v, now) for f, v in query.filters)]
-    except BadDate as error:
-        raise BadSearch(str(error)) from error
+    except BadDateError as error:
+        raise BadSearchError(str(error)) from error
 
 
 def _fits(resource: Resource, name: str, values: Sequence[str], now: float) -> bool:
     if name == "_id":
         return resource["id"] in values
     if name == "_lastUpdated":
-        return any([matches(resource["meta"]["lastUpdated"], v, now) for v in values])
+        return any(matches(resource["meta"]["lastUpdated"], v, now) for v in values)
     if name == "started":
-        return any([matches(str(resource.get("started", "")), v, now) for v in values])
+        return any(matches(str(resource.get("started", "")), v, now) for v in values)
     return any(_identified(resource, value) for value in values)
 
 

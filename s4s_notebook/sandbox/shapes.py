@@ -63,7 +63,7 @@ _R4_STATUS = {"ONLINE": "available", "UNAVAILABLE": "cancelled"}
 
 def _as_r4(study: Resource) -> Resource:
     """The same study in R4: identifier for uid, subject for patient, status for availability."""
-    made = {
+    made: Resource = {
         name: study[name]
         for name in (
             "resourceType",

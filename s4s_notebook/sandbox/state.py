@@ -18,7 +18,7 @@ from s4s_notebook.sandbox.personality import Personality
 from s4s_notebook.sandbox.settings import Settings
 
 
-class NotReady(Exception):
+class NotReadyError(Exception):
     """Come back later; ``seconds`` is the hint, None when the holder gives none."""
 
     def __init__(self, seconds: float | None) -> None:
@@ -26,7 +26,7 @@ class NotReady(Exception):
         self.seconds = seconds
 
 
-class Upstream(Exception):
+class UpstreamError(Exception):
     """The archive behind failed: the status and the sentence to answer with."""
 
     def __init__(self, status: int, why: str) -> None:
@@ -44,7 +44,7 @@ class Images(Protocol):
     def ready(self, study_uid: str) -> HeldStudy:
         """The study with a path for every instance.
 
-        Raises NotReady while the images are under way, Upstream when they cannot come,
+        Raises NotReadyError while the images are under way, UpstreamError when they cannot come,
         KeyError when the study is not held.
         """
 
@@ -126,7 +126,7 @@ class State:
         return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
-class Denied(Exception):
+class DeniedError(Exception):
     """The request may not be answered: 401 without a valid token, 403 with a wrong one."""
 
     def __init__(self, status: int, why: str, error: str = "") -> None:
@@ -144,13 +144,13 @@ class Denied(Exception):
 
 
 def bearer(request: Request, state: State) -> Approval:
-    """The approval behind the request's token; raises Denied(401) when there is none."""
+    """The approval behind the request's token; raises DeniedError(401) when there is none."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise Denied(401, "a bearer token is needed")
+        raise DeniedError(401, "a bearer token is needed")
     held = state.authority.token(token.strip())
     if held is None:
-        raise Denied(401, "this token is unknown, expired or revoked", "invalid_token")
+        raise DeniedError(401, "this token is unknown, expired or revoked", "invalid_token")
     return held.approval
 
 

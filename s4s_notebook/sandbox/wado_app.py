@@ -22,10 +22,10 @@ from s4s_notebook.sandbox.fhir_app import refuse
 from s4s_notebook.sandbox.library import HeldSeries, HeldStudy, Instance
 from s4s_notebook.sandbox.state import (
     NO_STORE,
-    Denied,
-    NotReady,
+    DeniedError,
+    NotReadyError,
     State,
-    Upstream,
+    UpstreamError,
     bearer,
     state_of,
 )
@@ -57,15 +57,15 @@ def _guard(handler: Handler) -> Handler:
         state = state_of(request)
         try:
             return await handler(request)
-        except Denied as denied:
+        except DeniedError as denied:
             return refuse_json(request, denied.status, "forbidden", denied.why, denied.headers)
         except KeyError:
             return refuse_json(request, 404, "not-found", "there is no such study, series or image")
-        except NotReady as wait:
+        except NotReadyError as wait:
             headers = state.retry_header(wait.seconds)
             why = "the images are on their way"
             return refuse_json(request, 503, "throttled", why, headers)
-        except Upstream as broken:
+        except UpstreamError as broken:
             return refuse_json(request, broken.status, "transient", broken.why)
 
     return guarded
@@ -91,7 +91,7 @@ async def _found(request: Request) -> Found:
     if owner is not None and study.patient_id != owner:
         if request.url.path.startswith("/open/"):
             raise KeyError(names["study"])
-        raise Denied(403, "this approval is for another patient")
+        raise DeniedError(403, "this approval is for another patient")
     ready = await run_in_threadpool(state.images.ready, names["study"])
     chosen = [
         (series, instance)
@@ -109,15 +109,15 @@ def _named(names: dict[str, str]) -> list[str]:
 
 
 def _owner(request: Request, state: State) -> str | None:
-    """Whose images may be seen through this path; raises Denied."""
+    """Whose images may be seen through this path; raises DeniedError."""
     patient_id: str | None = request.path_params.get("patient")
     if request.url.path.startswith("/open/"):
         return patient_id
     approval = bearer(request, state)
     if not approval.covers("ImagingStudy"):
-        raise Denied(403, "this approval does not cover images")
+        raise DeniedError(403, "this approval does not cover images")
     if patient_id is not None and patient_id != approval.patient_id:
-        raise Denied(403, "this approval is for another patient")
+        raise DeniedError(403, "this approval is for another patient")
     return approval.patient_id
 
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from s4s_notebook.sandbox.library import HeldStudy, Library
-from s4s_notebook.sandbox.state import NotReady
+from s4s_notebook.sandbox.state import NotReadyError
 
 
 class Preparing:
@@ -53,7 +53,7 @@ class LibraryImages:
         left = self._preparing.left(study_uid)
         if left > 0:
             self._draw_meanwhile(study_uid)
-            raise NotReady(left)
+            raise NotReadyError(left)
         return self._library.prepare(study_uid)
 
     def _draw_meanwhile(self, study_uid: str) -> None:

@@ -83,7 +83,8 @@ class Canvas:
         else:
             radius = (u**power + v**power) ** np.float32(1 / power)
         depth = (1 - radius) * np.float32(min(radii))
-        return np.clip(depth / np.float32(edge) + np.float32(0.5), 0, 1).astype(np.float32)
+        mask: Image = np.clip(depth / np.float32(edge) + np.float32(0.5), 0, 1)
+        return mask
 
     def mask(
         self,
@@ -117,4 +118,5 @@ def band_noise(
     shape = frequency * np.exp(-((frequency / high) ** 2)) * (1 - np.exp(-((frequency / low) ** 2)))
     white = np.fft.rfft2(rng.standard_normal((size, size)))
     field = np.fft.irfft2(white * shape, s=(size, size))
-    return (field * (sigma / field.std())).astype(np.float32)
+    noise: Image = (field * (sigma / field.std())).astype(np.float32)
+    return noise

@@ -68,7 +68,8 @@ class Chest:
         self._nodule(canvas, index, lungs)
         noise = np.roll(self._noise[index % 4], (37 * index % SIZE, 91 * index % SIZE), (0, 1))
         hounsfield = canvas.pixels + noise
-        return np.clip(np.rint(hounsfield), -1024, 3071).astype(np.int16)
+        made: NDArray[np.int16] = np.clip(np.rint(hounsfield), -1024, 3071).astype(np.int16)
+        return made
 
     @staticmethod
     def _table(canvas: Canvas) -> None:

@@ -40,7 +40,8 @@ def _spot(
     x: NDArray[np.float32], y: NDArray[np.float32], centre: tuple[float, float], radius: float
 ) -> NDArray[np.float32]:
     away = np.hypot(x - centre[0], y - centre[1])
-    return np.clip((radius - away) / max(1.0, radius * 0.4) + 0.5, 0, 1).astype(np.float32)
+    spot: NDArray[np.float32] = np.clip((radius - away) / max(1.0, radius * 0.4) + 0.5, 0, 1)
+    return spot
 
 
 def _cloud(rng: np.random.Generator, size: int, power: float) -> NDArray[np.float32]:
@@ -49,4 +50,5 @@ def _cloud(rng: np.random.Generator, size: int, power: float) -> NDArray[np.floa
     frequency[0, 0] = math.inf
     spectrum = np.fft.rfft2(rng.standard_normal((size, size))) / frequency**power
     field = np.fft.irfft2(spectrum, s=(size, size))
-    return (field / field.std()).astype(np.float32)
+    cloud: NDArray[np.float32] = (field / field.std()).astype(np.float32)
+    return cloud

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from s4s_notebook.sandbox.phantoms.chest import SLICES, SPACING, THICKNESS, Chest
 from s4s_notebook.sandbox.phantoms.mammogram import mammogram
@@ -141,7 +141,7 @@ def _write(ds: Dataset, folder: Path) -> Path:
     meta.MediaStorageSOPClassUID = ds.SOPClassUID
     meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = "2.25.140526316264281746912345678901234567"
+    meta.ImplementationClassUID = UID(uid("implementation"))
     path = folder / f"{ds.SOPInstanceUID}.dcm"
     file = FileDataset(str(path), ds, file_meta=meta, preamble=b"\0" * 128)
     file.save_as(path, enforce_file_format=True)
