@@ -61,7 +61,7 @@ def _exact(raw: bytes) -> Any:
         object_pairs_hook=_no_duplicates,
         parse_constant=_refuse,
         parse_float=_finite,
-        parse_int=_short,
+        parse_int=_whole,
     )
     if _SURROGATE.search(raw):
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises on a lone surrogate
@@ -86,10 +86,10 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _short(digits: str) -> int:
-    if len(digits) > 30:
-        raise NotStrictError("a number has too many digits")
-    return int(digits)
+def _whole(digits: str) -> int | float:
+    """An integer, or beyond 64 bits a float, as orjson has it."""
+    number = int(digits) if len(digits) <= 20 else 1 << 64
+    return number if -(1 << 63) <= number < 1 << 64 else _finite(digits)
 
 
 def _why(error: ValueError) -> str:

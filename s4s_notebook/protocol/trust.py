@@ -229,7 +229,9 @@ class Trust:
             if self._home is None and host == self.base.host:
                 self._home = kinds
             allowed = {"public"} | (self._home or set())
-        if not kinds <= allowed and host not in self._named:
+        if is_local(host):
+            allowed = {"loopback"}  # such a name may go without encryption, so it must stay here
+        if not kinds <= allowed and (host not in self._named or is_local(host)):
             worst = min(kinds - allowed)
             raise BlockedAddress(f"The name {host} leads to an address of the {worst} kind.")
 
