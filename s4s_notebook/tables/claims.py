@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from .columns import BB, PREFIXES
-from .paths import Odd, code_of
+from .columns import BB
+from .paths import OBJECT, Odd, code_of
 from .rows import Kind, Rows, Table
 from .values import reference_id
 
@@ -26,8 +25,10 @@ _EOB_TYPES = (BB + "codesystem/eob-type", "https://bluebutton.cms.gov/fhir/CodeS
 _CLAIM_IDS = (BB + "variables/clm_id", BB + "variables/pde_id")
 _SPECIALTY = BB + "variables/prvdr_spclty"
 
+_LINE_BY_HAND = ("service_from", "service_to")
+
 BENEFITS = Table("benefits", by_hand=[*(_ROLES.keys() - {"referring_npi"}), "hospice_start"])
-LINES = Table("benefit_lines", below="item", by_hand=["service_from", "service_to"])
+LINES = Table("benefit_lines", below="item", by_hand=_LINE_BY_HAND)
 DIAGNOSES = Table("diagnoses", below="diagnosis")
 PROCEDURES = Table("procedures", below="procedure")
 ADJUDICATIONS = Table("adjudications", below="adjudication", by_hand=["variable", "category"])
@@ -52,6 +53,13 @@ def patient_of(resource: Mapping[str, Any], *elements: str) -> str:
             except ValueError:
                 return ""
     return ""
+
+
+def odd_id(resource: Mapping[str, Any], key: str, odd: Odd) -> None:
+    """Say so where the id cannot serve as the key."""
+    given = resource.get("id")
+    if given is not None and given != key:
+        odd("id", given, f"not usable as an id; {key} stands for it")
 
 
 def _usable(text: Any) -> bool:
@@ -95,8 +103,7 @@ def _eob_type(eob: Mapping[str, Any]) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
+class _Member(NamedTuple):
     """One of the care team of a claim."""
 
     npi: Any
@@ -107,19 +114,13 @@ class _Member:
 def _team(eob: Mapping[str, Any]) -> dict[int, _Member]:
     """The care team by its sequence numbers; one without a number gets a negative one."""
     team: dict[int, _Member] = {}
-    for place, member in enumerate(listed(eob, "careTeam"), 1):
-        if type(member) is not dict:
-            continue
-        npi = specialty = None
-        provider = member.get("provider")
-        if type(provider) is dict:
-            for identifier in listed(provider, "identifier"):
-                if npi is None and type(identifier) is dict:
-                    npi = identifier.get("value")
-        if "qualification" in member:
-            for coding in objects(member["qualification"], "coding"):
-                if coding.get("system") == _SPECIALTY:
-                    specialty = coding.get("code")
+    for place, member in enumerate(objects(eob, "careTeam"), 1):
+        identifiers = objects(member.get("provider"), "identifier")
+        npi = next((i.get("value") for i in identifiers), None)
+        specialties = objects(member.get("qualification"), "coding")
+        specialty = next(
+            (c.get("code") for c in specialties if c.get("system") == _SPECIALTY), None
+        )
         sequence = member.get("sequence")
         number = sequence if type(sequence) is int else -place
         team.setdefault(number, _Member(npi, code_of(member.get("role")), specialty))
@@ -129,6 +130,7 @@ def _team(eob: Mapping[str, Any]) -> dict[int, _Member]:
 def emit_benefit(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd) -> None:
     """One row a claim."""
     row = BENEFITS.blank.copy()
+    odd_id(eob, key, odd)
     BENEFITS.walk(eob, row, odd)
     at = BENEFITS.at
     row[at["claim_id"]] = key
@@ -142,22 +144,24 @@ def emit_benefit(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Od
     rows.add(row, number)
 
 
+_NAMED = tuple((BENEFITS.at[name], roles) for name, roles in _ROLES.items())
+_ATTENDING, _PRESCRIBER = BENEFITS.at["attending_npi"], BENEFITS.at["prescriber_npi"]
+
+
 def _roles(team: Mapping[int, _Member], kind: str, row: list[Any]) -> None:
     """Who did what for the claim; the first of each role."""
+    if not team:
+        return
     found: dict[str | None, Any] = {}
     for member in team.values():
         found.setdefault(member.role, member.npi)
-    for name, roles in _ROLES.items():
-        slot = BENEFITS.at[name]
+    for slot, roles in _NAMED:
         for role in roles:
             if role in found and row[slot] is None:
                 row[slot] = found[role]
-    for name, wanted in (
-        ("attending_npi", kind in _INSTITUTIONAL),
-        ("prescriber_npi", kind == "PDE"),
-    ):
-        if wanted and row[BENEFITS.at[name]] is None:
-            row[BENEFITS.at[name]] = found.get("primary")
+    primary = _ATTENDING if kind in _INSTITUTIONAL else _PRESCRIBER if kind == "PDE" else None
+    if primary is not None and row[primary] is None:
+        row[primary] = found.get("primary")
 
 
 def _hospice_start(eob: Mapping[str, Any]) -> Any:
@@ -178,20 +182,19 @@ def _misnamed_total(eob: dict[str, Any], row: list[Any]) -> None:
 
 
 def _line_items(eob: Mapping[str, Any]) -> Iterator[tuple[str, int, Any]]:
-    """Kind, place in its own list and the line itself, odd ones included."""
-    for place, line in enumerate(listed(eob, "item")):
-        yield "item", place, line
-    for place, line in enumerate(listed(eob, "addItem")):
-        yield "added", place, line
+    """Element, place in its list and the line itself, odd ones included."""
+    for element in ("item", "addItem"):
+        for place, line in enumerate(listed(eob, element)):
+            yield element, place, line
 
 
 (_CLAIM, _PATIENT, _TYPE, _INDEX, _KIND, _FROM, _TO, _SOURCE, _CENTER, _TOTAL, _NPI, _SPECIAL,
- _DETAILS) = (
+ _DETAILS, _UNIT, _UNITS, _QUANTITY) = (
     LINES.at[name]
     for name in (
         "claim_id", "patient_id", "claim_type", "line_index", "line_kind", "service_from",
         "service_to", "service_date_source", "revenue_center", "is_total_line", "performing_npi",
-        "performing_specialty", "detail_count",
+        "performing_specialty", "detail_count", "ndc_unit", "ndc_quantity", "quantity",
     )
 )  # fmt: skip
 _PERIOD = "servicedPeriod"
@@ -208,18 +211,25 @@ def emit_lines(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd)
     kind = _eob_type(eob)
     period = eob.get("billablePeriod")
     team = _team(eob)
-    for index, (line_kind, place, line) in enumerate(_line_items(eob), 1):
+    element = place = ""
+
+    def within(path: str, value: Any, why: str) -> None:
+        odd(f"{element}[{place}].{path}", value, why)
+
+    for index, (element, place, line) in enumerate(_line_items(eob), 1):
         row = LINES.blank.copy()
         row[_CLAIM], row[_PATIENT], row[_TYPE] = key, patient, kind or None
-        row[_INDEX], row[_KIND] = index, line_kind
+        row[_INDEX], row[_KIND] = index, "item" if element == "item" else "added"
         if type(line) is dict:
-            LINES.walk(line, row, odd)
+            LINES.walk(line, row, within)
             row[_DETAILS] = len(listed(line, "detail"))
             if team:
                 _performer(line, team, row)
-            _dated(line, period, row, odd)
+            _dated(line, period, row, within)
+            if row[_UNIT] is not None and row[_UNITS] is None:
+                _drug_quantity(line, row)
         else:
-            odd(f"{line_kind}[{place}]", line, "an object was expected")
+            odd(f"{element}[{place}]", line, OBJECT)
         center = row[_CENTER]
         row[_TOTAL] = type(center) is str and center.strip().lstrip("0") == "1"
         if kind == "PDE" and "supportingInfo" in eob:
@@ -227,11 +237,19 @@ def emit_lines(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd)
         rows.add(row, number, place)
 
 
+def _drug_quantity(line: Mapping[str, Any], row: list[Any]) -> None:
+    """CMS's R4 server gives the quantity of a drug where that of the service belongs, and its
+    unit as a modifier."""
+    row[_UNITS] = _inner(line, "quantity", "value")
+    if row[_QUANTITY] is row[_UNITS]:
+        row[_QUANTITY] = None
+
+
 def _dated(line: Mapping[str, Any], claim: Any, row: list[Any], odd: Odd) -> None:
     """The days of the service; those of the claim where the line has none, and say which."""
     period, day = line.get("servicedPeriod"), line.get("servicedDate")
     if period is not None and type(period) is not dict:
-        odd("item.servicedPeriod", period, "an object was expected")
+        odd("servicedPeriod", period, OBJECT)
     elif period:
         row[_FROM], row[_TO], row[_SOURCE] = period.get("start"), period.get("end"), _PERIOD
     if row[_FROM] is None and row[_TO] is None:
@@ -277,72 +295,73 @@ def _repeating(table: Table) -> Any:
             if type(one) is dict:
                 table.walk(one, row, odd)
             else:
-                odd(f"{table.below}[{place}]", one, "an object was expected")
+                odd(f"{table.below}[{place}]", one, OBJECT)
             rows.add(row, number, place)
 
     return emit
 
 
-def _adjudications(eob: dict[str, Any]) -> Iterator[tuple[str, int | None, Any, int | None, Any]]:
-    """Level, line index, line number, detail index and the list of adjudications."""
-    for index, (kind, _, line) in enumerate(_line_items(eob), 1):
+def _adjudications(eob: dict[str, Any]) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
+    """Path of the list, (level, line index, line number, detail index) and the list."""
+    for index, (element, place, line) in enumerate(_line_items(eob), 1):
         if type(line) is not dict:
             continue
-        sequence = line.get("sequence")
-        yield ("line" if kind == "item" else "added"), index, sequence, None, line
-        for place, detail in enumerate(objects(line, "detail"), 1):
-            yield "detail", index, sequence, place, detail
-            for sub in objects(detail, "subDetail"):
-                yield "subdetail", index, sequence, place, sub
-    yield "claim", None, None, None, eob
+        path, number = f"{element}[{place}].", line.get("sequence")
+        level = "line" if element == "item" else "added"
+        yield path + "adjudication", (level, index, number, None), listed(line, "adjudication")
+        for inner, detail in enumerate(objects(line, "detail"), 1):
+            for level, owner in (
+                ("detail", detail),
+                *(("subdetail", sub) for sub in objects(detail, "subDetail")),
+            ):
+                below = f"{path}{level}.adjudication"
+                yield below, (level, index, number, inner), listed(owner, "adjudication")
+    yield "adjudication", ("claim", None, None, None), listed(eob, "adjudication")
+    yield "total", ("total", None, None, None), listed(eob, "total")
+    for place, balance in enumerate(objects(eob, "benefitBalance")):
+        used = [
+            {"category": f.get("type"), "amount": f.get("usedMoney"), "value": count}
+            for f in objects(balance, "financial")
+            for count in (f.get("usedUnsignedInt"),)
+        ]
+        yield f"benefitBalance[{place}].financial", ("balance", None, None, None), used
+
+
+_ADJUDICATED = tuple(
+    ADJUDICATIONS.at[name]
+    for name in ("level", "line_index", "line_number", "detail_index", "adjudication_index")
+)
 
 
 def emit_adjudications(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd) -> None:
     """One row an adjudication at any level, and one a ``total`` and a ``benefitBalance``."""
     patient = _inner(eob, "patient", "reference")
-    for level, line, sequence, detail, owner in _adjudications(eob):
-        for place, one in enumerate(listed(owner, "adjudication"), 1):
-            row = _adjudication(one, level, place, odd)
-            row[ADJUDICATIONS.at["line_index"]] = line
-            row[ADJUDICATIONS.at["line_number"]] = sequence
-            row[ADJUDICATIONS.at["detail_index"]] = detail
-            _keyed(row, key, patient, number, rows, place)
-    for place, total in enumerate(listed(eob, "total"), 1):
-        _keyed(_adjudication(total, "total", place, odd), key, patient, number, rows, place)
-    place = 0
-    for balance in objects(eob, "benefitBalance"):
-        for financial in objects(balance, "financial"):
-            place += 1
-            used = financial.get("usedMoney")
-            count = financial.get("usedUnsignedInt")
-            as_one = {"category": financial.get("type"), "amount": used, "value": count}
-            row = _adjudication(as_one, "balance", place, odd)
-            _keyed(row, key, patient, number, rows, place)
-
-
-def _keyed(row: list[Any], key: str, patient: Any, number: int, rows: Rows, place: int) -> None:
-    row[ADJUDICATIONS.at["claim_id"]] = key
-    row[ADJUDICATIONS.at["patient_id"]] = patient
-    rows.add(row, number, place - 1)
-
-
-def _adjudication(one: Any, level: str, place: int, odd: Odd) -> list[Any]:
     at = ADJUDICATIONS.at
-    row = ADJUDICATIONS.blank.copy()
-    row[at["level"]], row[at["adjudication_index"]] = level, place
-    if type(one) is not dict:
-        odd(f"adjudication[{place - 1}]", one, "an object was expected")
-        return row
-    ADJUDICATIONS.walk(one, row, odd)
-    codes = [c.get("code") for c in objects(one.get("category"), "coding")]
-    known = [code for code in codes if type(code) is str]
-    variable = code_of(one.get("category"))
-    if variable is None and known:
-        variable = known[0]
-    if variable is not None:
-        row[at["variable"]] = variable.removeprefix(PREFIXES["bb:"]).lower()
-    row[at["category"]] = next((code for code in known if code != variable), None)
-    return row
+    path, place = "", 0
+
+    def within(inner: str, value: Any, why: str) -> None:
+        odd(f"{path}[{place}].{inner}", value, why)
+
+    for path, where, found in _adjudications(eob):
+        for place, one in enumerate(found):
+            row = ADJUDICATIONS.blank.copy()
+            row[at["claim_id"]], row[at["patient_id"]] = key, patient
+            for slot, value in zip(_ADJUDICATED, (*where, place + 1), strict=True):
+                row[slot] = value
+            if type(one) is dict:
+                ADJUDICATIONS.walk(one, row, within)
+                row[at["variable"]], row[at["category"]] = _variable(one.get("category"))
+            else:
+                odd(f"{path}[{place}]", one, OBJECT)
+            rows.add(row, number, place)
+
+
+def _variable(category: Any) -> tuple[str | None, str | None]:
+    """The Blue Button variable, or the code as given; and the general code beside it."""
+    codes = [code for c in objects(category, "coding") if type(code := c.get("code")) is str]
+    found = code_of(category) or next(iter(codes), None)
+    general = next((code for code in codes if code != found), None)
+    return found and found.removeprefix(BB + "variables/").lower(), general
 
 
 KIND = Kind(

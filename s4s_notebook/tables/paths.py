@@ -4,13 +4,17 @@ All paths of a table become one tree, so that a resource is walked once whatever
 columns, and repeating elements (extensions, codings, adjudications) are looked up by their key
 instead of being searched once a column. STU3 and R4 share the tree: a resource brings the
 elements of its own version and the others are absent.
+
+The tree is then written out as a Python function. Inlined, it takes half the time of nested
+calls, and ten thousand claims are some eight million steps.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from textwrap import indent
+from typing import Any, NamedTuple
 
 from .columns import BB, spell_out
 
@@ -23,10 +27,21 @@ MIXED = object()
 
 _DIRECT = {"url", "system", "id"}  # these keys are text; the others are CodeableConcepts
 _UNIQUE = {"url", "category", "type"}  # one element a key: a second one is worth a word
-_OBJECT = "an object was expected"
+OBJECT = "an object was expected"
 _TWICE = "given twice with different values; the first is kept"
 _STEP = re.compile(r"(\w+)(?:\[(\w+)(?:=([^\]]+))?\])?")
 _CMS_SYSTEM = "https://bluebutton.cms.gov/"
+
+
+class Chain(NamedTuple):
+    """The way to a single value, one or two objects down."""
+
+    outer: str
+    inner: str | None
+    money: bool
+    unique: bool
+    slot: int
+    path: str
 
 
 class Node:
@@ -59,23 +74,17 @@ class Node:
         unique = self.unique or selector in _UNIQUE
         return node.picks.setdefault(selector, {}).setdefault(wanted, Node(path, unique))
 
-    def chain(self) -> tuple[str, str | None, int, bool, bool, str] | None:
-        """(outer key, inner key, slot, money, unique, path) where all that is wanted here is one
-        value, one or two objects down; None where it is more."""
-        keys = []
+    def chain(self) -> Chain | None:
+        """The way to the value, where a single one is wanted from here."""
+        keys: list[str] = []
         node = self
         while len(keys) < 2 and len(node.keys) == 1 and not (node.nth or node.picks):
             key, node = next(iter(node.keys.items()))
             keys.append(key)
             if node.slot is not None and node.leaf:
                 inner = keys[1] if len(keys) == 2 else None
-                return keys[0], inner, node.slot, node.money, node.unique, node.path
+                return Chain(keys[0], inner, node.money, node.unique, node.slot, node.path)
         return None
-
-
-def split(path: str) -> list[str]:
-    """The steps of a path; dots within a selector do not count."""
-    return re.findall(r"\w+(?:\[[^\]]*\])?", path)
 
 
 def compile_paths(paths: Sequence[Sequence[str]], moneys: set[int], currency: int | None) -> Walk:
@@ -95,148 +104,138 @@ def compile_paths(paths: Sequence[Sequence[str]], moneys: set[int], currency: in
 
 
 def _plant(root: Node, path: str, slot: int, money: bool) -> None:
-    node, steps = root, split(path)
-    for count, step in enumerate(split(spell_out(path)), 1):
-        node = node.child(step, ".".join(steps[:count]))
+    steps = re.findall(r"\w+(?:\[[^\]]*\])?", path)  # dots within a selector do not count
+    node = root
+    for count, step in enumerate(steps, 1):
+        node = node.child(spell_out(step), ".".join(steps[:count]))
     if node.slot not in {None, slot}:
         raise ValueError(f"two columns read {path}")
     node.slot, node.money = slot, money
 
 
+def _within(code: str) -> str:
+    return indent(code, "    ")
+
+
 class _Writer:
-    """Writes the walk as Python source: inlined, it takes half the time of nested calls."""
+    """Writes the walk as Python source."""
 
     def __init__(self, currency: int | None) -> None:
         self._currency = currency
-        self._lines: list[str] = []
-        self._names: dict[str, Any] = {"code_of": code_of, "note_currency": note_currency}
-        self._count = 0
+        self._names: dict[str, Any] = {
+            "Chain": Chain, "code_of": code_of, "note_currency": note_currency,
+            "OBJECT": OBJECT, "TWICE": _TWICE,
+        }  # fmt: skip
 
     def function(self, root: Node) -> Walk:
-        outer, self._lines = self._lines, []
-        self._write(0, "def walk(element, row, odd):")
-        self._element(root, "element", 1)
-        self._write(1, "return")
-        source_code, self._lines = "\n".join(self._lines), outer
-        made: dict[str, Any] = dict(self._names)
-        exec(compile(source_code, "<walk of a table>", "exec"), made)  # noqa: S102 - our own declaration, no input
+        code = f"def walk(element, row, odd):\n{_within(self._element(root, 'element'))}"
+        made = dict(self._names)
+        exec(compile(code, "<walk>", "exec"), made)  # noqa: S102 - made from our own declaration
         walk: Walk = made["walk"]
         return walk
 
-    def _write(self, depth: int, line: str) -> None:
-        self._lines.append("    " * depth + line)
-
     def _new(self, value: Any = None) -> str:
-        self._count += 1
-        name = f"v{self._count}"
-        if value is not None:
-            self._names[name] = value
+        """A name that is not taken yet; a constant's where there is a value."""
+        name = f"v{len(self._names)}"
+        self._names[name] = value
         return name
 
-    def _element(self, node: Node, var: str, depth: int) -> None:
+    def _element(self, node: Node, var: str) -> str:
         """Code for one JSON object."""
+        code = "".join(self._pick(by, table, var) for by, table in node.picks.items())
         for key, sub in node.keys.items():
             value = self._new()
-            self._write(depth, f"{value} = {var}.get({key!r})")
-            self._write(depth, f"if {value} is not None:")
-            if sub.leaf:
-                self._store(repr(sub.slot), value, var, sub, depth + 1)
-            else:
-                self._value(sub, value, depth + 1)
+            what = (
+                self._store(repr(sub.slot), value, var, sub.money, sub.unique, repr(sub.path))
+                if sub.leaf
+                else self._value(sub, value)
+            )
+            code += f"{value} = {var}.get({key!r})\nif {value} is not None:\n{_within(what)}"
+        return code or "pass\n"
 
-    def _store(self, slot: str, value: str, owner: str, node: Node, depth: int) -> None:
-        """Code that keeps a value; the first one stays."""
-        self._write(depth, f"if row[{slot}] is None:")
-        self._write(depth + 1, f"row[{slot}] = {value}")
-        if node.money and self._currency is not None:
-            self._write(depth + 1, self._note(owner, repr(node.path)))
-        if node.unique:
-            self._write(depth, f"elif row[{slot}] != {value}:")
-            self._write(depth + 1, f"odd({node.path!r}, {value}, {_TWICE!r})")
+    def _store(self, slot: str, value: str, owner: str, money: Any, unique: Any, path: str) -> str:
+        """Code that keeps a value; the first one stays. ``money`` and ``unique`` are what is
+        known now, or the names of variables."""
+        code = f"if row[{slot}] is None:\n    row[{slot}] = {value}\n"
+        if money and self._currency is not None:
+            now = f"({owner}.get('code') or {owner}.get('currency')) != row[{self._currency}]"
+            note = f"note_currency({owner}, row, {self._currency}, {path}, odd)"
+            code += f"    if {money} and {now}: {note}\n"
+        if unique:
+            code += f"elif {unique} and row[{slot}] != {value}: odd({path}, {value}, TWICE)\n"
+        return code
 
-    def _note(self, owner: str, path: str) -> str:
-        cur = self._currency
-        found = f"({owner}.get('code') or {owner}.get('currency'))"
-        return f"if {found} != row[{cur}]: note_currency({owner}, row, {cur}, {path}, odd)"
-
-    def _value(self, node: Node, value: str, depth: int) -> None:
+    def _value(self, node: Node, value: str) -> str:
         """Code for what stands at a key: an object, a list of them, or a bare value."""
-        if node.nth:
-            self._nth(node, value, depth)
-            if not (node.keys or node.picks):
-                return
+        code = "".join(self._nth(place, sub, value) for place, sub in node.nth.items())
+        if code and not (node.keys or node.picks):
+            return code
         one = self._new()
-        self._write(depth, f"for {one} in ({value} if type({value}) is list else ({value},)):")
-        self._write(depth + 1, f"if type({one}) is dict:")
-        for by, table in node.picks.items():
-            self._pick(by, table, one, depth + 2)
-        self._element(node, one, depth + 2)
-        if node.slot is not None:
-            self._write(depth + 1, f"elif type({one}) is not list and row[{node.slot}] is None:")
-            self._write(depth + 2, f"row[{node.slot}] = {one}")
-        self._write(depth + 1, "else:")
-        self._write(depth + 2, f"odd({node.path!r}, {one}, {_OBJECT!r})")
-
-    def _nth(self, node: Node, value: str, depth: int) -> None:
-        """Code for elements that are chosen by their place."""
-        many = self._new()
-        self._write(depth, f"{many} = {value} if type({value}) is list else ({value},)")
-        for place, sub in node.nth.items():
-            one = self._new()
-            self._write(depth, f"if len({many}) > {place} and {many}[{place}] is not None:")
-            self._write(depth + 1, f"{one} = {many}[{place}]")
-            if sub.leaf:
-                self._store(repr(sub.slot), one, one, sub, depth + 1)
-            else:
-                self._value(sub, one, depth + 1)
-
-    def _pick(self, by: str, table: dict[str, Node], var: str, depth: int) -> None:
-        """Code that follows an object when its key is one that a column asks for."""
-        follows = {w: node.chain() or self.function(node) for w, node in table.items()}
-        name, key, found = self._new(follows), self._new(), self._new()
-        self._write(depth, f"{key} = {var}.get({by!r})")
-        if by not in _DIRECT:
-            self._concept(key, name, depth)
-        self._write(depth, f"{found} = {name}.get({key}) if type({key}) is str else None")
-        self._write(depth, f"if {found} is not None:")
-        chains = [one for one in follows.values() if type(one) is tuple]
-        if len(chains) < len(follows):
-            self._write(depth + 1, f"if type({found}) is not tuple: {found}({var}, row, odd)")
-        if chains:
-            if len(chains) < len(follows):
-                self._write(depth + 1, "else:")
-                depth += 1
-            self._chain(found, var, any(one[3] for one in chains), depth + 1)
-
-    def _concept(self, key: str, table: str, depth: int) -> None:
-        """Code that takes the code of a concept: at once where it has a single coding."""
-        self._write(
-            depth,
-            f"{key} = {key}['coding'][0].get('code') if type({key}) is dict"
-            f" and type({key}.get('coding')) is list and len({key}['coding']) == 1"
-            f" and type({key}['coding'][0]) is dict else code_of({key}, {table})",
+        bare = (
+            f"elif type({one}) is not list and row[{node.slot}] is None: row[{node.slot}] = {one}\n"
+        )
+        return code + (
+            f"for {one} in ({value} if type({value}) is list else ({value},)):\n"
+            f"    if type({one}) is dict:\n{_within(_within(self._element(node, one)))}"
+            f"{'' if node.slot is None else _within(bare)}"
+            f"    else: odd({node.path!r}, {one}, OBJECT)\n"
         )
 
-    def _chain(self, found: str, var: str, money: bool, depth: int) -> None:
-        """Code that takes the one value that is wanted, one or two objects down."""
+    def _nth(self, place: int, node: Node, value: str) -> str:
+        """Code for the element at one place of a list."""
+        one = self._new()
+        what = (
+            self._store(repr(node.slot), one, one, False, False, repr(node.path))
+            if node.leaf
+            else self._value(node, one)
+        )
+        return (
+            f"{one} = {value} if type({value}) is list else ({value},)\n"
+            f"{one} = {one}[{place}] if len({one}) > {place} else None\n"
+            f"if {one} is not None:\n{_within(what)}"
+        )
+
+    def _pick(self, by: str, table: dict[str, Node], var: str) -> str:
+        """Code that follows an object when its key is one that a column asks for."""
+        follows = {w: node.chain() or self.function(node) for w, node in table.items()}
+        chains = [one for one in follows.values() if isinstance(one, Chain)]
+        name, key, found = self._new(follows), self._new(), self._new()
+        code = f"{key} = {var}.get({by!r})\n"
+        if by not in _DIRECT:  # at once where the concept has a single coding
+            code += (
+                f"if type({key}) is dict and type({found} := {key}.get('coding')) is list"
+                f" and len({found}) == 1 and type({found} := {found}[0]) is dict:"
+                f" {key} = {found}.get('code')\nelse: {key} = code_of({key}, {name})\n"
+            )
+        code += f"{found} = {name}.get({key}) if type({key}) is str else None\n"
+        if len(chains) < len(follows):
+            call = f"if callable({found}): {found}({var}, row, odd)\n"
+            code += call + (f"elif {found} is not None:\n" if chains else "")
+        else:
+            code += f"if {found} is not None:\n"
+        return code + (_within(self._chain(chains, found, var)) if chains else "")
+
+    def _chain(self, chains: Sequence[Chain], found: str, var: str) -> str:
+        """Code that takes a single value; what all have in common is written as a constant."""
+        same = {chain[:4] for chain in chains}
+        outer, inner, money, unique = same.pop() if len(same) == 1 else ("", "", "money", "unique")
         value, owner = self._new(), self._new()
-        self._write(depth, f"outer, inner, slot, money, unique, path = {found}")
-        self._write(depth, f"{owner}, {value} = {var}, {var}.get(outer)")
-        self._write(depth, f"if inner is not None and {value} is not None:")
-        self._write(depth + 1, f"if type({value}) is dict:")
-        self._write(depth + 2, f"{owner} = {value}")
-        self._write(depth + 2, f"{value} = {value}.get(inner)")
-        self._write(depth + 1, "else:")
-        self._write(depth + 2, f"odd(path, {value}, {_OBJECT!r})")
-        self._write(depth + 2, f"{value} = None")
-        self._write(depth, f"if {value} is not None:")
-        self._write(depth + 1, "if row[slot] is None:")
-        self._write(depth + 2, f"row[slot] = {value}")
-        if money and self._currency is not None:
-            self._write(depth + 2, "if money:")
-            self._write(depth + 3, self._note(owner, "path"))
-        self._write(depth + 1, f"elif unique and row[slot] != {value}:")
-        self._write(depth + 2, f"odd(path, {value}, {_TWICE!r})")
+        if not outer:
+            code = f"outer, inner, money, unique, slot, path = {found}\n"
+            get, down = "outer", "inner"
+        else:
+            code, get, down = f"slot, path = {found}[4:]\n", repr(outer), repr(inner)
+        code += f"{owner}, {value} = {var}, {var}.get({get})\n"
+        if inner is not None:
+            deeper = " and inner is not None" if down == "inner" else ""
+            code += (
+                f"if {value} is not None{deeper}:\n"
+                f"    if type({value}) is dict:"
+                f" {owner}, {value} = {value}, {value}.get({down})\n"
+                f"    else: {value} = odd(path, {value}, OBJECT)\n"
+            )
+        store = self._store("slot", value, owner, money, unique, "path")
+        return f"{code}if {value} is not None:\n{_within(store)}"
 
 
 def note_currency(money: dict[str, Any], row: list[Any], slot: int, path: str, odd: Odd) -> None:
@@ -271,15 +270,14 @@ def code_of(concept: Any, wanted: dict[str, Any] | None = None) -> str | None:
     general = None
     ours = False
     for coding in codings if type(codings) is list else (codings,):
-        if type(coding) is not dict:
-            continue
-        code = coding.get("code")
+        code = coding.get("code") if type(coding) is dict else None
         if type(code) is not str:
             continue
+        asked = wanted is None or code in wanted
         if code.startswith(BB) or str(coding.get("system")).startswith(_CMS_SYSTEM):
-            if wanted is None or code in wanted:
+            if asked:
                 return code
             ours = True
-        elif general is None and (wanted is None or code in wanted):
+        elif general is None and asked:
             general = code
     return None if ours else general

@@ -229,6 +229,8 @@ def unbundled(resources: Iterable[Any], note: Callable[[Problem], None]) -> Iter
             note(Problem(f"resource {place}", "", shown(resource), "not a resource"))
         elif resource.get("resourceType") == "Bundle":
             yield from _entries(resource, note)
+        elif "resourceType" not in resource and isinstance(resource.get("resource"), dict):
+            yield from unbundled((resource["resource"],), note)  # an entry on its own
         elif type(resource.get("resourceType")) is str:
             yield resource
         else:
@@ -242,9 +244,8 @@ def _entries(bundle: dict[str, Any], note: Callable[[Problem], None]) -> Iterato
         note(Problem("Bundle", "entry", shown(entries), "a list was expected"))
         return
     for place, entry in enumerate(entries):
-        inner = entry.get("resource") if isinstance(entry, dict) else None
-        if isinstance(inner, dict):
-            yield from unbundled((inner,), note)
+        if isinstance(entry, dict) and isinstance(entry.get("resource"), dict):
+            yield from unbundled((entry["resource"],), note)
         else:
             note(Problem(f"Bundle entry {place}", "resource", shown(entry), "no resource in it"))
 

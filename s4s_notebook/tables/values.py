@@ -29,6 +29,8 @@ Report = Callable[[int, Any, str], None]
 NOT_A_TIME = int(np.iinfo(np.int64).min)
 _EPOCH = date(1970, 1, 1).toordinal()
 _DAY = 86_400_000_000
+_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ].*)?)?)?", re.ASCII)
@@ -230,7 +232,7 @@ def day_of(text: str) -> tuple[date, str]:
 
 
 def moment_of(text: str) -> tuple[datetime, str]:
-    """The moment in UTC, and a caution where no zone or no time was given.
+    """The moment, and a caution where no zone or no time was given.
 
     Raises:
         ValueError: not a FHIR dateTime or instant.
@@ -243,7 +245,7 @@ def moment_of(text: str) -> tuple[datetime, str]:
     day_text, hour, minute, second, fraction, zone = match.groups()
     if zone and second and len(fraction or "") < 8:
         try:  # the usual form, many times faster than what follows
-            return datetime.fromisoformat(text).astimezone(UTC), ""
+            return datetime.fromisoformat(text), ""
         except (ValueError, OverflowError):
             pass
     day, _ = day_of(day_text)
@@ -271,7 +273,7 @@ def _day_number(text: str) -> tuple[int, str]:
 
 def _moment_number(text: str) -> tuple[int, str]:
     moment, note = moment_of(text)
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1), note
+    return (moment - _EPOCH_UTC) // _MICROSECOND, note
 
 
 def reference_id(text: str) -> tuple[str, str]:

@@ -1,0 +1,322 @@
+"""Which claim line paid for which study: candidates with a score and reasons, never a guess.
+
+Claims do not name images. What both sides say is who, when, which kind of machine and, more or
+less, which part of the body; those are compared. The code tables stand in ``declared/`` as
+``radiology_*.csv``.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+_FAMILIES = {
+    "CR": "XR", "DX": "XR", "DR": "XR", "RG": "XR", "RF": "XR", "PX": "XR", "IO": "XR",
+    "CT": "CT", "MR": "MR", "US": "US", "IVUS": "US", "MG": "MG", "NM": "NM", "PT": "PT",
+    "XA": "XA", "BMD": "DXA", "RTDOSE": "RT", "RTPLAN": "RT", "RTSTRUCT": "RT", "RTIMAGE": "RT",
+    "RTRECORD": "RT",
+}  # fmt: skip
+_ALIKE = {frozenset({"XR", "XA"})}
+_BODY = {"chest", "abdomen", "pelvis", "spine", "neck"}
+_VESSELS = re.compile(r"angio|\b(mra|cta)\b|vessel|venogra", re.IGNORECASE)
+_COMPONENTS = {"26": "professional", "TC": "technical"}
+_STOPPED = {"53", "73"}  # discontinued before it was done
+
+_MODALITY, _DATE, _PLACE = 0.4, 0.3, 0.3
+_CLOSE = 0.05  # scores that differ by less do not decide
+
+_DTYPES = {
+    "status": "str",
+    "study_uid": "str",
+    "claim_id": "str",
+    "line_index": "Int64",
+    "line_number": "Int64",
+    "patient_id": "str",
+    "score": "float64",
+    "days": "Int64",
+    "component": "str",
+    "hcpcs_code": "str",
+    "revenue_center": "str",
+    "payment_amount": "float64",
+    "currency": "str",
+    "reasons": "str",
+}
+
+
+class _Sight(NamedTuple):
+    """What a code, or a description, says was looked at; empty where it does not say."""
+
+    family: str = ""
+    regions: frozenset[str] = frozenset()
+    vessels: bool | None = None
+    meaning: str = ""
+
+
+def link(
+    studies: pd.DataFrame,
+    benefit_lines: pd.DataFrame,
+    *,
+    days_before: int = 1,
+    days_after: int = 7,
+    threshold: float = 0.6,
+) -> pd.DataFrame:
+    """Pair imaging studies with the claim lines that seem to have paid for them.
+
+    Looked at are radiology lines: CPT/HCPCS 70010-79999 (and G codes of mammography), and lines
+    without a code in the revenue centres 032x-035x, 040x and 061x. A pair needs the same
+    participant, machines that go together, days within the window (for a line without a day of
+    its own: a study within the days of the claim) and no contradiction in the part of the body.
+
+    Args:
+        studies: as :func:`s4s_notebook.tables.studies` makes it; further columns do no harm.
+            With ``participant`` in both frames, pairs stay within a participant.
+        benefit_lines: as :func:`s4s_notebook.tables.benefit_lines` makes it.
+        days_before, days_after: how far the day of service may lie before and after that of
+            the study.
+        threshold: pairs with a lower score are listed as ``weak``.
+
+    Returns:
+        One row a candidate pair, and one for each radiology line and each study without any:
+
+        ``status``
+            linked; ambiguous (the line fits several studies about equally well: all are
+            listed); weak; line unmatched; study unmatched.
+        ``score``
+            0 to 1: 0.4 for the machine, 0.3 for the day (less for each day apart), 0.3 for the
+            part of the body (half where one side does not say).
+        ``days``
+            day of service minus day of study; null where the line has no day of its own.
+        ``component``
+            professional (modifier 26), technical (TC, or a hospital's line), stay (within an
+            inpatient claim, which is paid as a whole) or global.
+        ``reasons``
+            what speaks for the pair, or why there is none.
+
+        ``study_uid``, ``claim_id``, ``line_index``, ``line_number``, ``patient_id``,
+        ``hcpcs_code``, ``revenue_center``, ``payment_amount``, ``currency`` (and
+        ``participant``) are those of the frames.
+
+    What it cannot know: whether a line that fits was for a study that this holder does not
+    have; which of two studies of the same day, machine and part of the body a line is for
+    (ambiguous); studies that nobody billed, or that another payer paid; what part of a stay's
+    payment an examination was. A payment is linked to a study, not proven to be for it.
+    """
+    who = [c for c in ("participant", "patient_id") if c in studies and c in benefit_lines]
+    lines = _radiology(benefit_lines)
+    seen = studies.assign(_sight=[_seen(row) for row in _records(studies)])
+    known = seen.dropna(subset=who)  # two unknown participants are not the same one
+    pairs = known.merge(lines, on=who, how="inner", suffixes=("", "_line"))
+    rows = []
+    for pair in _records(pairs):
+        found = _compare(pair, days_before, days_after)
+        if found is not None:
+            rows.append({**pair, **found})
+    _settle(rows, threshold, who)
+    taken_lines = {_line_key(row, who) for row in rows}
+    taken_studies = {_study_key(row, who) for row in rows}
+    for line in _records(lines):
+        if _line_key(line, who) not in taken_lines:
+            why = "no study of this participant fits in kind of machine, day and part of the body"
+            rows.append({**line, "status": "line unmatched", "reasons": f"{_named(line)}; {why}"})
+    for study in _records(seen):
+        if _study_key(study, who) not in taken_studies:
+            why = "no radiology line fits" if study["_sight"].family else "not billed as radiology"
+            rows.append({**study, "status": "study unmatched", "reasons": why})
+    return _frame(rows, [c for c in who if c not in _DTYPES])
+
+
+def _frame(rows: list[dict[str, Any]], further: list[str]) -> pd.DataFrame:
+    dtypes = {**dict.fromkeys(further, "str"), **_DTYPES}
+    data = {
+        name: pd.array([row.get(name) for row in rows], dtype=dtype)
+        for name, dtype in dtypes.items()
+    }
+    order = [*further, "patient_id", "study_uid", "claim_id", "line_index"]
+    return pd.DataFrame(data).sort_values(order, kind="stable", ignore_index=True)
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as mappings, None for every kind of null."""
+    plain = frame.astype(object)
+    return plain.where(frame.notna(), None).to_dict("records")
+
+
+def _line_key(row: dict[str, Any], who: list[str]) -> tuple[Any, ...]:
+    return (*(row[c] for c in who), row["claim_id"], row["line_index"])
+
+
+def _study_key(row: dict[str, Any], who: list[str]) -> tuple[Any, ...]:
+    return (*(row[c] for c in who), row["study_uid"])
+
+
+def _radiology(lines: pd.DataFrame) -> pd.DataFrame:
+    """The lines that are for imaging, with what their codes say."""
+    wanted = [
+        "claim_id", "line_index", "line_number", "claim_type", "service_from", "service_to",
+        "service_date_source", "hcpcs_code", "modifier_1", "modifier_2", "revenue_center",
+        "is_total_line", "payment_amount", "currency",
+        *(c for c in ("participant", "patient_id") if c in lines),
+    ]  # fmt: skip
+    code = lines["hcpcs_code"].fillna("")
+    center = lines["revenue_center"].fillna("").str.zfill(4)
+    maybe = code.str.match(r"7\d{4}$|G0\d{3}$") | (
+        (code == "") & center.str.match(r"0(3[2-5]|40|61)\d$")
+    )
+    chosen = lines.loc[maybe.astype(bool), wanted].copy()
+    sights = [_coded(c, r) for c, r in zip(code[chosen.index], center[chosen.index], strict=True)]
+    chosen["_code"] = pd.Series(sights, index=chosen.index, dtype=object)
+    return chosen[[bool(sight.family) for sight in sights]]
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    text = files(__package__).joinpath("declared", f"radiology_{name}.csv").read_text("utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
+def _sight(row: dict[str, str]) -> _Sight:
+    return _Sight(
+        row["family"],
+        frozenset(row["region"].split()),
+        row["vessels"] == "yes",
+        row["meaning"],
+    )
+
+
+@cache
+def _coded(code: str, center: str) -> _Sight:
+    """What a procedure code says; a revenue centre where there is none."""
+    if code:
+        for row in _rows("codes"):
+            if len(code) == len(row["first"]) and row["first"] <= code <= row["last"]:
+                return _sight(row)
+        return _Sight()
+    best = max(
+        (row for row in _rows("revenue") if center.startswith(row["code"])),
+        key=lambda row: len(row["code"]),
+        default=None,
+    )
+    if best is None:
+        return _Sight()
+    found = _sight(best)
+    return found if found.vessels else found._replace(vessels=None)
+
+
+@cache
+def _words() -> list[tuple[str, str]]:
+    return [(row["word"], row["region"]) for row in _rows("words")]
+
+
+def _seen(study: dict[str, Any]) -> _Sight:
+    """What a study says of itself."""
+    families = {_FAMILIES.get(m, "") for m in str(study["modalities"]).split("\\")} - {""}
+    words = " ".join(
+        str(study[c]).lower()
+        for c in ("description", "procedure_display", "body_sites")
+        if study.get(c) is not None
+    )
+    regions = {region for word, region in _words() if re.search(rf"\b{word}", words)}
+    if "spine" in regions:
+        regions -= {"neck", "chest"}  # "thoracic spine" is no chest
+    vessels = bool(_VESSELS.search(words)) if words else None
+    return _Sight(" ".join(sorted(families)), frozenset(regions), vessels)
+
+
+def _compare(pair: dict[str, Any], before: int, after: int) -> dict[str, Any] | None:
+    """The score and reasons of a pair; None where something speaks against it."""
+    seen, coded = pair["_sight"], pair["_code"]
+    when = _when(pair, before, after)
+    if when is None or not _machines(seen.family, coded.family):
+        return None
+    if {pair["modifier_1"], pair["modifier_2"]} & _STOPPED and not pair["payment_amount"]:
+        return None
+    place, where = _place(seen, coded)
+    if place == 0.0:
+        return None
+    nearness, days, day = when
+    return {
+        "score": round(_MODALITY + _DATE * nearness + _PLACE * place, 4),
+        "days": days,
+        "component": _component(pair),
+        "reasons": f"{_named(pair)}; {seen.family} as in the study; {day}; {where}",
+    }
+
+
+def _named(line: dict[str, Any]) -> str:
+    code = line["hcpcs_code"]
+    what = f"revenue centre {line['revenue_center']}" if code is None else f"code {code}"
+    coded = line["_code"]
+    return f"{what} is {coded.family} ({coded.meaning})"
+
+
+def _machines(study: str, line: str) -> bool:
+    return any(one == line or frozenset({one, line}) in _ALIKE for one in study.split())
+
+
+def _when(pair: dict[str, Any], before: int, after: int) -> tuple[float, Any, str] | None:
+    """How near in time from 0 to 1, the days apart, and in words; None outside the window."""
+    study, start, end = pair["started_date"], pair["service_from"], pair["service_to"]
+    if study is None or start is None:
+        return None
+    end = start if end is None else end
+    if pair["service_date_source"] == "billablePeriod" and end > start:
+        inside = start <= study <= end
+        return (0.7, None, "within the days of the claim") if inside else None
+    days = (start - study).days
+    if start <= study <= end:
+        return 1.0, 0, "same day"
+    if not -before <= days <= after:
+        return None
+    apart = f"{abs(days)} day{'s' if abs(days) > 1 else ''} {'later' if days > 0 else 'earlier'}"
+    return 1.0 - abs(days) / (max(before, after) + 1), days, apart
+
+
+def _place(seen: _Sight, coded: _Sight) -> tuple[float, str]:
+    """How well the parts of the body agree, from 0 (they contradict) to 1, and in words."""
+    if seen.family in {"CT", "MR"} and {seen.vessels, coded.vessels} == {True, False}:
+        return 0.0, "one is of the vessels, the other not"
+    ours, theirs = seen.regions, coded.regions
+    if not ours or not theirs:
+        return 0.5, "one side does not say which part of the body"
+    if "limb" in theirs:
+        theirs = theirs | {"arm", "leg"}
+    if "body" in theirs:
+        theirs = theirs | _BODY | {"arm", "leg"}
+    common = ours & theirs
+    if common:
+        return 1.0, f"both {', '.join(sorted(common))}"
+    return 0.0, "different parts of the body"
+
+
+def _component(pair: dict[str, Any]) -> str:
+    for modifier in (pair["modifier_1"], pair["modifier_2"]):
+        if modifier in _COMPONENTS:
+            return _COMPONENTS[modifier]
+    if pair["claim_type"] in {"INPATIENT", "SNF", "HOSPICE"}:
+        return "stay"
+    return "global" if pair["revenue_center"] is None else "technical"
+
+
+def _settle(rows: list[dict[str, Any]], threshold: float, who: list[str]) -> None:
+    """For each line keep its best study; say so where several are about as good."""
+    best: dict[tuple[Any, ...], float] = {}
+    for row in rows:
+        key = _line_key(row, who)
+        best[key] = max(best.get(key, 0.0), row["score"])
+    kept = [row for row in rows if row["score"] > best[_line_key(row, who)] - _CLOSE]
+    rivals: dict[tuple[Any, ...], int] = {}
+    for row in kept:
+        rivals[_line_key(row, who)] = rivals.get(_line_key(row, who), 0) + 1
+    for row in kept:
+        if row["score"] < threshold:
+            row["status"] = "weak"
+        elif rivals[_line_key(row, who)] > 1:
+            row["status"] = "ambiguous"
+            row["reasons"] += f"; fits {rivals[_line_key(row, who)]} studies about equally"
+        else:
+            row["status"] = "linked"
+    rows[:] = kept
