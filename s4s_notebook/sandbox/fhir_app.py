@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from s4s_notebook.sandbox import capability
+from s4s_notebook.sandbox.forms import BadBodyError, form_of
 from s4s_notebook.sandbox.holding import TYPES, patient_of
 from s4s_notebook.sandbox.people import Resource
 from s4s_notebook.sandbox.search import BadSearchError, PageMaker, Query, of_patients, parse, select
@@ -65,6 +66,8 @@ class Face:
                 return refuse(request, status, code, denied.why, denied.headers)
             except BadSearchError as bad:
                 return refuse(request, 400, "invalid", str(bad))
+            except BadBodyError as bad_body:
+                return refuse(request, 400, "invalid", str(bad_body))
             except NotReadyError as wait:
                 headers = state.retry_header(wait.seconds)
                 return refuse(request, 503, "throttled", "still being prepared", headers)
@@ -99,8 +102,7 @@ class Face:
         patient_id = self._patient(request, state, type_)
         pairs = list(request.query_params.multi_items())
         if request.method == "POST":
-            form = await request.form()
-            pairs += [(k, v) for k, v in form.multi_items() if isinstance(v, str)]
+            pairs += await form_of(request)
         strict = "handling=strict" in request.headers.get("prefer", "")
         query = parse(type_, pairs, page_size=state.settings.page_size, strict=strict)
         wanted = self._wanted(query, patient_id)
@@ -176,8 +178,9 @@ def answer(
     """JSON in the media type that was asked for; 406 for XML alone."""
     media = _media(request)
     if media is None:
-        status, media = 406, _JSON[0]
-        resource = outcome("error", "not-supported", "only JSON is served")
+        media = _JSON[0]
+        if status < 400:  # an error is worth reading in any format
+            status, resource = 406, outcome("error", "not-supported", "only JSON is served")
     body = json.dumps(resource, ensure_ascii=False, separators=(",", ":")).encode()
     return Response(
         body, status, headers={**NO_STORE, **(headers or {})}, media_type=f"{media}; charset=utf-8"

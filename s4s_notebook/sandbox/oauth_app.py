@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
-from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -21,9 +20,11 @@ from s4s_notebook.sandbox.authority import (
     Approval,
     RegisteredClient,
 )
+from s4s_notebook.sandbox.forms import BadBodyError, form_of
 from s4s_notebook.sandbox.people import person
 from s4s_notebook.sandbox.state import NO_STORE, State, state_of
 
+Handler = Callable[[Request], Awaitable[Response]]
 PENDING_SECONDS = 600
 
 
@@ -53,6 +54,19 @@ class Pending:
     expires: float
 
 
+class Form:
+    """The fields of a posted form; one that is missing reads as an empty text."""
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self._pairs = pairs
+
+    def one(self, name: str) -> str:
+        return dict(self._pairs).get(name, "")
+
+    def all(self, name: str) -> set[str]:
+        return {value for key, value in self._pairs if key == name}
+
+
 class SignIn:
     """Routes below ``/oauth`` that a person's browser visits."""
 
@@ -62,9 +76,9 @@ class SignIn:
     def routes(self) -> list[Route]:
         return [
             Route("/oauth/authorize", self.show, methods=["GET"]),
-            Route("/oauth/authorize", self.decide, methods=["POST"]),
+            Route("/oauth/authorize", _guarded(self.decide), methods=["POST"]),
             Route("/oauth/manage", self.list_approvals, methods=["GET"]),
-            Route("/oauth/manage", self.end_approval, methods=["POST"]),
+            Route("/oauth/manage", _guarded(self.end_approval), methods=["POST"]),
         ]
 
     # -- consent -------------------------------------------------------------------------
@@ -135,17 +149,17 @@ class SignIn:
 
     async def decide(self, request: Request) -> Response:
         state = state_of(request)
-        form = await request.form()
-        transaction = _text(form, "transaction")
+        form = Form(await form_of(request))
+        transaction = form.one("transaction")
         pending = self._pending.get(transaction)
         if pending is None or state.settings.now() >= pending.expires:
             return _refusal(400, "This page is too old or was used before.")
-        if not _same_browser(request, state, form) or _text(form, "csrf") != pending.csrf:
+        if not _same_browser(request, state, form) or form.one("csrf") != pending.csrf:
             return _refusal(403, "This form does not come from this browser.")
-        if _text(form, "decision") != "approve":
+        if form.one("decision") != "approve":
             del self._pending[transaction]
             return _decline(state, pending)
-        patient_id = _text(form, "patient")
+        patient_id = form.one("patient")
         if patient_id not in {p.id for p in state.holding.people}:
             return self._consent_page(state, (transaction, pending), "Say who you are.")
         scopes = _narrowed(pending.scopes, form)
@@ -153,7 +167,7 @@ class SignIn:
             message = "Allow at least one thing, or decline."
             return self._consent_page(state, (transaction, pending), message)
         del self._pending[transaction]
-        return _approve(state, pending, patient_id, scopes, _text(form, "days"))
+        return _approve(state, pending, patient_id, scopes, form.one("days"))
 
     # -- approvals -----------------------------------------------------------------------
 
@@ -174,14 +188,24 @@ class SignIn:
 
     async def end_approval(self, request: Request) -> Response:
         state = state_of(request)
-        form = await request.form()
+        form = Form(await form_of(request))
         if not _same_browser(request, state, form):
             return _refusal(403, "This form does not come from this browser.")
         try:
-            state.authority.revoke_approval(_text(form, "approval"))
+            state.authority.revoke_approval(form.one("approval"))
         except KeyError:
             return _refusal(404, "There is no such approval.")
         return RedirectResponse("manage", 303, headers=NO_STORE)
+
+
+def _guarded(handler: Handler) -> Handler:
+    async def guarded(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except BadBodyError as error:
+            return _refusal(400, f"The form could not be read: {error}.")
+
+    return guarded
 
 
 def _single(pairs: list[tuple[str, str]]) -> dict[str, str]:
@@ -230,9 +254,9 @@ def _kinds(scopes: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _narrowed(scopes: tuple[str, ...], form: FormData) -> tuple[str, ...]:
+def _narrowed(scopes: tuple[str, ...], form: Form) -> tuple[str, ...]:
     """What remains of the scopes after the person's ticks."""
-    ticked = {value for value in form.getlist("share") if isinstance(value, str)}
+    ticked = form.all("share")
     offered = _kinds(scopes)
     if ticked >= set(offered):
         return scopes
@@ -306,14 +330,9 @@ def _set_cookie(response: Response, state: State, value: str) -> None:
     response.set_cookie(_cookie_name(state), value, httponly=True, samesite="lax", max_age=3600)
 
 
-def _same_browser(request: Request, state: State, form: FormData) -> bool:
+def _same_browser(request: Request, state: State, form: Form) -> bool:
     held = request.cookies.get(_cookie_name(state), "")
-    return bool(held) and hmac.compare_digest(held.encode(), _text(form, "csrf").encode())
-
-
-def _text(form: FormData, name: str) -> str:
-    value = form.get(name)
-    return value if isinstance(value, str) else ""
+    return bool(held) and hmac.compare_digest(held.encode(), form.one("csrf").encode())
 
 
 def _app_name(state: State, approval: Approval) -> str:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from s4s_notebook.sandbox.authority import SCOPES, YEAR, OAuthError, RegisteredClient
 from s4s_notebook.sandbox.capability import authorization_server
+from s4s_notebook.sandbox.forms import BadBodyError, body_of, form_of
 from s4s_notebook.sandbox.state import NO_STORE, State, state_of
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -59,14 +60,13 @@ async def _metadata(request: Request) -> Response:
 
 async def _form(request: Request) -> dict[str, str]:
     """The form, each field once; raises OAuthError on anything else."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
-        raise OAuthError("invalid_request", "send application/x-www-form-urlencoded")
-    form = await request.form()
-    pairs = form.multi_items()
+    try:
+        pairs = await form_of(request)
+    except BadBodyError as error:
+        raise OAuthError("invalid_request", str(error)) from error
     if len({name for name, _ in pairs}) != len(pairs):
         raise OAuthError("invalid_request", "a parameter came twice")
-    return {name: value for name, value in pairs if isinstance(value, str)}
+    return dict(pairs)
 
 
 def _client(request: Request, state: State, form: Mapping[str, str]) -> RegisteredClient:
@@ -234,7 +234,7 @@ def _seconds(value: object) -> float:
 
 async def _json(request: Request) -> dict[str, Any]:
     try:
-        body = json.loads(await request.body())
+        body = json.loads(await body_of(request))
     except (ValueError, RecursionError) as error:
         raise OAuthError("invalid_client_metadata", "the body is not JSON") from error
     if not isinstance(body, dict):
