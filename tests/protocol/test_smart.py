@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import signal
 import ssl
 import threading
 import traceback
@@ -610,6 +611,31 @@ def test_a_verbose_traceback_of_an_exchange_shows_no_secret(server, at, client, 
         except errors.S4SError as error:
             # from here down: this frame holds the verifier itself
             told = shown(error.with_traceback(error.__traceback__.tb_next))
+    assert verifier not in told
+    assert canary.code not in told
+    assert canary.secret not in told
+
+
+@pytest.mark.fault("G04")
+def test_an_interrupted_exchange_shows_no_secret(server, at, client, canary):
+    gate = threading.Event()
+
+    def interrupt(asked):
+        signal.raise_signal(signal.SIGINT)  # reaches the main thread, as the stop button does
+        gate.wait(5)
+        return Answer(hang_up=True)
+
+    server.on("/token", interrupt)
+    login = Login(at, client)
+    verifier = login.verifier.reveal()
+    with transport_to(server.base) as transport:
+        try:
+            exchange(transport, at, client, login, Secret(canary.code))
+        except KeyboardInterrupt as error:
+            told = shown(error.with_traceback(error.__traceback__.tb_next))
+        finally:
+            gate.set()
+    assert "exchange" in told
     assert verifier not in told
     assert canary.code not in told
     assert canary.secret not in told

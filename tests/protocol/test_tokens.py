@@ -141,6 +141,22 @@ def test_401_of_another_origin_renews_nothing(transport, server, tokens):
     assert server.count("/token") == 0
 
 
+@pytest.mark.fault("A13")
+def test_401_in_the_middle_of_a_study_renews_once(transport, server, tokens, rotating):
+    def instance(asked):
+        good = asked.headers.get("authorization") == f"Bearer {rotating.access}"
+        return Answer(b"dicom") if good else Answer(b"", 401)
+
+    server.on("/wado/1", instance)
+    server.on("/wado/2", _rejecting_first(rotating, instance))
+    for number in (1, 2):
+        url = f"{server.origin}/wado/{number}"
+        with transport.stream(url, accept="application/dicom") as stream:
+            assert b"".join(stream.chunks()) == b"dicom"
+    asked = [each.path for each in server.asked]
+    assert asked == ["/wado/1", "/wado/2", "/token", "/wado/2"]
+
+
 def test_a_public_client_renews_with_its_id(transport, server, at, rotating):
     tokens = Tokens(transport, at, Client("pub", None, BACK), grant_of(rotating))
     tokens.refresh(rotating.access)
@@ -188,11 +204,11 @@ def test_twenty_threads_renew_once(server, at, client, rotating, how):
     assert rotating.number == 1
 
 
-def _rejecting_first(rotating):
+def _rejecting_first(rotating, then=None):
     """The first token is good no longer, though its refresh token is."""
 
     def rule(asked):
-        return Answer({}, 401) if rotating.number == 0 else rotating.resource(asked)
+        return Answer({}, 401) if rotating.number == 0 else (then or rotating.resource)(asked)
 
     return rule
 
@@ -361,8 +377,10 @@ def test_waiting_for_a_renewal_can_be_cancelled(server, at, client, rotating):
         tokens = Tokens(transport, at, client, grant_of(rotating))
         threading.Timer(0.3, cancel.set).start()
         began = time.monotonic()
+        transport.tokens = tokens
+        server.on("/fhir/Patient/p", Answer({}, 401))
         with pytest.raises(errors.Cancelled):
-            tokens.refresh(rotating.access, cancel=cancel)
+            transport.request("GET", f"{server.base}/Patient/p", accept="*/*", cancel=cancel)
         assert time.monotonic() - began < 1.3
         # nor does it wait for another thread that is at it
         tokens._lock.acquire()
@@ -378,6 +396,22 @@ def test_waiting_ends_with_the_budget(server, at, client, rotating):
         with pytest.raises(errors.RetryAfterTooLong):
             tokens.refresh(rotating.access)
     assert server.count("/token") == 4
+
+
+@pytest.mark.fault("A12")
+def test_a_full_disk_is_an_error_but_the_new_tokens_are_held(
+    transport, server, at, client, rotating, keeper, monkeypatch
+):
+    def full(record):
+        raise errors.DiskProblem("The disk is full.")
+
+    tokens = transport.tokens = Tokens(transport, at, client, grant_of(rotating), keeper=keeper)
+    tokens.keep()
+    monkeypatch.setattr(keeper, "save", full)
+    with pytest.raises(errors.DiskProblem):
+        tokens.refresh(rotating.access)
+    ask(transport, server)
+    assert server.count("/token") == 1
 
 
 @pytest.mark.fault("A12")
