@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from s4s_notebook.widgets.ask import ask_origin
 from s4s_notebook.widgets.connect import connect_panel
-from s4s_notebook.widgets.progress import progress_panel
+from s4s_notebook.widgets.progress import progress_panel, show_progress
 
-__all__ = ["connect_panel", "progress_panel"]
+__all__ = ["ask_origin", "connect_panel", "progress_panel", "show_progress"]

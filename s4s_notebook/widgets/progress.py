@@ -204,3 +204,8 @@ def progress_panel(work: Work) -> ProgressPanel:
     Nothing is fetched by it, and closing it stops nothing: two panels may follow one download.
     """
     return ProgressPanel(work)
+
+
+def show_progress(work: Work) -> None:
+    """Show a panel for ``work`` under the running cell (``Connection(display=…)``)."""
+    progress_panel(work).display()

@@ -109,3 +109,56 @@ def test_the_address_can_be_pasted_while_the_cell_waits(open_notebook, consent, 
     notebook.page.get_by_text("cell goes on: approved").wait_for(timeout=10_000)
     assert address.input_value() == ""
     assert canary.code not in notebook.save()
+
+
+@pytest.fixture(scope="session")
+def strict_jupyter(tmp_path_factory):
+    """A Jupyter whose login cookie does not come along from another site."""
+    strict = "--IdentityProvider.cookie_options={'samesite': 'Strict'}"
+    server = JupyterServer(tmp_path_factory.mktemp("strict"), strict).start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.fault("H01")
+def test_a_strict_login_cookie_is_waited_for(open_notebook, consent, strict_jupyter):
+    notebook = open_notebook(CELL.format(page=consent.url), server=strict_jupyter)
+    cookies = {cookie["name"]: cookie for cookie in notebook.page.context.cookies()}
+    assert any(cookie["sameSite"] == "Strict" for cookie in cookies.values())
+    notebook.run_all()
+    _, window = _approve(notebook)
+    window.get_by_role("heading", name="Approved").wait_for()
+    notebook.page.get_by_text("cell goes on: approved").wait_for(timeout=10_000)
+    assert "again=1" in window.url
+
+
+@pytest.mark.fault("H06")
+def test_messages_from_other_windows_do_nothing(open_notebook, consent, canary):
+    notebook = open_notebook(CELL.format(page=consent.url))
+    notebook.run_all()
+    panel = notebook.page.locator(".s4s-connect")
+    panel.get_by_role("link", name="Authorise").wait_for()
+    before = panel.inner_text()
+    forged = """(code) => {
+      for (const data of [{ code, state: "x" }, { s4s: "done" }, `?code=${code}&state=x`, "done"]) {
+        window.postMessage(data, "*");
+        for (const name of ["s4s", "s4s-signin", "jupyter"])
+          new BroadcastChannel(name).postMessage(data);
+      }
+    }"""
+    notebook.page.evaluate(forged, canary.code)
+    # What our own pages say: nothing at all, to nobody.
+    notebook.page.evaluate(
+        """() => {
+          window.heard = [];
+          window.addEventListener("message", (event) => window.heard.push(String(event.data)));
+          new BroadcastChannel("s4s").onmessage = (event) => window.heard.push(String(event.data));
+        }"""
+    )
+    assert panel.inner_text() == before
+    _, window = _approve(notebook)
+    window.get_by_role("heading", name="Approved").wait_for()
+    assert window.evaluate("window.opener") is None
+    notebook.page.get_by_text("cell goes on: approved").wait_for(timeout=10_000)
+    heard = notebook.page.evaluate("window.heard")
+    assert not [text for text in heard if canary.code in text or "state" in text]

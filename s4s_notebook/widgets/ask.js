@@ -1,0 +1,27 @@
+// One question about an origin, asked while a cell or a download waits for the answer.
+
+async function render({ model, el }) {
+  const line = await openLine(model);
+  const box = make("div", "s4s-ask");
+  box.setAttribute("role", "alertdialog");
+  box.setAttribute("aria-label", "A question from s4s");
+  const text = make("p", "", model.get("question"));
+  const allow = make("button", "", "Allow");
+  const refuse = make("button", "", "Refuse");
+  const answer = async (allowed) => {
+    allow.disabled = refuse.disabled = true;
+    const heard = await line.send({ do: allowed ? "allow" : "refuse" });
+    if (!heard) text.textContent = "The kernel is busy: press ■, then call again.";
+  };
+  allow.type = refuse.type = "button";
+  allow.addEventListener("click", () => answer(true));
+  refuse.addEventListener("click", () => answer(false));
+  box.append(text, allow, refuse);
+  el.append(box);
+  return () => {
+    keepFocus(el);
+    line.close();
+  };
+}
+
+export default { render };
