@@ -109,7 +109,8 @@ def lookup_table(reader: Reader, item: Dataset) -> Table | None:
     length, first, bits = (int(one) for one in descriptor[:3])
     length = length % 65536 or 65536
     if isinstance(data, bytes):
-        entries = np.frombuffer(data[: len(data) // 2 * 2], "<u2")
+        order = "<u2" if reader.dataset.original_encoding[1] is not False else ">u2"
+        entries = np.frombuffer(data[: len(data) // 2 * 2], order)
     else:
         entries = np.atleast_1d(np.asarray(data, np.int64)) & 0xFFFF
     if not 1 <= bits <= 16 or len(entries) < length:

@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels.processing import apply_color_lut
 
-from s4s_notebook.errors import MalformedDICOM, NotAnImage
+from s4s_notebook.errors import NotAnImage
 
-from .files import ODD, parse
 from .frame import Frame
 from .instance import Instance
+from .palette import colors, eight_bits
 from .windows import Array, Choice, chosen, spread
 
 Greys = NDArray[np.uint8]
@@ -44,9 +43,9 @@ def render(image: Dataset | Path | str | Frame, window: Any = None) -> Greys:
     frame = _as_frame(image)
     stored = frame.stored()
     if frame.photometric == "PALETTE COLOR":
-        return _palette(frame, stored)
+        return colors(frame.instance.header(), stored)
     if frame.color:
-        return _eight_bits(stored)
+        return eight_bits(stored)
     choice = choose(frame, window)
     if stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2 and stored.size > 2**15:
         first, table = _table(frame, stored.dtype, choice)
@@ -106,17 +105,3 @@ def _grey(frame: Frame, stored: Array, choice: Choice) -> Greys:
         low, high = frame.padding
         greys[(stored >= low) & (stored <= high)] = 0
     return greys
-
-
-def _palette(frame: Frame, stored: Array) -> Greys:
-    header = frame.instance.header()
-    try:
-        color, _ = parse(lambda: apply_color_lut(stored, header))
-    except ODD as error:
-        raise MalformedDICOM("The palette is missing or damaged.") from error
-    return _eight_bits(color[..., :3])
-
-
-def _eight_bits(color: Array) -> Greys:
-    """Colour of 8, 16 or 32 bits a sample, by its highest 8 bits."""
-    return (color >> (8 * (color.dtype.itemsize - 1))).astype(np.uint8)

@@ -91,7 +91,8 @@ class Instance:
         self.high_bit = whole("HighBit", self.bits_stored - 1)
         self.signed = whole("PixelRepresentation") == 1
         self.planar = whole("PlanarConfiguration")
-        self.count = max(whole("NumberOfFrames", 1), 1) if self.pixels else 0
+        has_size = reader.get("Rows") is not None and reader.get("Columns") is not None
+        self.count = max(whole("NumberOfFrames", 1), 1) if self.pixels and has_size else 0
         self.has_file_meta = bool(self.syntax)
         self.frame_times = _frame_times(reader, self.count)
         from .frame import frames  # here, because a frame knows its instance
@@ -100,7 +101,7 @@ class Instance:
 
     def located(self) -> Pixels:
         """Where the pixel data lie. Raises NotAnImage for an object without any."""
-        if self.pixels is None:
+        if self.pixels is None or not self.count:
             raise NotAnImage(f"This is no image but: {self.kind}.")
         return self.pixels
 

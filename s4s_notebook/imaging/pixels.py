@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import Decoder, get_decoder
-from pydicom.uid import UID
+from pydicom.uid import UID, JPEGExtended12Bit, JPEGLosslessSV1
 
 from s4s_notebook.errors import MalformedDICOM, MissingCodec, PixelBudget
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 #: The most bytes that one decoded frame, and all frames of one object, may take.
 FRAME_BUDGET = 512 * 2**20
 OBJECT_BUDGET = 64 * FRAME_BUDGET
+_ODD = "The header cannot be right; .tags() shows what it says."
 
 
 def check_count(instance: Instance) -> None:
@@ -38,13 +39,12 @@ def check(instance: Instance, budget: int | None = None) -> int:
     """The bytes of one decoded frame; raises PixelBudget or MalformedDICOM before decoding."""
     one = instance
     if one.rows < 1 or one.columns < 1:
-        raise MalformedDICOM(f"The image has {one.rows} rows and {one.columns} columns.")
+        raise PixelBudget(f"The image has {one.rows} rows and {one.columns} columns.", hint=_ODD)
+    bits = f"{one.samples} samples of {one.bits_stored} in {one.bits_allocated} bits"
     if one.samples not in (1, 3, 4) or one.bits_allocated not in (1, 8, 16, 32, 64):
-        raise MalformedDICOM(
-            f"{one.samples} samples of {one.bits_allocated} bits a pixel are not supported."
-        )
+        raise PixelBudget(f"{bits} a pixel cannot be decoded.", hint=_ODD)
     if not 1 <= one.bits_stored <= one.bits_allocated:
-        raise MalformedDICOM(f"{one.bits_stored} of {one.bits_allocated} bits are stored.")
+        raise PixelBudget(f"{bits} a pixel contradict each other.", hint=_ODD)
     size = one.rows * one.columns * one.samples * max(one.bits_allocated // 8, 1)
     limit = FRAME_BUDGET if budget is None else budget
     if size > limit or size * one.count > limit * (OBJECT_BUDGET // FRAME_BUDGET):
@@ -130,7 +130,10 @@ def _native(instance: Instance, file: BinaryIO, index: int) -> Array:
 
 
 def _decompressed(instance: Instance, file: BinaryIO, index: int, size: int) -> Array:
-    decoder = _decoder(instance.syntax)
+    syntax = instance.syntax
+    if syntax == JPEGExtended12Bit and instance.bits_stored > 8:
+        syntax = JPEGLosslessSV1  # GDCM reads 12 bits too, but pydicom lets it only under this name
+    decoder = _decoder(syntax)
     try:
         frame, _ = parse(
             lambda: get_frame(file, index, number_of_frames=instance.count, **_offsets(instance))
@@ -139,8 +142,8 @@ def _decompressed(instance: Instance, file: BinaryIO, index: int, size: int) -> 
         raise MalformedDICOM(f"Frame {index + 1} is not in the compressed data.") from error
     codestream.check(frame, instance, size)
     if not decoder.is_available:
-        raise MissingCodec(f"Nothing installed decodes {decoder.UID.name}.")
-    return worker.decoder.decode(instance.syntax, _options(instance), frame, size)
+        raise MissingCodec(f"Nothing installed decodes {UID(instance.syntax).name}.")
+    return worker.decoder.decode(syntax, _options(instance), frame, size)
 
 
 def _offsets(instance: Instance) -> dict[str, Any]:

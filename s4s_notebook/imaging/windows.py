@@ -56,12 +56,13 @@ class Window:
             if self.function == "SIGMOID":
                 bent: Floats = 1.0 + np.exp(-4.0 * (x - self.center) / self.width)
                 return black + reach / bent
-            exact = self.function == "LINEAR_EXACT"
-            center = self.center if exact else self.center - 0.5
-            width = self.width if exact else self.width - 1.0
-            slope = reach / width if width else 0.0
-            offset = white - (center / width + 0.5) * reach if width else 0.0
-            grey = np.asarray(offset + x * slope, np.float64)
+            if self.function == "LINEAR_EXACT":
+                center, width = self.center, self.width
+                grey: Floats = black + reach / 2.0 + (x - center) * reach / width
+            else:
+                center, width = self.center - 0.5, self.width - 1.0
+                slope = reach / width if width else 0.0
+                grey = white - (center / width + 0.5) * reach + x * slope if width else x * 0.0
         grey[x <= center - width / 2.0] = black
         grey[x > center + width / 2.0] = white
         return grey
@@ -84,7 +85,8 @@ class Table:
 
     def levels(self, values: Array, black: float = 0.0, white: float = 255.0) -> Floats:
         """Grey levels from ``black`` to ``white``, not yet truncated: a VOI LUT's full range."""
-        return black + self.look_up(values) * ((white - black) / (2**self.bits - 1))
+        step = (white - black) / (2**self.bits - 1)
+        return np.asarray(black + self.look_up(values) * step, np.float64)
 
 
 Choice: TypeAlias = Window | Table

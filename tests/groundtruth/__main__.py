@@ -1,0 +1,41 @@
+"""Print every image with its grey-level difference: ``python -m tests.groundtruth [part]``."""
+
+from __future__ import annotations
+
+import sys
+
+from .compare import Row, table
+from .synthetic import rows as synthetic
+
+
+def line(row: Row) -> str:
+    default = "-" if row.default is None else row.default
+    narrow = "-" if row.narrow is None else row.narrow
+    mark = "WRONG" if row.wrong else "ok"
+    return (
+        f"{row.name[-52:]:52} {row.what:32} {row.frames:>7} {default:>4} {narrow:>4} "
+        f"{row.allowed:>4}  {mark:5} {row.oracle}{'; ' + row.note if row.note else ''}"
+    )
+
+
+def main(part: str = "") -> int:
+    images, others = table(part)
+    images += synthetic()
+    print(f"{'image':52} {'what':32} {'frames':>7} {'max':>4} {'thin':>4} {'may':>4}")
+    for row in images:
+        print(line(row))
+    print("\nNo images:")
+    for name, why in others:
+        print(f"{name[-52:]:52} {why}")
+    wrong = [row.name for row in images if row.wrong]
+    equal = sum(not row.wrong and max(row.default or 0, row.narrow or 0) == 0 for row in images)
+    print(
+        f"\n{len(images)} images: {equal} equal or refused for a reason, "
+        f"{len(images) - equal - len(wrong)} within 1, {len(wrong)} wrong; "
+        f"{len(others)} files hold no image."
+    )
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:2]))
