@@ -140,7 +140,7 @@ class Download(Task["Study | list[Study]"]):
     def _study(self, uid: str) -> Study:
         from ..imaging import Study
 
-        return Study(self._source.store.study(self._source.participant, uid).paths())
+        return Study(later=self._source.store.study(self._source.participant, uid).paths())
 
 
 def _together(mine: State, all_: list[State]) -> dict[str, Any]:

@@ -51,7 +51,12 @@ class Study:
         errors: files that could not be read, with the error of each.
     """
 
-    def __init__(self, paths: Paths = (), *, force: bool = False) -> None:
+    def __init__(
+        self, paths: Paths = (), *, force: bool = False, later: Iterable[Path] = ()
+    ) -> None:
+        # Files that are known to be DICOM are read when somebody looks: a thousand headers
+        # take longer than their transfer.
+        self._later = list(later)
         self._force = force
         self._lock = threading.RLock()
         self._instances: dict[Path, Instance] = {}
@@ -95,6 +100,11 @@ class Study:
             self._instances[file] = one
             self._series = None
 
+    def _catch_up(self) -> None:
+        with self._lock:
+            while self._later:
+                self._add(self._later.pop(0))
+
     def watch(self, callback: Callable[[Study], None]) -> Callable[[], None]:
         """Call ``callback(study)`` after each :meth:`add`, on its thread; returns the way out."""
         with self._lock:
@@ -110,6 +120,7 @@ class Study:
     @property
     def instances(self) -> tuple[Instance, ...]:
         """The DICOM objects, in the order they were added."""
+        self._catch_up()
         with self._lock:
             return tuple(self._instances.values())
 
@@ -117,11 +128,12 @@ class Study:
     def paths(self) -> tuple[Path, ...]:
         """The files, in the order they were added."""
         with self._lock:
-            return tuple(self._instances)
+            return (*self._instances, *self._later)
 
     @property
     def series(self) -> list[Series]:
         """Series with pictures by number, then objects without; sorted anew as files come."""
+        self._catch_up()
         with self._lock:
             if self._series is None:
                 self._series = arrange(self._instances.values())
@@ -130,12 +142,14 @@ class Study:
     @property
     def uid(self) -> str:
         """Study Instance UID of the first file, "" while there is none."""
+        self._catch_up()
         with self._lock:
             return next((one.study_uid for one in self._instances.values()), "")
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """All that is odd: files not read, several studies at once, and each series' own."""
+        self._catch_up()
         found = [Problem(path.name, "", "", plain(e.problem)) for path, e in self.errors.items()]
         studies = {one.study_uid for one in self.instances}
         if len(studies) > 1:
