@@ -7,6 +7,7 @@ answer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -56,8 +57,19 @@ def check_base(base: str) -> str:
 
 def _well_known(transport: Transport, base: str, cancel: Cancel | None) -> Holder:
     url = f"{base}/.well-known/smart-configuration"
-    body = _json(_ask(transport, url, "application/json", cancel))
-    return Holder(base) if body is None else read_configuration(body, base)
+    reply = _ask(transport, url, "application/json", cancel)
+    body = _json(reply)
+    return Holder(base) if body is None else _read(read_configuration, body, base, reply)
+
+
+def _read(
+    reader: Callable[[dict[str, Any], str], Holder], body: dict[str, Any], base: str, reply: Reply
+) -> Holder:
+    try:
+        return reader(body, base)
+    except errors.DiscoveryError as error:
+        error.request = reply.request
+        raise
 
 
 def _metadata(
@@ -72,11 +84,12 @@ def _metadata(
         if required:
             raise _no_holder(reply, base)
         return replace(known, source="none", notes=(*known.notes, "No SMART metadata."))
-    found = read_statement(statement, base)
+    found = _read(read_statement, statement, base, reply)
     if found.authorize is None or found.token is None:
         if required:
             raise errors.DiscoveryError(
                 f"{base} is a FHIR holder, but offers no SMART sign-in.",
+                request=reply.request,
                 hint="Pass access_token= or, for an open holder, patient= alone.",
             )
         return replace(known, fhir_version=found.fhir_version, source="none")

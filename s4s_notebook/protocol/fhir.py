@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 
 from .. import errors
 from ..problems import Problem
+from . import redact
 from .answers import Reply
 from .bundle import Page, json_object, key_of, kind_of, read_page, version_of
 from .transport import Transport
@@ -115,6 +116,10 @@ def read(
         raise errors.MalformedResponse(
             f"A {kind_of(body)} came in place of a {type}.", request=reply.request
         )
+    if body.get("id", id) != id:
+        raise errors.MalformedResponse(
+            f"Another {type} came than the one asked for.", request=reply.request
+        )
     return body
 
 
@@ -152,28 +157,31 @@ class _Walk:
 
     def enter(self, url: str) -> None:
         mark = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
+        count = len(self.visited)
         if mark in self.visited:
-            raise errors.PagingLoop(
-                f"Page {len(self.visited)} of {self.type} leads back to an earlier page."
-            )
-        if len(self.visited) >= self.max_pages:
-            raise errors.PagingLoop(f"{self.type} has more than {self.max_pages} pages.")
+            raise _loop(f"Page {count} of {self.type} leads back to an earlier page.", url)
+        if count >= self.max_pages:
+            raise _loop(f"{self.type} has more than {self.max_pages} pages.", url)
+        if self.stale > MAX_STALE:
+            raise _loop(f"{self.stale} pages of {self.type} in a row brought nothing new.", url)
         self.visited.add(mark)
 
     def page(self, page: Page) -> Page:
         before = len(self.seen)
-        self.keys.update(key_of(each) for each in page.resources)
-        self.seen.update((key_of(each), version_of(each)) for each in page.resources)
+        for resource in page.resources:
+            key = key_of(resource)
+            self.keys.add(key)
+            self.seen.add((key, version_of(resource)))
         self.stale = self.stale + 1 if len(self.seen) == before else 0
-        if self.stale > MAX_STALE and page.next:
-            raise errors.PagingLoop(
-                f"{self.stale} pages of {self.type} in a row brought nothing new."
-            )
         if page.next is None and self.whole and page.total not in (None, len(self.keys)):
             why = f"the holder counts {page.total}, but {len(self.keys)} came"
             odd = Problem("Bundle", "total", str(page.total), why)
             return replace(page, problems=(*page.problems, odd))
         return page
+
+
+def _loop(problem: str, url: str) -> errors.PagingLoop:
+    return errors.PagingLoop(problem, request=errors.Request("GET", redact.url(url)))
 
 
 def instant(epoch: float) -> str:

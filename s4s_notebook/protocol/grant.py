@@ -150,6 +150,9 @@ def read_grant(reply: Reply, *, now: float, asked: str, before: Grant | None = N
         raise _malformed(reply, "does not give a bearer token")
     lifetime = _lifetime(reply, body.get("expires_in"))
     refresh = before.refresh_token if before else None
+    patient = _text(body.get("patient")) or (before.patient if before else None)
+    if before and before.patient not in (None, patient):
+        raise _malformed(reply, "is about another patient")
     if body.get("refresh_token"):
         refresh = _token(reply, "refresh_token", body["refresh_token"])
     return Grant(
@@ -157,7 +160,7 @@ def read_grant(reply: Reply, *, now: float, asked: str, before: Grant | None = N
         refresh_token=refresh,
         expires_at=None if lifetime is None else now + lifetime,
         scope=_text(body.get("scope")) or asked,
-        patient=_text(body.get("patient")) or (before.patient if before else None),
+        patient=patient,
         lifetime=lifetime,
     )
 
@@ -193,7 +196,7 @@ def _malformed(reply: Reply, what: str) -> errors.MalformedResponse:
 
 def refusal(reply: Reply) -> errors.S4SError:
     """The error that a token answer other than success means (RFC 6749 section 5.2)."""
-    if reply.status >= 500:
+    if reply.status >= 500 or reply.status in (408, 429):
         return errors.HolderUnavailable(
             "The holder's sign-in server has a problem.", request=reply.request
         )

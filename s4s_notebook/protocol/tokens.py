@@ -96,6 +96,7 @@ class Tokens:
         self._transport, self._holder, self._client = transport, holder, client
         self._grant, self._keeper = grant, keeper
         self._clock: Clock = clock or transport.clock
+        self._held = {grant.access_token}  # what was ours once is never taken over again
         self._lock = threading.Lock()
         self._over: str | None = None  # why the approval is used up
         self._not_before = float("-inf")
@@ -160,12 +161,15 @@ class Tokens:
                     raise errors.ReauthorizationRequired(
                         self._over or "The token has run out, and the holder gave none to renew it."
                     )
+                now = self._clock.time()
                 reply = self._ask(self._grant.refresh_token, cancel)
                 if not put_off(reply):
-                    self._take(reply)
+                    self._take(reply, now)
                     return
             if patience is None:
-                raise refusal(reply)
+                raise errors.HolderUnavailable(
+                    "The holder cannot renew the token now.", request=reply.request
+                )
             wait_out(reply, patience)  # without the locks: others may find that it is over
 
     @contextmanager
@@ -186,9 +190,10 @@ class Tokens:
         if kept is None or kept[0].client_id != self._client.client_id:
             return False
         grant = kept[1]
-        if grant.patient != self._grant.patient or grant.access_token == self._grant.access_token:
+        if grant.patient != self._grant.patient or grant.access_token in self._held:
             return False
         self._grant, self._over = grant, None
+        self._held.add(grant.access_token)
         return True
 
     def _ask(self, token: Secret, cancel: Cancel | None) -> Reply:
@@ -199,23 +204,22 @@ class Tokens:
             "refresh_token": token,
         }
         address = self._holder.token or ""
-        self._asked_at = self._clock.time()
         try:
             return ask_once(self._transport, address, self._client, form, cancel=cancel)
         except errors.HolderUnavailable:
             return ask_once(self._transport, address, self._client, form, cancel=cancel)
 
-    def _take(self, reply: Reply) -> None:
-        if 400 <= reply.status < 500:
-            self._over = f"The approval is used up: {oauth_error(reply) or 'no reason given'}."
+    def _take(self, reply: Reply, now: float) -> None:
+        said = oauth_error(reply) if reply.status in (400, 401, 403) else ""
+        if said:  # without an OAuth error it may be a proxy that speaks, and nothing is over
+            self._over = f"The approval is used up: {said}."
             if self._keeper is not None:
                 self._keeper.forget()
             raise errors.ReauthorizationRequired(self._over, request=reply.request)
         if reply.status != 200:
             raise refusal(reply)
-        self._grant = read_grant(
-            reply, now=self._asked_at, asked=self._grant.scope, before=self._grant
-        )
+        self._grant = read_grant(reply, now=now, asked=self._grant.scope, before=self._grant)
+        self._held.add(self._grant.access_token)
         # Saved before it is used: if this process dies now, the next one has the new tokens.
         if self._keeper is not None:
             self._keeper.save(to_record(self._holder, self._client, self._grant))

@@ -307,7 +307,14 @@ def test_an_unsafe_imaging_base_is_refused():
 
 @pytest.mark.parametrize(
     "rest",
-    [None, {}, ["x"], [{"security": []}], [{"security": {"extension": "x"}}]],
+    [
+        None,
+        {},
+        ["x"],
+        [{"security": []}],
+        [{"security": {"extension": "x"}}],
+        [{"security": {"extension": [{"url": "https://h/other", "extension": [{}]}]}}],
+    ],
 )
 def test_odd_capability_statements_have_no_sign_in(rest):
     found = read_statement({"resourceType": "CapabilityStatement", "rest": rest}, "https://h/f")

@@ -159,6 +159,12 @@ def test_reading_another_type(transport, server):
         read(transport, server.base, "Patient", "p")
 
 
+def test_reading_another_one(transport, server):
+    server.on("/fhir/Patient/p", Answer({"resourceType": "Patient", "id": "q"}))
+    with pytest.raises(errors.MalformedResponse, match="Another Patient"):
+        read(transport, server.base, "Patient", "p")
+
+
 # ------------------------------------------------------------------ paging
 
 
@@ -229,8 +235,14 @@ def test_next_on_another_host_gets_nothing(transport, server):
 )
 def test_look_alikes_get_nothing(transport, server, link):
     server.on(STUDIES, Answer(bundle(study(1), next=link)))
+    walk = search(transport, server.base, "ImagingStudy", PATIENT)
+    page = next(walk)
+    assert ids([page]) == ["s1"]  # what came is kept
+    with pytest.raises(errors.TrustError) as caught:
+        next(walk)
+    assert caught.value.request.method == "GET"
     with pytest.raises(errors.TrustError):
-        pages(transport, server)
+        pages(transport, server, start=page.next)
     assert len(server.asked) == 1
 
 
@@ -252,8 +264,9 @@ def test_a_cycle(transport, server, back_to):
     server.on(STUDIES, page)
     walk = search(transport, server.base, "ImagingStudy", [("page", "1")])
     assert ids([next(walk), next(walk), next(walk)]) == ["s1", "s2", "s3"]
-    with pytest.raises(errors.PagingLoop, match="earlier page"):
+    with pytest.raises(errors.PagingLoop, match="earlier page") as caught:
         next(walk)
+    assert str(caught.value.request).startswith(f"GET {server.origin}{STUDIES}?page=")
     assert len(server.asked) == 3
 
 
@@ -349,6 +362,12 @@ def test_resuming_elsewhere_is_not_trusted(transport, server):
 
 
 # ------------------------------------------------------------------ odd Bundles
+
+
+def test_links_of_other_relations_are_not_followed(transport, server):
+    links = [{"relation": name, "url": "?x"} for name in ("self", "first", "previous", "last")]
+    page = one_page(transport, server, bundle(study(1), link=links))
+    assert page.next is None
 
 
 def one_page(transport, server, body):
@@ -563,6 +582,9 @@ def test_keys():
     bare, same = {"resourceType": "Coverage", "a": 1, "b": 2}, {"b": 2, "a": 1}
     assert key_of(bare) == key_of(same | {"resourceType": "Coverage"})
     assert key_of(bare) != key_of(bare | {"a": 2})
+    odd = {"system": "urn:x", "value": "9"}
+    nameless = {"resourceType": "ImagingStudy", "identifier": [odd], "uid": ""}
+    assert key_of(nameless).startswith("ImagingStudy/sha256-")
     assert key_of({"resourceType": "ImagingStudy", "id": 7}).startswith("ImagingStudy/sha256-")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import pickle
 import signal
@@ -114,6 +115,11 @@ def test_the_endpoints_own_query_is_kept():
     assert len(asked["state"]) == 1
     assert asked["state"] != ["evil"]
     assert asked["launch"] == ["xyz"]
+
+
+def test_the_state_hash_names_a_login_without_its_state(login):
+    state = state_of(login)
+    assert login.state_hash == hashlib.sha256(state.encode()).hexdigest()
 
 
 @pytest.mark.fault("A04")
@@ -378,6 +384,7 @@ def test_errors_are_escaped_and_cut(login, error, description):
 def test_a_login_shows_no_verifier_and_no_state(login):
     secrets = [login.verifier.reveal(), login._state.reveal()]
     seen = f"{login!r} {login} {vars(login)} {login.__dict__}"
+    assert repr(login) == f"<Login at {FAR}/fhir, waiting>"
     assert not any(secret in seen for secret in secrets)
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(login)
@@ -563,6 +570,7 @@ def test_lifetimes_that_are_understood(server, at, client, said, meant):
         ({"error": "invalid_grant", "description": "S4S says so"}, "invalid_grant: S4S says so"),
         ({"error": "<b>", "error_description": "<script>" + "x" * 9000}, "&lt;b&gt;: &lt;script"),
         ([], "no reason given"),
+        (b"<html>Bad request</html>", "no reason given"),
     ],
 )
 def test_a_refused_code(server, at, client, body, told):

@@ -172,6 +172,11 @@ def test_what_is_not_sent_anew_stays(transport, server, at, client, rotating):
     assert (tokens.grant.scope, tokens.grant.patient) == ("s", "p")
 
 
+def test_without_a_keeper_nothing_is_kept(tokens, client):
+    tokens.keep()
+    assert tokens.client == client
+
+
 def test_no_refresh_token(transport, server, at, client, rotating):
     grant = grant_of(rotating, refresh_token=None, expires_at=0.0)
     transport.tokens = Tokens(transport, at, client, grant)
@@ -342,6 +347,25 @@ def test_a_broken_sign_in_server_keeps_the_approval(transport, server, tokens, r
     assert rotating.number == 1
 
 
+@pytest.mark.parametrize(("status", "body"), [(400, b"<html>"), (403, b""), (404, {"error": "x"})])
+def test_a_refusal_that_is_not_oauths_ends_nothing(
+    transport, server, tokens, rotating, status, body
+):
+    rotating.before = lambda asked: Answer(body, status)
+    with pytest.raises(errors.TokenRefused):
+        tokens.refresh(rotating.access)
+    rotating.before = lambda asked: None
+    tokens.refresh(rotating.access)
+    assert rotating.number == 1
+
+
+def test_a_renewal_for_another_patient_is_refused(transport, server, tokens, rotating):
+    rotating.after = lambda asked: Answer(rotating.body() | {"patient": "q"})
+    with pytest.raises(errors.MalformedResponse, match="another patient"):
+        tokens.refresh(f"{rotating.canary}-access-0")
+    assert tokens.grant.patient == "p"
+
+
 @pytest.mark.parametrize("status", [301, 307])
 def test_a_refresh_is_not_redirected(transport, server, tokens, rotating, status):
     rotating.before = lambda asked: Answer(b"", status, {"Location": f"{server.origin}/other"})
@@ -359,10 +383,11 @@ def test_a_busy_token_address_is_waited_out(transport, server, tokens, rotating)
     assert rotating.number == 1
 
 
+@pytest.mark.parametrize("status", [503, 429, 500, 408])
 def test_a_busy_token_address_does_not_hold_up_a_token_that_may_be_good(
-    transport, server, at, client, rotating
+    transport, server, at, client, rotating, status
 ):
-    rotating.before = lambda asked: Answer(b"", 503, {"Retry-After": "300"})
+    rotating.before = lambda asked: Answer(b"", status, {"Retry-After": "300"})
     grant = grant_of(rotating, expires_at=transport.clock.time() - 5)
     transport.tokens = Tokens(transport, at, client, grant)
     began = transport.clock.monotonic()
@@ -412,6 +437,9 @@ def test_a_full_disk_is_an_error_but_the_new_tokens_are_held(
         tokens.refresh(rotating.access)
     ask(transport, server)
     assert server.count("/token") == 1
+    monkeypatch.undo()
+    tokens.refresh(rotating.access)  # what the disk holds is older, so it is not taken over
+    assert tokens.bearer() == rotating.access == keeper.load()["access_token"]
 
 
 @pytest.mark.fault("A12")
