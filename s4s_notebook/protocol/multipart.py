@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from ..errors import IntegrityError, MalformedResponse
 
 Chunk = bytes | memoryview
-_PARAMETER = re.compile(r'\s*;\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=("(?:[^"\\]|\\.)*"|[^\s;"]*)')
+_PARAMETER = re.compile(r'(?:\s*;)+\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=("(?:[^"\\]|\\.)*"|[^\s;"]*)')
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]", re.ASCII)
-_AFTER = re.compile(rb"[ \t]{0,128}\r\n|--[ \t]{0,128}(?:\r\n|\Z)")  # what may follow a boundary
-_LOOK_AHEAD = 2 + 128 + 2
+_AFTER = re.compile(rb"[ \t]{0,128}\r\n|--[ \t]{0,128}(?:\r\n|(?P<end>\r?\Z))")
+_LOOK_AHEAD = (2, 4, 2 + 128 + 2)  # no more than it takes, as the next byte may be long in coming
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 
@@ -152,13 +152,15 @@ class Parts:
     def _boundary(self) -> bool:
         """Whether a boundary stands here; if so it is consumed."""
         size = len(self._delimiter)
-        here = self._peek(size + _LOOK_AHEAD)
-        after = _AFTER.match(here, size) if here.startswith(self._delimiter) else None
-        if after is None:
-            return False
-        self._closed = here[size : size + 2] == b"--"
-        self._at += after.end()
-        return True
+        for ahead in _LOOK_AHEAD:
+            here = self._peek(size + ahead)
+            after = _AFTER.match(here, size) if here.startswith(self._delimiter) else None
+            whole = len(here) < size + ahead  # the body ends here, so `end` means what it says
+            if after is not None and (whole or after["end"] is None):
+                self._closed = here[size : size + 2] == b"--"
+                self._at += after.end()
+                return True
+        return False
 
     def _counted(self, length: int) -> Iterator[Chunk]:
         """The bytes of a part that says how long it is."""
@@ -193,14 +195,17 @@ class Parts:
         if self._peek(2) == b"\r\n":
             self._at += 2
             return {}
-        limit, size = self._limits.header_bytes, 1024
-        while (end := self._peek(size).find(b"\r\n\r\n")) < 0:
-            if len(self._data) - self._at < size:
-                raise IntegrityError("The transfer was cut within the headers of a part.")
-            if size >= limit:
+        limit, seen = self._limits.header_bytes, 0
+        while (end := self._data.find(b"\r\n\r\n", self._at + seen)) < 0:
+            unread = len(self._data) - self._at
+            if unread > limit:
                 raise MalformedResponse("The headers of a part are too long.")
-            size = min(limit, size * 2)
-        lines = bytes(self._take(self._at + end)).split(b"\r\n")
+            seen = max(0, unread - 3)
+            if not self._more():
+                raise IntegrityError("The transfer was cut within the headers of a part.")
+        if end - self._at > limit:
+            raise MalformedResponse("The headers of a part are too long.")
+        lines = bytes(self._take(end)).split(b"\r\n")
         self._at += 4
         if len(lines) > self._limits.headers:
             raise MalformedResponse("A part has too many headers.")
