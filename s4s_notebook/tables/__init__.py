@@ -22,6 +22,7 @@ from ..problems import Problem
 from . import claims, imaging_studies, people
 from .columns import TABLES, declared, describe, dictionary
 from .imaging_studies import complete_series
+from .linking import link
 from .rows import Builder, Table
 
 _TABLES: dict[str, Table] = {
@@ -41,6 +42,7 @@ _TABLES: dict[str, Table] = {
 _KINDS = {
     "Patient": people.PATIENT,
     "Coverage": people.COVERED,
+    "Endpoint": imaging_studies.ENDPOINT,
     "ImagingStudy": imaging_studies.KIND,
     "ExplanationOfBenefit": claims.KIND,
 }
@@ -112,18 +114,14 @@ def read_csv(name: str, path: Any) -> pd.DataFrame:
             come back as text.
     """
     frame = pd.read_csv(path, dtype="str", keep_default_na=False, na_values=[""])
-    for column in declared(name):
-        if column.name not in frame:
-            continue
-        text = frame[column.name]
-        if column.dtype.startswith("datetime64"):
-            utc = column.kind == "instant"
-            times = pd.to_datetime(text, utc=utc, format="ISO8601")
-            frame[column.name] = times.astype(column.dtype)
-        elif column.dtype == "boolean":
-            frame[column.name] = text.map({"True": True, "False": False}).astype("boolean")
-        else:
-            frame[column.name] = text.astype(column.dtype)
+    kinds = {column.name: column for column in declared(name)}
+    for column in [kinds[found] for found in frame.columns if found in kinds]:
+        text: Any = frame[column.name]
+        if column.kind in {"date", "instant"}:
+            text = pd.to_datetime(text, utc=column.kind == "instant", format="ISO8601")
+        elif column.kind == "flag":
+            text = text.map({"True": True, "False": False})
+        frame[column.name] = text.astype(column.dtype)
     return frame
 
 
@@ -138,6 +136,7 @@ __all__ = [
     "coverage",
     "diagnoses",
     "dictionary",
+    "link",
     "patients",
     "procedures",
     "read_csv",

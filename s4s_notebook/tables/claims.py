@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from .columns import BB
@@ -138,7 +139,7 @@ def emit_benefit(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Od
     kind = _eob_type(eob)
     _roles(_team(eob), kind, row)
     if kind == "HOSPICE":
-        row[at["hospice_start"]] = _hospice_start(eob)
+        row[at["hospice_start"]] = row[at["admitted"]]
     if "total" in eob and kind not in _INSTITUTIONAL:
         _misnamed_total(eob, row)
     rows.add(row, number)
@@ -162,14 +163,6 @@ def _roles(team: Mapping[int, _Member], kind: str, row: list[Any]) -> None:
     primary = _ATTENDING if kind in _INSTITUTIONAL else _PRESCRIBER if kind == "PDE" else None
     if primary is not None and row[primary] is None:
         row[primary] = found.get("primary")
-
-
-def _hospice_start(eob: Mapping[str, Any]) -> Any:
-    start = _inner(eob, "hospitalization", "start")
-    for info in objects(eob, "supportingInfo"):
-        if code_of(info.get("category")) == BB + "variables/clm_hospc_start_dt_id":
-            start = start or _inner(info, "timingPeriod", "start") or info.get("timingDate")
-    return start
 
 
 def _misnamed_total(eob: dict[str, Any], row: list[Any]) -> None:
@@ -197,6 +190,7 @@ def _line_items(eob: Mapping[str, Any]) -> Iterator[tuple[str, int, Any]]:
         "performing_specialty", "detail_count", "ndc_unit", "ndc_quantity", "quantity",
     )
 )  # fmt: skip
+_MODIFIERS = [LINES.at[f"modifier_{n}"] for n in (1, 2, 3, 4)]
 _PERIOD = "servicedPeriod"
 _DRUG = {
     "dayssupply": LINES.at["days_supply"],
@@ -211,7 +205,7 @@ def emit_lines(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd)
     kind = _eob_type(eob)
     period = eob.get("billablePeriod")
     team = _team(eob)
-    element = place = ""
+    element, place = "", 0
 
     def within(path: str, value: Any, why: str) -> None:
         odd(f"{element}[{place}].{path}", value, why)
@@ -239,10 +233,13 @@ def emit_lines(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd)
 
 def _drug_quantity(line: Mapping[str, Any], row: list[Any]) -> None:
     """CMS's R4 server gives the quantity of a drug where that of the service belongs, and its
-    unit as a modifier."""
+    unit as a modifier among the others."""
     row[_UNITS] = _inner(line, "quantity", "value")
     if row[_QUANTITY] is row[_UNITS]:
         row[_QUANTITY] = None
+    real = [row[slot] for slot in _MODIFIERS if row[slot] is not None]
+    for slot, modifier in zip_longest(_MODIFIERS, real):
+        row[slot] = modifier
 
 
 def _dated(line: Mapping[str, Any], claim: Any, row: list[Any], odd: Odd) -> None:

@@ -12,7 +12,7 @@ from .claims import objects, patient_of
 from .columns import declared
 from .paths import OBJECT, Odd
 from .rows import Kind, Rows, Table
-from .values import bare_uid, convert, finish
+from .values import bare_uid, convert, finish, reference_id
 
 STUDIES = Table("studies", by_hand=["modalities", "started_date", "endpoint"])
 SERIES = Table("series", below="series", by_hand=["started_date"])
@@ -148,7 +148,23 @@ def emit_series(study: dict[str, Any], _key: str, number: int, rows: Rows, odd: 
         rows.add(row, number, place)
 
 
-KIND = Kind(identify, {"studies": emit_study, "series": emit_series})
+def emit_endpoint(resource: dict[str, Any], key: str, _number: int, rows: Rows, _odd: Odd) -> None:
+    """No row: an Endpoint that came beside the studies tells where their images are."""
+    rows.notes[key] = resource.get("address") if is_wado(resource) else None
+
+
+def resolve(frame: pd.DataFrame, endpoints: Mapping[str, Any]) -> None:
+    """Fill in the Endpoints that came as resources of their own."""
+    for row, reference in frame.loc[frame["downloadable"].isna(), "endpoint"].items():
+        key = reference_id(reference)[0]
+        if key in endpoints:
+            frame.loc[row, "downloadable"] = type(endpoints[key]) is str
+            if type(endpoints[key]) is str:
+                frame.loc[row, "endpoint"] = endpoints[key]
+
+
+KIND = Kind(identify, {"studies": emit_study, "series": emit_series}, {"studies": resolve})
+ENDPOINT = Kind(lambda found: ("", "", str(found.get("id"))), {"studies": emit_endpoint})
 
 
 def complete_series(frame: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 _FAMILIES = {
@@ -133,7 +134,7 @@ def link(
 def _frame(rows: list[dict[str, Any]], further: list[str]) -> pd.DataFrame:
     dtypes = {**dict.fromkeys(further, "str"), **_DTYPES}
     data = {
-        name: pd.array([row.get(name) for row in rows], dtype=dtype)
+        name: pd.Series([row.get(name) for row in rows], dtype=object).astype(dtype)  # type: ignore[call-overload]  # the stubs know no dtype by name
         for name, dtype in dtypes.items()
     }
     order = [*further, "patient_id", "study_uid", "claim_id", "line_index"]
@@ -143,7 +144,8 @@ def _frame(rows: list[dict[str, Any]], further: list[str]) -> pd.DataFrame:
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as mappings, None for every kind of null."""
     plain = frame.astype(object)
-    return plain.where(frame.notna(), None).to_dict("records")
+    records: list[Any] = plain.where(frame.notna(), None).to_dict("records")
+    return records
 
 
 def _line_key(row: dict[str, Any], who: list[str]) -> tuple[Any, ...]:
@@ -168,9 +170,10 @@ def _radiology(lines: pd.DataFrame) -> pd.DataFrame:
         (code == "") & center.str.match(r"0(3[2-5]|40|61)\d$")
     )
     chosen = lines.loc[maybe.astype(bool), wanted].copy()
-    sights = [_coded(c, r) for c, r in zip(code[chosen.index], center[chosen.index], strict=True)]
+    sights: list[Any] = [_coded(c, r) for c, r in zip(code[chosen.index], center[chosen.index], strict=True)]
     chosen["_code"] = pd.Series(sights, index=chosen.index, dtype=object)
-    return chosen[[bool(sight.family) for sight in sights]]
+    known = np.array([bool(sight.family) for sight in sights], dtype=bool)
+    return chosen.loc[known]
 
 
 def _rows(name: str) -> list[dict[str, str]]:

@@ -266,7 +266,7 @@ def code_of(concept: Any, wanted: dict[str, Any] | None = None) -> str | None:
     """
     if type(concept) is not dict:
         return None
-    codings = concept.get("coding")
+    codings: Any = concept.get("coding")
     general = None
     ours = False
     for coding in codings if type(codings) is list else (codings,):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,10 @@ from .paths import Odd, compile_paths
 from .values import MOMENTS, NOT_A_TIME, convert, finish
 
 _BLOCK = 2048
+_DIFFER = "two copies differ and neither has a version; one is kept"
+
+Emit = Callable[[dict[str, Any], str, int, "Rows", Odd], None]
+"""Adds the rows of a resource: (resource, key, number of the resource, rows, odd)."""
 
 
 class Table:
@@ -44,25 +49,22 @@ class Table:
 
     def _within(self, paths: Sequence[str]) -> tuple[str, ...]:
         """The paths as seen from the element that makes a row."""
-        if not self.below:
-            return tuple(paths)
-        start = self.below + "."
+        start = f"{self.below}." if self.below else ""
         return tuple(path.removeprefix(start) for path in paths if path.startswith(start))
 
     def path(self, slot: int, place: int) -> str:
         """Where in the resource the value of a cell stands."""
         column = self.columns[slot]
         places = " | ".join(column.paths) or column.name
-        if self.below:
-            places = places.replace(f"{self.below}.", f"{self.below}[{place}].")
-        return places
+        return places.replace(f"{self.below}.", f"{self.below}[{place}].") if self.below else places
 
 
 class Rows:
-    """The rows of one table as they come in."""
+    """The rows of one table as they come in; ``notes`` are for what its module needs at the end."""
 
     def __init__(self, table: Table, report: Callable[[int, str, Any, str], None]) -> None:
         self.table = table
+        self.notes: dict[str, Any] = {}
         self._report = report
         self._buffer: list[tuple[Any, ...]] = []
         self._blocks: list[list[Any]] = []
@@ -91,8 +93,9 @@ class Rows:
         block.append(np.array(raw[-2], dtype="int64"))
         self._blocks.append(block)
 
-    def frame(self, rank: np.ndarray[Any, Any]) -> pd.DataFrame:
-        """All rows, ordered by the rank of their resource; rank -1 leaves them out."""
+    def frame(self, rank: np.ndarray[Any, Any]) -> tuple[pd.DataFrame, np.ndarray[Any, Any]]:
+        """All rows, ordered by the rank of their resource; rank -1 leaves them out. And the
+        number of the resource of each."""
         self.flush()
         blocks, self._blocks = self._blocks, []
         owners = np.concatenate([block.pop() for block in blocks])
@@ -103,7 +106,8 @@ class Rows:
             data[column.name] = finish(column.kind, [block.pop() for block in blocks], order)
         names = [column.name for column in self.table.columns]
         index = pd.RangeIndex(len(order))
-        return pd.DataFrame({name: data.pop(name) for name in names}, index=index, copy=False)
+        frame = pd.DataFrame({name: data.pop(name) for name in names}, index=index, copy=False)
+        return frame, owners[order]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +117,13 @@ class Kind:
     Attributes:
         identify: the resource → (patient, day, key): what rows are ordered by; patient and key
             together are what makes two copies the same. An empty key: told apart by content.
-        emit: table name → (resource, key, number, rows, odd): adds the rows.
+        emit: table name → what adds the rows.
+        amend: table name → what puts the last hand to the frame, with the notes of its rows.
     """
 
     identify: Callable[[Mapping[str, Any]], tuple[str, str, str]]
-    emit: Mapping[str, Callable[[dict[str, Any], str, int, Rows, Odd], None]]
+    emit: Mapping[str, Emit]
+    amend: Mapping[str, Callable[[pd.DataFrame, Mapping[str, Any]], None]] | None = None
 
 
 class Builder:
@@ -139,61 +145,54 @@ class Builder:
     ) -> None:
         self._problems: dict[Problem, None] = {}
         self._into = problems
+        self._kinds = kinds
+        self._rows = {name: Rows(tables[name], self._report) for name in names}
         self._labels: list[str] = []
-        self._order: list[tuple[str, str, str]] = []
-        self._best: dict[tuple[str, str, str], tuple[tuple[Any, ...], int]] = {}
+        self._order: list[tuple[str, ...]] = []
+        self._best: dict[tuple[str, ...], tuple[tuple[Any, ...], int]] = {}
         self._dead: set[int] = set()
-        self._duplicates = 0
-        self.rows = {name: Rows(tables[name], self._report) for name in names}
-        self._kinds = {
-            type_: (
-                kind.identify,
-                [(kind.emit[name], rows) for name, rows in self.rows.items() if name in kind.emit],
-            )
-            for type_, kind in kinds.items()
-        }
+        self._duplicates: Counter[str] = Counter()
+        self._participants = False
 
-    def add(self, resources: Iterable[Any]) -> Builder:
-        """Take in resources; Bundles among them stand for their entries."""
+    def add(self, resources: Iterable[Any], participant: str = "") -> Builder:
+        """Take in resources; Bundles among them stand for their entries.
+
+        With ``participant`` the frames get a first column of that name, and copies are merged
+        within a participant only.
+        """
+        self._participants |= bool(participant)
         for resource in unbundled(resources, self._note):
-            known = self._kinds.get(resource.get("resourceType", ""))
-            if known is not None:
-                self._take(resource, *known)
+            kind = self._kinds.get(resource["resourceType"])
+            if kind is not None:
+                self._take(resource, kind, participant)
         return self
 
-    def _take(self, resource: dict[str, Any], identify: Any, emits: list[Any]) -> None:
+    def _take(self, resource: dict[str, Any], kind: Kind, participant: str) -> None:
+        emits = [(kind.emit[name], rows) for name, rows in self._rows.items() if name in kind.emit]
         if not emits:
             return
-        order = identify(resource)
+        patient, day, key = kind.identify(resource)
         type_ = resource["resourceType"]
-        version, digest = version_of(resource, bool(order[2]))
-        if not order[2]:
-            order = (order[0], order[1], f"sha256:{digest[:16]}")
-        number, key = len(self._labels), (type_, order[0], order[2])
-        label = f"{type_}/{order[2]}"
-        best = self._best.get(key)
+        version, digest = version_of(resource, bool(key))
+        key = key or f"sha256:{digest[:16]}"
+        number, same = len(self._labels), (type_, participant, patient, key)
+        best = self._best.get(same)
         if best is not None:
-            self._duplicates += 1
+            self._duplicates[type_] += 1
+            if version != best[0] and version[:2] == best[0][:2]:
+                self._note(Problem(f"{type_}/{key}", "", "", _DIFFER))
             if version <= best[0]:
-                self._conflict(label, version, best[0])
                 return
-            self._conflict(label, version, best[0])
             self._dead.add(best[1])
-        self._best[key] = (version, number)
-        self._labels.append(label)
-        self._order.append(order)
+        self._best[same] = (version, number)
+        self._labels.append(f"{type_}/{key}")
+        self._order.append((participant, patient, day, key, type_))
 
         def odd(path: str, value: Any, why: str) -> None:
             self._report(number, path, value, why)
 
         for emit, rows in emits:
-            emit(resource, order[2], number, rows, odd)
-
-    def _conflict(self, label: str, new: tuple[Any, ...], old: tuple[Any, ...]) -> None:
-        """Two copies without a version that differ: say so, for the choice is arbitrary."""
-        if new != old and new[:2] == old[:2]:
-            why = "two copies differ and neither has a version; one is kept"
-            self._note(Problem(label, "", "", why))
+            emit(resource, key, number, rows, odd)
 
     def _report(self, number: int, path: str, value: Any, why: str) -> None:
         self._note(Problem(self._labels[number], path, shown(value), why))
@@ -207,47 +206,45 @@ class Builder:
         alive.sort(key=self._order.__getitem__)
         rank = np.full(len(self._labels), -1, dtype="int64")
         rank[alive] = np.arange(len(alive))
-        frames = {name: rows.frame(rank) for name, rows in self.rows.items()}
-        for name, frame in frames.items():
-            frame.attrs.update(
-                table=name,
-                resources=len(alive),
-                duplicates=self._duplicates,
-                problems=len(self._problems),
-            )
+        frames = {name: self._frame(name, rank) for name in self._rows}
         if self._into is not None:
             self._into.extend(self._problems)
         return frames
 
+    def _frame(self, name: str, rank: np.ndarray[Any, Any]) -> pd.DataFrame:
+        frame, owners = self._rows[name].frame(rank)
+        types = [type_ for type_, kind in self._kinds.items() if name in kind.emit]
+        for type_ in types:
+            amend = (self._kinds[type_].amend or {}).get(name)
+            if amend is not None:
+                amend(frame, self._rows[name].notes)
+        if self._participants:
+            who = pd.Series([self._order[owner][0] for owner in owners], dtype="str")
+            frame.insert(0, "participant", who)
+        frame.attrs["table"] = name
+        frame.attrs["duplicates"] = sum(self._duplicates[type_] for type_ in types)
+        frame.attrs["problems"] = len(self._problems)
+        return frame
+
 
 def unbundled(resources: Iterable[Any], note: Callable[[Problem], None]) -> Iterator[Any]:
-    """The resources themselves, Bundles opened."""
+    """The resources themselves, Bundles and their entries opened."""
     if isinstance(resources, Mapping):
         resources = (resources,)
     for place, resource in enumerate(resources):
-        if not isinstance(resource, dict):
-            note(Problem(f"resource {place}", "", shown(resource), "not a resource"))
-        elif resource.get("resourceType") == "Bundle":
-            yield from _entries(resource, note)
-        elif "resourceType" not in resource and isinstance(resource.get("resource"), dict):
-            yield from unbundled((resource["resource"],), note)  # an entry on its own
-        elif type(resource.get("resourceType")) is str:
+        type_ = resource.get("resourceType") if isinstance(resource, dict) else None
+        if type_ == "Bundle":
+            entries = resource.get("entry") or ()
+            if isinstance(entries, list):
+                yield from unbundled(entries, note)
+            else:
+                note(Problem("Bundle", "entry", shown(entries), "a list was expected"))
+        elif type(type_) is str:
             yield resource
+        elif isinstance(resource, dict) and isinstance(resource.get("resource"), dict):
+            yield from unbundled((resource["resource"],), note)
         else:
-            value = shown(resource.get("resourceType"))
-            note(Problem(f"resource {place}", "resourceType", value, "no resource type"))
-
-
-def _entries(bundle: dict[str, Any], note: Callable[[Problem], None]) -> Iterator[Any]:
-    entries = bundle.get("entry") or ()
-    if not isinstance(entries, list):
-        note(Problem("Bundle", "entry", shown(entries), "a list was expected"))
-        return
-    for place, entry in enumerate(entries):
-        if isinstance(entry, dict) and isinstance(entry.get("resource"), dict):
-            yield from unbundled((entry["resource"],), note)
-        else:
-            note(Problem(f"Bundle entry {place}", "resource", shown(entry), "no resource in it"))
+            note(Problem(f"resource {place}", "resourceType", shown(resource), "not a resource"))
 
 
 def shown(value: Any) -> str:
@@ -256,7 +253,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def version_of(resource: Mapping[str, Any], has_key: bool) -> tuple[tuple[Any, ...], str]:
+def version_of(resource: Mapping[str, Any], has_key: bool) -> tuple[tuple[int, int, str], str]:
     """What tells the newer of two copies, and the digest of the content.
 
     Ordered by versionId where it is a number, then lastUpdated, then the digest, so that the
@@ -266,10 +263,9 @@ def version_of(resource: Mapping[str, Any], has_key: bool) -> tuple[tuple[Any, .
     meta = resource.get("meta")
     number, updated = -1, NOT_A_TIME
     if type(meta) is dict:
-        found = meta.get("versionId")
+        found, instant = meta.get("versionId"), meta.get("lastUpdated")
         if type(found) is str and found.isascii() and found.isdigit() and len(found) < 19:
             number = int(found)
-        instant = meta.get("lastUpdated")
         updated = MOMENTS[instant] if type(instant) is str else NOT_A_TIME
     if has_key and (updated != NOT_A_TIME or number >= 0):
         return (number, updated, ""), ""

@@ -277,9 +277,10 @@ def _moment_number(text: str) -> tuple[int, str]:
 
 
 def reference_id(text: str) -> tuple[str, str]:
-    """The id within a FHIR reference: relative, absolute, versioned, ``urn:uuid:`` or ``#``."""
+    """The id within a FHIR reference, be it relative, absolute, versioned or ``urn:uuid:``. A
+    reference to a contained resource stays as it is, with its ``#``."""
     parts = text.strip().split("/_history/")[0].rstrip("/").split("/")
-    found = parts[-1].strip().removeprefix("urn:uuid:").removeprefix("#")
+    found = parts[-1].strip().removeprefix("urn:uuid:")
     if not found:
         raise ValueError("not a reference")
     return _text(found), ""
