@@ -244,7 +244,12 @@ def retrieve(
         MalformedResponse: no DICOM. Others: as :meth:`Transport.stream`.
     """
     with ExitStack() as stack:
-        yield _parts(_open(stack, transport, url, cancel, on_wait, token))
+        stream = _open(stack, transport, url, cancel, on_wait, token)
+        try:
+            yield _parts(stream)
+        except errors.ContentError as error:  # a part may raise where the caller reads it
+            error.request = error.request or stream.request
+            raise
 
 
 def _open(
@@ -269,19 +274,15 @@ def _open(
 
 
 def _parts(stream: Stream) -> Iterator[Part]:
-    try:
-        count = 0
-        for part in _framed(stream):
-            if part.content_type not in ("application/dicom", ""):
-                what = redact.text(part.content_type, limit=60)
-                raise errors.MalformedResponse(f"A part of the answer is {what!r}, not DICOM.")
-            count += 1
-            yield part
-        if not count:
-            raise errors.IntegrityError("The holder answered without a single image.")
-    except errors.ContentError as error:
-        error.request = error.request or stream.request
-        raise
+    count = 0
+    for part in _framed(stream):
+        if part.content_type not in ("application/dicom", ""):
+            what = redact.text(part.content_type, limit=60)
+            raise errors.MalformedResponse(f"A part of the answer is {what!r}, not DICOM.")
+        count += 1
+        yield part
+    if not count:
+        raise errors.IntegrityError("The holder answered without a single image.")
 
 
 def _framed(stream: Stream) -> Iterable[Part]:

@@ -144,7 +144,8 @@ class Answer:
         self.close()
 
     def close(self) -> None:
-        self._response.close()
+        with self._watch:
+            self._response.close()
 
 
 class _translated:  # noqa: N801 - reads as a statement; a class, as it runs for every chunk
