@@ -21,8 +21,9 @@ from s4s_notebook.protocol.fhir import (
     version_of,
 )
 from s4s_notebook.protocol.tokens import FixedToken
+from tests.faultserver import FakeClock
 
-from .holder import Answer, FakeClock, holder, transport_to
+from .holder import Answer, holder, transport_to
 
 STUDIES = "/fhir/ImagingStudy"
 PATIENT = [("patient", "smart-1288992")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s4s_notebook import errors
@@ -69,7 +69,6 @@ CONFIGURATION = (
 )
 
 
-@settings(max_examples=400)
 @given(st.dictionaries(st.sampled_from(CONFIGURATION), objects(*CONFIGURATION), max_size=8))
 @example({"associated_endpoints": 7})
 @example({"associated_endpoints": [{"capabilities": ["smart-imaging-access"], "url": 7}]})
@@ -85,7 +84,6 @@ def test_any_configuration(body):
 STATEMENT = ("rest", "security", "extension", "url", "valueUri", "fhirVersion")
 
 
-@settings(max_examples=400)
 @given(st.dictionaries(st.sampled_from(STATEMENT), objects(*STATEMENT), max_size=8))
 def test_any_capability_statement(body):
     try:
@@ -120,7 +118,6 @@ ENTRY = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400)
 @given(
     RESOURCE | st.fixed_dictionaries({"resourceType": st.just("Bundle"), "entry": st.lists(ENTRY)})
 )
@@ -140,7 +137,6 @@ def test_any_page(body):
 TOKEN = ("access_token", "token_type", "expires_in", "refresh_token", "scope", "patient")
 
 
-@settings(max_examples=400)
 @given(st.dictionaries(st.sampled_from(TOKEN), objects(*TOKEN), max_size=6) | objects(*TOKEN))
 @example({"access_token": "t", "token_type": "bearer", "patient": "x"})
 def test_any_token_answer(body):
@@ -177,7 +173,6 @@ LOGIN = Login(
 )
 
 
-@settings(max_examples=400)
 @given(st.text() | TEXT.map("https://app.example/back?code=1&state={}".format))
 @example("?")
 @example("http://[bad/?state=1")

@@ -24,8 +24,9 @@ from s4s_notebook.protocol.login import SCOPE, Login, challenge
 from s4s_notebook.protocol.metadata import Holder, read_configuration
 from s4s_notebook.protocol.secret import Secret
 from s4s_notebook.protocol.smart import exchange, register, revoke
+from tests.faultserver import FakeClock
 
-from .holder import Answer, FakeClock, configuration, holder, transport_to
+from .holder import Answer, configuration, holder, transport_to
 from .holder import Holder as Server
 
 BACK = "http://127.0.0.1:9999/callback"
@@ -173,9 +174,9 @@ def test_the_client_may_come_later_and_starts_the_lifetime():
     login = Login(found_at(FAR), clock=clock, lifetime=10)
     with pytest.raises(errors.AuthorizationError, match="no client yet"):
         _ = login.url
-    clock.move(9)
+    clock.sleep(9)
     login.use(Client("late", None, BACK))
-    clock.move(9)
+    clock.sleep(9)
     assert not login.expired
     assert "client_id=late" in login.url
 
@@ -278,7 +279,7 @@ def test_after_the_lifetime_by_either_clock(login, which):
     if which == "wall":
         login._clock.now += 601
     else:
-        login._clock.steady += 601
+        login._clock.up += 601
     with pytest.raises(errors.LoginExpired, match="600 seconds"):
         login.code_from(reply_to(login))
 
