@@ -87,6 +87,11 @@ class JupyterServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}{BASE_URL}"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> JupyterServer:
         home = self.home
         env = {name: value for name, value in os.environ.items() if "JUPYTER" not in name} | {

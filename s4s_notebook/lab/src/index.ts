@@ -1,0 +1,4 @@
+import { commands } from './commands';
+import { dicom } from './dicom';
+
+export default [dicom, commands];
