@@ -4,7 +4,7 @@ Nothing is decoded before it is looked at, and matplotlib is loaded by ``plot`` 
 """
 
 from .frame import Frame
-from .greys import lookup, render
+from .greys import render
 from .series import Series
 from .study import Study, read
 from .windows import PRESETS, Table, Window
@@ -16,7 +16,6 @@ __all__ = [
     "Study",
     "Table",
     "Window",
-    "lookup",
     "read",
     "render",
 ]

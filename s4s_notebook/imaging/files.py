@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -30,8 +30,9 @@ from .structure import Pixels, walk
 MOST_INFLATED = 128 * 2**20
 #: What pydicom and its converters raise on values that break the standard.
 ODD = (
-    ArithmeticError, AttributeError, EOFError, InvalidDicomError, LookupError, MemoryError,
-    NotImplementedError, OSError, RecursionError, TypeError, ValueError, struct.error,
+    ArithmeticError, AttributeError, BytesLengthException, EOFError, InvalidDicomError,
+    LookupError, MemoryError, NotImplementedError, OSError, RecursionError, TypeError,
+    ValueError, struct.error,
 )  # fmt: skip
 T = TypeVar("T")
 _parsing = threading.RLock()
@@ -55,7 +56,7 @@ def parse(work: Callable[[], T]) -> tuple[T, tuple[str, ...]]:
     with _parsing, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = work()
-    return result, tuple(dict.fromkeys(str(one.message).split("\n")[0] for one in caught))
+    return result, tuple(dict.fromkeys(str(w.message).split(". Please")[0] for w in caught))
 
 
 def read_header(path: Path, *, force: bool = False) -> Header:
@@ -151,6 +152,15 @@ def _structure(file: BinaryIO, syntax: str) -> Pixels | None:
         file.seek(start)
         implicit = not re.fullmatch(rb"[A-Z]{2}", file.read(6)[4:6])
     return walk(file, start, size, implicit=implicit, little=syntax != ExplicitVRBigEndian)
+
+
+NATIVE = {
+    "",
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+}
 
 
 def native(syntax: str) -> str:

@@ -116,7 +116,7 @@ class Frame:
         if self.table is not None:
             return self.table.look_up(stored)
         whole = self.slope.is_integer() and self.intercept.is_integer()
-        reach = abs(self.slope) * 2.0**self.instance.bits_stored + abs(self.intercept)
+        reach = abs(self.slope) * 2.0**self.instance.bits_allocated + abs(self.intercept)
         if whole and stored.dtype.kind in "iu" and reach < 2**31:
             return stored.astype(np.int32) * np.int32(self.slope) + np.int32(self.intercept)
         with np.errstate(over="ignore"):

@@ -7,7 +7,7 @@ truncated to 0-255. Truncated, not rounded, as DCMTK does. Padding is black.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,6 @@ from .palette import colors, eight_bits
 from .windows import Array, Choice, chosen, spread
 
 Greys = NDArray[np.uint8]
-
-
-class Lookup(NamedTuple):
-    """``table[stored - first]`` is the grey level of a stored value."""
-
-    first: int
-    table: Greys
 
 
 def render(image: Dataset | Path | str | Frame, window: Any = None) -> Greys:
@@ -48,21 +41,10 @@ def render(image: Dataset | Path | str | Frame, window: Any = None) -> Greys:
         return eight_bits(stored)
     choice = choose(frame, window)
     if stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2 and stored.size > 2**15:
-        first, table = _table(frame, stored.dtype, choice)
-        return np.asarray(table[stored.astype(np.int32) - first])
+        kind = np.iinfo(stored.dtype)  # a table of all values is quicker than each pixel
+        table = _grey(frame, np.arange(kind.min, kind.max + 1), choice)
+        return np.asarray(table[stored.astype(np.int32) - kind.min])
     return _grey(frame, stored, choice)
-
-
-def lookup(frame: Frame, window: Any = None) -> Lookup:
-    """The table by which :func:`render` shows a grey frame of at most 16 bits.
-
-    It has an entry for every value of the frame's stored type (256 or 65,536). Raises
-    ValueError for colour and for frames of 32 bits or floats.
-    """
-    stored = frame.stored()
-    if frame.color or stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2:
-        raise ValueError("Only grey images of at most 16 bits have a lookup table.")
-    return _table(frame, stored.dtype, choose(frame, window))
 
 
 def choose(frame: Frame, window: Any = None) -> Choice:
@@ -90,11 +72,6 @@ def _as_frame(image: Dataset | Path | str | Frame) -> Frame:
     if not instance.frames:
         raise NotAnImage(f"This is no image but: {instance.kind}.")
     return instance.frames[0]
-
-
-def _table(frame: Frame, dtype: np.dtype[Any], choice: Choice) -> Lookup:
-    info = np.iinfo(dtype)
-    return Lookup(int(info.min), _grey(frame, np.arange(info.min, info.max + 1), choice))
 
 
 def _grey(frame: Frame, stored: Array, choice: Choice) -> Greys:

@@ -16,7 +16,7 @@ from s4s_notebook.errors import NotAnImage
 from s4s_notebook.problems import Problem
 
 from .facts import Reader
-from .files import Header, contents, native, parse, read_header
+from .files import NATIVE, Header, contents, native, parse, read_header
 from .structure import PIXEL_KEYWORDS, Pixels
 from .words import plain
 
@@ -62,8 +62,7 @@ class Instance:
         for keyword in PIXEL_KEYWORDS.values():
             if keyword in dataset:
                 element = dataset[keyword]
-                compressed = bool(syntax) and UID(syntax).is_encapsulated
-                length = None if compressed else len(element.value or b"")
+                length = len(element.value or b"") if syntax in NATIVE else None
                 vr = "OB" if element.VR == "OB" else "OW"
                 pixels = Pixels(keyword, vr, 0, length)
         return cls(Header(dataset, pixels, syntax, ()), None)

@@ -37,7 +37,8 @@ def _channel(header: Dataset, stored: Array, channel: str) -> NDArray[np.uint8]:
     if len(data) < 2 * length:  # two entries a word
         table: Array = np.frombuffer(data, np.uint8, length)
     else:  # pydicom gives the bytes as they stand in the file
-        table = np.frombuffer(data, "<u2" if header.original_encoding[1] is not False else ">u2", length)
+        little = header.original_encoding[1] is not False
+        table = np.frombuffer(data, "<u2" if little else ">u2", length)
         if bits > 8 or table.max() > 255:
             table = table >> 8
     index = np.clip(stored.astype(np.int64) - first, 0, length - 1)

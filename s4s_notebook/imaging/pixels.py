@@ -15,6 +15,7 @@ from s4s_notebook.errors import MalformedDICOM, MissingCodec, PixelBudget
 from . import codestream, worker
 from .files import ODD, parse
 from .windows import Array
+from .words import plain
 
 if TYPE_CHECKING:
     from .instance import Instance
@@ -157,9 +158,9 @@ def _offsets(instance: Instance) -> dict[str, Any]:
 
 def _decoder(syntax: str) -> Decoder:
     try:
-        return get_decoder(UID(syntax))
+        return parse(lambda: get_decoder(UID(syntax)))[0]
     except NotImplementedError as error:
         raise MissingCodec(
-            f"The transfer syntax {UID(syntax).name or 'of this file'} is not known.",
+            f"The transfer syntax {plain(syntax, 64)} is not known.",
             hint="The header can be read all the same: use .tags().",
         ) from error

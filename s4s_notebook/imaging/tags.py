@@ -11,6 +11,7 @@ from pydicom.multival import MultiValue
 
 from .files import ODD, parse
 from .instance import Instance
+from .structure import DEEPEST
 from .words import plain
 
 COLUMNS = ["series", "path", "tag", "vr", "name", "value"]
@@ -30,7 +31,7 @@ def frame_of(objects: Iterable[tuple[int, Instance]]) -> Any:
 
 
 def _rows(dataset: Dataset) -> Iterator[tuple[str, str, str, str, str]]:
-    """Depth first, with a stack of its own: the file's nesting costs no recursion."""
+    """Depth first, without recursion, down to ``DEEPEST`` levels."""
     meta = getattr(dataset, "file_meta", None)
     todo: list[tuple[str, Dataset]] = [("", dataset)] + ([("", meta)] if meta else [])
     while todo:
@@ -46,7 +47,7 @@ def _rows(dataset: Dataset) -> Iterator[tuple[str, str, str, str, str]]:
             except ODD as error:
                 yield path, code, "", name, f"unreadable ({type(error).__name__})"
                 continue
-            if vr == "SQ" and value is not None:
+            if vr == "SQ" and value is not None and prefix.count("].") < DEEPEST:
                 nested += [(f"{path}[{at}].", item) for at, item in enumerate(value)]
             yield path, code, str(vr), plain(title, 64), _text(vr, value)
         todo += reversed(nested)

@@ -1,0 +1,331 @@
+"""Files as they come: whole, broken, hostile; and a study that grows."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import threading
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from s4s_notebook.errors import (
+    DICOMError,
+    InvalidDICOM,
+    MalformedDICOM,
+    NotAnImage,
+)
+from s4s_notebook.imaging import Study, read, render
+from s4s_notebook.imaging.files import read_header
+
+from .make import data, element, file_of, image, save, stack
+
+DATA = Path(pydicom.__file__).parent / "data" / "test_files"
+
+
+def put(folder: Path, content: bytes, name: str = "a.dcm") -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.fault("E02")
+@pytest.mark.parametrize("content", [b"", b"\0" * 131, b"\0" * 128 + b"DIC", b"x" * 5000])
+def test_no_dicom(tmp_path, content) -> None:
+    with pytest.raises(InvalidDICOM):
+        read(put(tmp_path, content))
+
+
+@pytest.mark.fault("E02")
+def test_force_reads_a_file_without_preamble(tmp_path) -> None:
+    path = put(tmp_path, data(image())[132:])
+    with pytest.raises(InvalidDICOM, match="DICM") as caught:
+        read(path)
+    assert "force=True" in caught.value.hint
+    assert np.array_equal(read(path, force=True).series[0].frames[0].stored().ravel(), range(24))
+
+
+def test_a_missing_file_is_an_error(tmp_path) -> None:
+    with pytest.raises(InvalidDICOM, match="no file"):
+        read(tmp_path / "nowhere.dcm")
+
+
+def test_a_folder_without_dicom_is_an_error(tmp_path) -> None:
+    put(tmp_path, b"hello", "a.txt"), put(tmp_path, b"hello", "b.txt")
+    with pytest.raises(InvalidDICOM, match="None of 2 files"):
+        read(tmp_path)
+
+
+def test_one_bad_file_does_not_spoil_the_others(tmp_path) -> None:
+    stack(tmp_path, [(0, 0, z) for z in range(3)])
+    put(tmp_path, b"hello", "notes.txt")
+    study = read(tmp_path)
+    assert len(study.series[0].frames) == 3
+    assert [problem.resource for problem in study.problems] == ["notes.txt"]
+
+
+def nested(depth: int, *, defined: bool) -> bytes:
+    body = element((8, 0x60), b"CS", b"CT")
+    for _ in range(depth):
+        if defined:
+            item = b"\xfe\xff\x00\xe0" + len(body).to_bytes(4, "little") + body
+            body = element((0x40, 0xA730), b"SQ", item)
+        else:
+            item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + body + b"\xfe\xff\x0d\xe0\0\0\0\0"
+            end = b"\xfe\xff\xdd\xe0\0\0\0\0"
+            body = element((0x40, 0xA730), b"SQ", item + end, 0xFFFFFFFF)
+    return body
+
+
+@pytest.mark.fault("E05")
+@pytest.mark.parametrize("depth", [65, 199, 1000, 5000])
+@pytest.mark.parametrize("defined", [True, False])
+def test_deep_nesting_is_malformed(tmp_path, depth, defined) -> None:
+    path = put(tmp_path, file_of(nested(depth, defined=defined)))
+    with pytest.raises(MalformedDICOM, match="nested"):
+        read(path)
+    if (
+        defined or depth < 100
+    ):  # the walk is waived, and pydicom reads such sequences one level at a time
+        assert len(read(path, force=True).tags()) > 64
+    else:
+        with pytest.raises(MalformedDICOM, match="RecursionError"):
+            read(path, force=True)
+
+
+@pytest.mark.fault("E05")
+@pytest.mark.parametrize("defined", [True, False])
+def test_usual_nesting_is_read(tmp_path, defined) -> None:
+    study = read(put(tmp_path, file_of(nested(40, defined=defined))))
+    assert study.tags().path.str.count(r"\[0\]").max() == 40
+
+
+@pytest.mark.fault("E05")
+def test_a_length_past_the_end_is_malformed(tmp_path) -> None:
+    body = element((8, 0x60), b"CS", b"CT") + element((8, 0x1030), b"LO", b"short", 500)
+    path = put(tmp_path, file_of(body))
+    with pytest.raises(MalformedDICOM, match=r"\(0008,1030\) declares 500 bytes") as caught:
+        read(path)
+    assert "force=True" in caught.value.hint
+    kept = read(path, force=True)
+    assert "CT" in set(kept.tags().value)
+    assert any("500 bytes" in problem.why for problem in kept.problems)
+
+
+@pytest.mark.fault("E05")
+def test_a_missing_delimiter_is_malformed(tmp_path) -> None:
+    body = nested(1, defined=False)[:-16]
+    with pytest.raises(MalformedDICOM, match="delimiter"):
+        read(put(tmp_path, file_of(body)))
+
+
+@pytest.mark.fault("E05")
+def test_every_cut_of_a_file_is_a_typed_error_or_a_picture(tmp_path) -> None:
+    whole = Path(get_testdata_file("MR_small.dcm")).read_bytes()
+    path = tmp_path / "cut.dcm"
+    refused = 0
+    for end in range(0, len(whole), 13):
+        path.write_bytes(whole[:end])
+        try:
+            render(path)
+        except DICOMError:
+            refused += 1
+    assert refused >= (len(whole) - 2 - 126) // 13  # the file ends in a trailing padding element
+
+
+@pytest.mark.fault("E05")
+def test_random_damage_is_a_typed_error_or_a_picture(tmp_path) -> None:
+    whole = bytearray(Path(get_testdata_file("CT_small.dcm")).read_bytes())
+    dice = np.random.default_rng(4)
+    for turn in range(200):
+        broken = whole.copy()
+        for at in dice.integers(132, 6300, size=1 + turn % 6):
+            broken[at] = dice.integers(256)
+        path = put(tmp_path, bytes(broken))
+        for force in (False, True):
+            try:
+                study = read(path, force=force)
+                study.tags()
+                for one in study.series:
+                    for frame in one.frames:
+                        render(frame)
+                if turn % 25 == 0:
+                    study.plot()
+            except DICOMError:
+                continue
+
+
+@pytest.mark.fault("E03")
+def test_a_deflate_bomb_is_refused_before_pydicom(tmp_path) -> None:
+    squeeze = zlib.compressobj(9, wbits=-15)
+    head = element((8, 0x60), b"CS", b"CT") + element((9, 0x1001), b"OB", b"", 2**30)
+    body = squeeze.compress(head)
+    zeros = bytes(2**24)
+    for _ in range(64):
+        body += squeeze.compress(zeros)
+    path = put(tmp_path, file_of(body + squeeze.flush(), DeflatedExplicitVRLittleEndian))
+    assert path.stat().st_size < 2**21
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from s4s_notebook.errors import MalformedDICOM\n"
+        "from s4s_notebook.imaging import read\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try:\n    read(sys.argv[1])\nexcept MalformedDICOM as error:\n    print(error.problem)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    message, growth = done.stdout.splitlines()
+    assert "Inflates to more than" in message
+    assert int(growth) < 256 * 1024
+
+
+@pytest.mark.fault("E03")
+@pytest.mark.parametrize("damage", [lambda body: body[:-40], lambda body: b"\xff" * 9 + body])
+def test_damaged_deflate_is_malformed(tmp_path, damage) -> None:
+    whole = Path(get_testdata_file("image_dfl.dcm")).read_bytes()
+    start = whole.index(b"1.2.840.10008.1.2.1.99")
+    header = read_header(Path(get_testdata_file("image_dfl.dcm"))).dataset.file_meta
+    size = 132 + 12 + header.FileMetaInformationGroupLength
+    assert start < size
+    with pytest.raises(MalformedDICOM, match="deflated"):
+        read(put(tmp_path, whole[:size] + damage(whole[size:])))
+
+
+@pytest.mark.fault("E08")
+def test_an_unknown_transfer_syntax_shows_its_header(tmp_path) -> None:
+    from s4s_notebook.errors import MissingCodec
+
+    whole = Path(get_testdata_file("MR_small_RLE.dcm")).read_bytes()
+    path = put(tmp_path, whole.replace(b"1.2.840.10008.1.2.5\0", b"1.2.840.10008.9.9.9\0"))
+    study = read(path)
+    assert study.series[0].modality == "MR"
+    assert "MR" in set(study.tags().value)
+    with pytest.raises(MissingCodec, match="not known") as caught:
+        study.plot()
+    assert "tags()" in caught.value.hint
+
+
+@pytest.mark.fault("E10")
+def test_odd_text_is_shown_escaped(tmp_path) -> None:
+    hostile = "a\u202egnp.exe\u2066b\x1b[31m\x00c<script>alert(1)</script>"
+    made = image(SeriesDescription=hostile, SpecificCharacterSet="ISO_IR 192")
+    study = read(save(made, tmp_path / "a.dcm"))
+    label = study.series[0].label
+    for bad in "\u202e\u2066\x1b\x00":
+        assert bad not in label
+        assert bad not in study._repr_html_()
+        assert not study.tags().value.str.contains(bad, regex=False).any()
+    assert "\\u202e" in label
+    assert "\\x1b" in label
+    assert "<script" not in study._repr_html_()
+
+
+@pytest.mark.fault("E10")
+@pytest.mark.parametrize("charset", ["ISO_IR 999", "\\\\\\", "ISO 2022 IR 87\\bogus", "GB18030"])
+def test_an_unknown_character_set_is_no_end(tmp_path, charset) -> None:
+    raw = data(image(SpecificCharacterSet="ISO_IR 100", SeriesDescription="Z\xfcrich"))
+    assert b"ISO_IR 100" in raw
+    study = read(put(tmp_path, raw.replace(b"ISO_IR 100", charset.encode()[:10].ljust(10))))
+    assert study.series[0].description.startswith("Z")
+    assert study.series[0].description.isprintable()
+    assert study.plot().alt.isprintable()
+    assert len(study.tags()) > 10
+
+
+def test_no_name_in_what_shows_itself(tmp_path) -> None:
+    study = read(save(image(), tmp_path / "a.dcm"))
+    shown = repr(study) + study._repr_html_() + repr(study.series) + study.plot().alt
+    assert "Canary" not in shown
+    assert "canary-id" not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("test-SR.dcm", "Comprehensive SR Storage"),
+        ("rtplan.dcm", "RT Plan Storage"),
+        ("waveform_ecg.dcm", "12-lead ECG Waveform Storage"),
+    ],
+)
+def test_what_is_no_image_says_what_it_is(name, kind) -> None:
+    study = read(DATA / name)
+    assert study.series[0].frames == ()
+    assert kind in study.series[0].label
+    with pytest.raises(NotAnImage, match=kind):
+        study.plot()
+    with pytest.raises(NotAnImage):
+        study.series[0].volume()
+    with pytest.raises(NotAnImage):
+        render(DATA / name)
+    table = study.tags()
+    assert list(table.columns) == ["series", "path", "tag", "vr", "name", "value"]
+    assert (table[table.path == "SOPClassUID"].value == dcmread(DATA / name).SOPClassUID).all()
+
+
+def test_a_dicomdir_is_passed_over() -> None:
+    folder = DATA / "dicomdirtests" / "77654033"
+    assert len(read([folder, DATA / "dicomdirtests" / "DICOMDIR"]).paths) == len(read(folder).paths)
+
+
+def test_a_study_grows_while_it_is_watched(tmp_path) -> None:
+    paths = stack(tmp_path, [(0, 0, z) for z in (3, 1, 2)])
+    study, seen = Study(), []
+    stop = study.watch(lambda one: seen.append([f.position[2] for f in one.series[0].frames]))
+    for path in paths:
+        study.add(path)
+    stop()
+    study.add(paths[0])
+    assert seen == [[3], [1, 3], [1, 2, 3]]
+
+
+def test_a_study_is_thread_safe(tmp_path) -> None:
+    paths = stack(tmp_path, [(0, 0, z) for z in range(40)])
+    study, failed = Study(), []
+
+    def work(own: list[Path]) -> None:
+        try:
+            for path in own:
+                study.add(path)
+                sum(int(frame.stored().sum()) for one in study.series for frame in one.frames)
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    threads = [threading.Thread(target=work, args=(paths[at::4],)) for at in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert [frame.stored()[0, 0] for frame in study.series[0].frames] == list(range(40))
+
+
+def test_headers_of_a_large_series_stay_small(tmp_path) -> None:
+    made = image(np.zeros((512, 512), np.int16))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for at in range(200):
+        made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{at}"
+        made.ImagePositionPatient = [0, 0, at]
+        save(made, tmp_path / f"{at}.dcm")
+    study = read(tmp_path)
+    assert len(study.series[0].frames) == 200
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 * 1024
+
+
+def test_importing_loads_no_plotting() -> None:
+    code = (
+        "import sys, s4s_notebook.imaging\n"
+        "print([m for m in ('matplotlib', 'pandas', 'xarray') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
