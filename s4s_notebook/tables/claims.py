@@ -23,12 +23,21 @@ _ROLES = {
 # claim, the prescriber on a drug event and the performer of a line on the others.
 _INSTITUTIONAL = {"INPATIENT", "OUTPATIENT", "HHA", "HOSPICE", "SNF"}
 _EOB_TYPES = (BB + "codesystem/eob-type", "https://bluebutton.cms.gov/fhir/CodeSystem/EOB-TYPE")
+_KINDS = {
+    "10": "HHA", "20": "SNF", "30": "SNF", "40": "OUTPATIENT", "50": "HOSPICE", "60": "INPATIENT",
+    "61": "INPATIENT", "71": "CARRIER", "72": "CARRIER", "81": "DME", "82": "DME",
+}  # fmt: skip
+_NCH_TYPES = {
+    BB + "variables/nch_clm_type_cd": _KINDS,
+    "https://bluebutton.cms.gov/fhir/CodeSystem/CLM-TYPE-CD": _KINDS,
+}
 _CLAIM_IDS = (BB + "variables/clm_id", BB + "variables/pde_id")
 _SPECIALTY = BB + "variables/prvdr_spclty"
 
+_CLAIM_BY_HAND = (*(_ROLES.keys() - {"referring_npi"}), "hospice_start", "claim_type")
 _LINE_BY_HAND = ("service_from", "service_to")
 
-BENEFITS = Table("benefits", by_hand=[*(_ROLES.keys() - {"referring_npi"}), "hospice_start"])
+BENEFITS = Table("benefits", by_hand=_CLAIM_BY_HAND)
 LINES = Table("benefit_lines", below="item", by_hand=_LINE_BY_HAND)
 DIAGNOSES = Table("diagnoses", below="diagnosis")
 PROCEDURES = Table("procedures", below="procedure")
@@ -95,13 +104,15 @@ def listed(owner: Mapping[str, Any], element: str) -> Sequence[Any]:
 
 
 def _eob_type(eob: Mapping[str, Any]) -> str:
-    concept = eob.get("type")
-    if type(concept) is dict:
-        for coding in listed(concept, "coding"):
-            if type(coding) is dict and coding.get("system") in _EOB_TYPES:
-                code = coding.get("code")
-                return code if type(code) is str else ""
-    return ""
+    """Which of the eight kinds of claim; by the NCH type where the holder does not say."""
+    kind = ""
+    for coding in objects(eob.get("type"), "coding"):
+        system, code = coding.get("system"), coding.get("code")
+        if type(code) is str and system in _EOB_TYPES:
+            return code
+        if type(code) is str and system in _NCH_TYPES:
+            kind = kind or _NCH_TYPES[system].get(code, "")
+    return kind
 
 
 class _Member(NamedTuple):
@@ -137,6 +148,7 @@ def emit_benefit(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Od
     row[at["claim_id"]] = key
     row[at["line_count"]] = len(listed(eob, "item")) + len(listed(eob, "addItem"))
     kind = _eob_type(eob)
+    row[at["claim_type"]] = kind or None
     _roles(_team(eob), kind, row)
     if kind == "HOSPICE":
         row[at["hospice_start"]] = row[at["admitted"]]

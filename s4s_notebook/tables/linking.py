@@ -109,7 +109,8 @@ def link(
     """
     who = [c for c in ("participant", "patient_id") if c in studies and c in benefit_lines]
     lines = _radiology(benefit_lines)
-    seen = studies.assign(_sight=[_seen(row) for row in _records(studies)])
+    sights: list[Any] = [_seen(row) for row in _records(studies)]
+    seen = studies.assign(_sight=pd.Series(sights, index=studies.index, dtype=object))
     known = seen.dropna(subset=who)  # two unknown participants are not the same one
     pairs = known.merge(lines, on=who, how="inner", suffixes=("", "_line"))
     rows = []
@@ -170,7 +171,9 @@ def _radiology(lines: pd.DataFrame) -> pd.DataFrame:
         (code == "") & center.str.match(r"0(3[2-5]|40|61)\d$")
     )
     chosen = lines.loc[maybe.astype(bool), wanted].copy()
-    sights: list[Any] = [_coded(c, r) for c, r in zip(code[chosen.index], center[chosen.index], strict=True)]
+    sights: list[Any] = [
+        _coded(c, r) for c, r in zip(code[chosen.index], center[chosen.index], strict=True)
+    ]
     chosen["_code"] = pd.Series(sights, index=chosen.index, dtype=object)
     known = np.array([bool(sight.family) for sight in sights], dtype=bool)
     return chosen.loc[known]
