@@ -514,6 +514,21 @@ def test_what_is_no_bundle(transport, server, body):
     assert "smart-1288992" not in str(caught.value)
 
 
+@pytest.mark.parametrize("body", [b"No studies for this patient", {"error": "no imaging study"}])
+def test_a_500_that_means_none_is_an_empty_page_that_says_so(transport, server, body):
+    server.on(STUDIES, Answer(body, 500))
+    (page,) = pages(transport, server)
+    assert (page.resources, page.next) == ((), None)
+    assert "read as no match" in page.problems[0].why
+
+
+@pytest.mark.parametrize("body", [b"", b"the study service refused the token", {"error": "noon"}])
+def test_any_other_500_is_an_error(transport, server, body):
+    server.on(STUDIES, Answer(body, 500))
+    with pytest.raises(errors.HTTPStatusError):
+        pages(transport, server)
+
+
 @pytest.mark.fault("B08")
 @pytest.mark.parametrize("body", [b"", b" \r\n"])
 def test_an_empty_answer_says_what_it_may_mean(transport, server, body):
