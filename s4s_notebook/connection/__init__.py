@@ -93,7 +93,11 @@ class Connection:
             clock=clock,
         )
         if not self._here("ImagingStudy") and not self._here("ExplanationOfBenefit"):
-            _ = self.session.holder
+            try:
+                _ = self.session.holder
+            except BaseException:
+                self.close()
+                raise
 
     def __repr__(self) -> str:
         return f"<Connection to {self.session.base}, {self.status}>"
@@ -307,8 +311,13 @@ class Connection:
         return list(self.participant.resources("Endpoint"))
 
     def imaging_study(self, uid: str, cancel: Cancel) -> Mapping[str, Any]:
-        cancel.check()
-        self._need("ImagingStudy")
+        if not self._here("ImagingStudy"):
+            loading = self._start(Loading(self, ["ImagingStudy"], full=False))
+            while not loading.done():
+                if cancel.wait(0.05):
+                    loading.cancel()
+                    cancel.check()
+            loading.result()
         for study in self.participant.resources("ImagingStudy"):
             try:
                 if study_uid(study) == uid:

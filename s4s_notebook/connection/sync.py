@@ -74,7 +74,7 @@ def _begin(line: Line, who: Participant, kind: str, *, full: bool) -> Run:
     cut, mark = who.run(kind), who.mark(kind)
     if cut is not None and cut.next and (cut.full or not full):
         age = now - float(cut.run.partition("-")[0])
-        if 0 <= age < _RESUMABLE:
+        if abs(age) < _RESUMABLE:
             return cut
     since = None if full or mark is None or mark.upto is None else fhir.instant(mark.upto)
     # Without a mark by the holder's clock everything is asked for, as the first time.

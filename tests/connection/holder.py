@@ -44,7 +44,9 @@ class Holder:
         self.clock_skew = 0.0
         self.updated: dict[str, float] = {}  # claim id: lastUpdated, by the holder's clock
         self.before_page = None  # callable(path)
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.server = ThreadingHTTPServer(
+            ("127.0.0.1", 0), type("Bound", (Handler,), {"holder": self})
+        )
         self.server.daemon_threads = True
 
     @property
@@ -110,7 +112,9 @@ class Holder:
         if kind == "ImagingStudy":
             return [self.study_resource(uid) for uid in self.studies]
         if kind == "Coverage":
-            return [{"resourceType": "Coverage", "id": "c1", "beneficiary": {"reference": "Patient/p1"}}]
+            return [
+                {"resourceType": "Coverage", "id": "c1", "beneficiary": {"reference": "Patient/p1"}}
+            ]
         found = list(self.claims)
         since = query.get("_lastUpdated")
         if since:
@@ -138,169 +142,173 @@ class Holder:
             "entry": [{"resource": resource} for resource in page],
         }
 
-    def _handler(holder):  # noqa: N805
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
 
-            def log_message(self, *_):
-                pass
+class Handler(BaseHTTPRequestHandler):
+    holder: Holder
+    protocol_version = "HTTP/1.1"
 
-            def date_time_string(self, timestamp=None):
-                return formatdate(holder.now(), usegmt=True)
+    def log_message(self, *_):
+        pass
 
-            def handle(self):
-                try:
-                    super().handle()
-                except (ConnectionError, TimeoutError):
-                    self.close_connection = True
+    def date_time_string(self, timestamp=None):
+        return formatdate(self.holder.now(), usegmt=True)
 
-            def answer(self, status, body=b"", content="application/json", **headers):
-                with holder.lock:
-                    holder.requests.append((self.command, self.path, status))
-                self.send_response(status)
-                self.send_header("Content-Type", content)
-                self.send_header("Content-Length", str(len(body)))
-                for name, value in headers.items():
-                    self.send_header(name.replace("_", "-"), value)
-                self.end_headers()
-                self.wfile.write(body)
+    def handle(self):
+        try:
+            super().handle()
+        except (ConnectionError, TimeoutError):
+            self.close_connection = True
 
-            def put_off(self) -> bool:
-                with holder.lock:
-                    for part, values in holder.busy.items():
-                        if part in self.path and values:
-                            value = values.pop(0)
-                            break
-                    else:
-                        value = ...
-                    status = next(
-                        (s.pop(0) for part, s in holder.fail.items() if part in self.path and s), None
-                    )
-                if value is not ...:
-                    self.answer(503, **({} if value is None else {"Retry_After": value}))
-                    return True
-                if status is not None:
-                    self.answer(status)
-                    return True
-                return False
+    def answer(self, status, body=b"", content="application/json", **headers):
+        with self.holder.lock:
+            self.holder.requests.append((self.command, self.path, status))
+        self.send_response(status)
+        self.send_header("Content-Type", content)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
 
-            def do_GET(self):
-                where = urlsplit(self.path)
-                query = parse_qs(where.query)
-                if holder.before_page is not None:
-                    holder.before_page(self.path)
-                bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
-                public = "well-known" in where.path or where.path.endswith("/metadata")
-                if holder.token is not None and not public and bearer not in holder.tokens:
-                    self.answer(401)
-                elif self.put_off():
-                    return
-                elif where.path.startswith("/wado/"):
-                    self.wado(where.path)
-                elif where.path == "/fhir/Patient/p1":
-                    self.json({"resourceType": "Patient", "id": "p1", "gender": "female"})
-                elif where.path.rpartition("/")[2] in ("ImagingStudy", "Coverage", "ExplanationOfBenefit"):
-                    self.json(holder.bundle(where.path.rpartition("/")[2], query, where.path))
-                elif where.path == "/fhir/.well-known/smart-configuration" and holder.token:
-                    self.json(
-                        {
-                            "authorization_endpoint": f"{holder.root}/authorize",
-                            "token_endpoint": f"{holder.root}/token",
-                            "registration_endpoint": f"{holder.root}/register",
-                            "revocation_endpoint": f"{holder.root}/revoke",
-                            "code_challenge_methods_supported": ["S256"],
-                            "capabilities": ["launch-standalone"],
-                        }
-                    )
-                else:
-                    self.answer(404)
+    def put_off(self) -> bool:
+        with self.holder.lock:
+            for part, values in self.holder.busy.items():
+                if part in self.path and values:
+                    value = values.pop(0)
+                    break
+            else:
+                value = ...
+            status = next(
+                (s.pop(0) for part, s in self.holder.fail.items() if part in self.path and s),
+                None,
+            )
+        if value is not ...:
+            self.answer(503, **({} if value is None else {"Retry_After": value}))
+            return True
+        if status is not None:
+            self.answer(status)
+            return True
+        return False
 
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.path == "/register":
-                    where = json.loads(body)["redirect_uris"]
-                    self.json({"client_id": "client-1", "client_secret": "s", "redirect_uris": where}, 201)
-                elif self.path == "/token":
-                    number = len(holder.asked("/token"))
-                    token = f"{holder.token}-{number}"
-                    holder.tokens.add(token)
-                    self.json(
-                        {
-                            "access_token": token,
-                            "refresh_token": f"{holder.token}-refresh-{number}",
-                            "token_type": "Bearer",
-                            "expires_in": 3600,
-                            "scope": "patient/*.read",
-                            "patient": "p1",
-                        }
-                    )
-                elif self.path == "/revoke":
-                    holder.tokens.clear()
-                    self.answer(200)
-                else:
-                    self.answer(404)
+    def do_GET(self):
+        where = urlsplit(self.path)
+        query = parse_qs(where.query)
+        if self.holder.before_page is not None:
+            self.holder.before_page(self.path)
+        bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        public = "well-known" in where.path or where.path.endswith("/metadata")
+        if self.holder.token is not None and not public and bearer not in self.holder.tokens:
+            self.answer(401)
+        elif self.put_off():
+            return
+        elif where.path.startswith("/wado/"):
+            self.wado(where.path)
+        elif where.path == "/fhir/Patient/p1":
+            self.json({"resourceType": "Patient", "id": "p1", "gender": "female"})
+        elif where.path.rpartition("/")[2] in (
+            "ImagingStudy",
+            "Coverage",
+            "ExplanationOfBenefit",
+        ):
+            self.json(self.holder.bundle(where.path.rpartition("/")[2], query, where.path))
+        elif where.path == "/fhir/.well-known/smart-configuration" and self.holder.token:
+            self.json(
+                {
+                    "authorization_endpoint": f"{self.holder.root}/authorize",
+                    "token_endpoint": f"{self.holder.root}/token",
+                    "registration_endpoint": f"{self.holder.root}/register",
+                    "revocation_endpoint": f"{self.holder.root}/revoke",
+                    "code_challenge_methods_supported": ["S256"],
+                    "capabilities": ["launch-standalone"],
+                }
+            )
+        else:
+            self.answer(404)
 
-            def json(self, body, status=200):
-                self.answer(status, json.dumps(body).encode(), "application/fhir+json")
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/register":
+            where = json.loads(body)["redirect_uris"]
+            self.json({"client_id": "client-1", "client_secret": "s", "redirect_uris": where}, 201)
+        elif self.path == "/token":
+            number = len(self.holder.asked("/token"))
+            token = f"{self.holder.token}-{number}"
+            self.holder.tokens.add(token)
+            self.json(
+                {
+                    "access_token": token,
+                    "refresh_token": f"{self.holder.token}-refresh-{number}",
+                    "token_type": "Bearer",
+                    "expires_in": 3600,
+                    "scope": "patient/*.read",
+                    "patient": "p1",
+                }
+            )
+        elif self.path == "/revoke":
+            self.holder.tokens.clear()
+            self.answer(200)
+        else:
+            self.answer(404)
 
-            def wado(self, path):
-                parts = path.strip("/").split("/")[1:]
-                files = holder.studies.get(parts[1], {})
-                if len(parts) == 3 and parts[2] == "instances" and holder.offers_qidotoo:
-                    listed = [
-                        {
-                            "0020000E": {"vr": "UI", "Value": [sop.rpartition(".")[0]]},
-                            "00080018": {"vr": "UI", "Value": [sop]},
-                        }
-                        for sop in files
-                    ]
-                    self.answer(200, json.dumps(listed).encode(), "application/dicom+json")
-                    return
-                if len(parts) > 2 and not (holder.offers_pieces and parts[2] == "series"):
-                    self.answer(404)
-                    return
-                if len(parts) >= 4:
-                    files = {s: f for s, f in files.items() if s.rpartition(".")[0] == parts[3]}
-                if len(parts) == 6:
-                    files = {s: f for s, f in files.items() if s == parts[5]}
-                files = {s: f for s, f in files.items() if s not in holder.drop}
-                if not files:
-                    self.answer(404)
-                    return
-                self.multipart(files)
+    def json(self, body, status=200):
+        self.answer(status, json.dumps(body).encode(), "application/fhir+json")
 
-            def multipart(self, files):
-                with holder.lock:
-                    holder.requests.append((self.command, self.path, 200))
-                self.send_response(200)
-                self.send_header(
-                    "Content-Type",
-                    f'multipart/related; type="application/dicom"; boundary="{BOUNDARY}"',
-                )
-                self.send_header("Connection", "close")
-                self.end_headers()
-                self.close_connection = True
-                bodies = [(sop, holder.replace.get(sop, data)) for sop, data in files.items()]
-                bodies += [("", data) for data in holder.extra]
-                for sop, data in bodies:
-                    with holder.lock:
-                        cut = holder.cut_after == 0
-                        if holder.cut_after is not None:
-                            holder.cut_after = None if cut else holder.cut_after - 1
-                    self.wfile.write(
-                        f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n"
-                        f"Content-Length: {len(data)}\r\n\r\n".encode()
-                    )
-                    if cut:
-                        self.wfile.write(data[: holder.cut_bytes])
-                        return
-                    self.wfile.write(data + b"\r\n")
-                    holder.sent[sop] += 1
-                    if holder.delay:
-                        time.sleep(holder.delay)
-                self.wfile.write(f"--{BOUNDARY}--\r\n".encode())
+    def wado(self, path):
+        parts = path.strip("/").split("/")[1:]
+        files = self.holder.studies.get(parts[1], {})
+        if len(parts) == 3 and parts[2] == "instances" and self.holder.offers_qidotoo:
+            listed = [
+                {
+                    "0020000E": {"vr": "UI", "Value": [sop.rpartition(".")[0]]},
+                    "00080018": {"vr": "UI", "Value": [sop]},
+                }
+                for sop in files
+            ]
+            self.answer(200, json.dumps(listed).encode(), "application/dicom+json")
+            return
+        if len(parts) > 2 and not (self.holder.offers_pieces and parts[2] == "series"):
+            self.answer(404)
+            return
+        if len(parts) >= 4:
+            files = {s: f for s, f in files.items() if s.rpartition(".")[0] == parts[3]}
+        if len(parts) == 6:
+            files = {s: f for s, f in files.items() if s == parts[5]}
+        files = {s: f for s, f in files.items() if s not in self.holder.drop}
+        if not files:
+            self.answer(404)
+            return
+        self.multipart(files)
 
-        return Handler
+    def multipart(self, files):
+        with self.holder.lock:
+            self.holder.requests.append((self.command, self.path, 200))
+        self.send_response(200)
+        self.send_header(
+            "Content-Type",
+            f'multipart/related; type="application/dicom"; boundary="{BOUNDARY}"',
+        )
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        bodies = [(sop, self.holder.replace.get(sop, data)) for sop, data in files.items()]
+        bodies += [("", data) for data in self.holder.extra]
+        for sop, data in bodies:
+            with self.holder.lock:
+                cut = self.holder.cut_after == 0
+                if self.holder.cut_after is not None:
+                    self.holder.cut_after = None if cut else self.holder.cut_after - 1
+            self.wfile.write(
+                f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n"
+                f"Content-Length: {len(data)}\r\n\r\n".encode()
+            )
+            if cut:
+                self.wfile.write(data[: self.holder.cut_bytes])
+                return
+            self.wfile.write(data + b"\r\n")
+            self.holder.sent[sop] += 1
+            if self.holder.delay:
+                time.sleep(self.holder.delay)
+        self.wfile.write(f"--{BOUNDARY}--\r\n".encode())
 
 
 def claim(number: int, **more) -> dict:

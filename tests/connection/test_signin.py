@@ -1,0 +1,296 @@
+"""Signing in through a Connection: who is asked, what is waited for, what is remembered."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from s4s_notebook.connection import Connection
+from s4s_notebook.errors import (
+    AccessDenied,
+    AuthorizationError,
+    AuthorizationRequired,
+    DiscoveryError,
+    HolderUnavailable,
+    LoginExpired,
+    ReauthorizationRequired,
+    StateMismatch,
+)
+
+from .conftest import quick
+from .holder import Holder, state_of
+from .test_load import until
+
+HERE = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def locked(holder, canary):
+    """A holder that wants a sign-in."""
+    holder.token = canary.token
+    return holder
+
+
+def reply_to(url, **more):
+    query = "&".join(f"{name}={value}" for name, value in {"state": state_of(url), **more}.items())
+    return f"http://127.0.0.1/s4s/callback?{query}"
+
+
+def sign_in(me):
+    return me.finish(reply_to(me.authorize_url(), code="code-1"))
+
+
+def test_sign_in_and_read(locked, connect):
+    me = connect(patient=None)
+    assert (me.status, me.patient_id, me.can_authorize) == ("not authorised", None, True)
+    statuses = []
+    me.on_status(statuses.append)
+    url = me.authorize_url("https://hub.example/s4s/callback")
+    assert "hub.example" in url
+    assert me.login.state_hash
+    assert me.finish(reply_to(url, code="code-1")) is me
+    assert statuses == ["waiting for approval", "approved"]
+    assert me.patient_id == "p1"
+    assert len(me.benefits()) == 7
+
+
+def test_without_a_panel_the_call_says_which_page_to_open(locked, connect):
+    me = connect(patient=None)
+    with pytest.raises(AuthorizationRequired) as caught:
+        me.studies()
+    page = next(word for word in str(caught.value).split() if word.startswith("http://127"))
+    me.finish(reply_to(page, code="code-1"))
+    assert len(me.studies()) == 1
+
+
+def test_with_a_panel_the_call_waits_for_the_approval(locked, connect):
+    shown = []
+    me = connect(patient=None, display=shown.append)
+    me.on_status(lambda status: None)
+
+    def approve():
+        until(lambda: shown and "Authorise" in shown[0].state.message)
+        sign_in(me)
+
+    thread = threading.Thread(target=approve)
+    thread.start()
+    assert len(me.studies()) == 1
+    thread.join()
+
+
+def test_a_declined_request_ends_the_waiting_and_can_be_made_again(locked, connect):
+    me = connect(patient=None)
+    me.on_status(lambda status: None)
+    url = me.authorize_url()
+    work = me.load()
+    with pytest.raises(AccessDenied):
+        me.finish(reply_to(url, error="access_denied"))
+    with pytest.raises(AccessDenied):
+        work.result(10)
+    assert me.status == "declined"
+    sign_in(me)
+    assert len(me.studies()) == 1
+
+
+def test_a_reply_to_no_sign_in_is_refused(locked, connect):
+    me = connect(patient=None)
+    with pytest.raises(StateMismatch):
+        me.finish("http://127.0.0.1/s4s/callback?code=1&state=2")
+    url = me.authorize_url()
+    with pytest.raises(StateMismatch):
+        me.finish("http://127.0.0.1/s4s/callback?code=1&state=wrong")
+    me.finish(reply_to(url, code="code-1"))
+    with pytest.raises(StateMismatch):
+        me.finish(reply_to(url, code="code-1"))
+    assert len([path for _, path, _ in locked.requests if path == "/token"]) == 1
+
+
+def test_two_pages_may_be_open_and_either_may_answer(locked, connect):
+    me = connect(patient=None)
+    first, second = (
+        me.authorize_url("http://127.0.0.1:1/a"),
+        me.authorize_url("http://127.0.0.1:2/b"),
+    )
+    me.finish(reply_to(first, code="code-1"))
+    assert me.status == "approved"
+    assert first != second
+
+
+class Late:
+    """A clock that runs on command."""
+
+    now = 1_000_000.0
+
+    def time(self):
+        return self.now
+
+    monotonic = time
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+def test_nobody_approved_in_time(locked, connect):
+    clock = Late()
+    me = connect(patient=None, clock=clock)
+    me.on_status(lambda status: None)
+    me.authorize_url()
+    work = me.load()
+    clock.now += 3600
+    with pytest.raises(LoginExpired):
+        work.result(10)
+    assert me.status == "expired"
+
+
+def test_waiting_for_approval_can_time_out(locked, connect):
+    me = connect(patient=None)
+    with pytest.raises(TimeoutError):
+        me.wait_authorized(timeout=0.1)
+    sign_in(me)
+    me.wait_authorized(timeout=0.1)
+
+
+def test_a_token_that_one_has(locked, connect, canary):
+    locked.tokens.add(canary.token)
+    me = connect(access_token=canary.token)
+    assert me.status == "approved"
+    assert len(me.studies()) == 1
+    locked.tokens.clear()
+    with pytest.raises(ReauthorizationRequired):
+        me.benefits()
+    assert len(me.studies()) == 1, "what came stays"
+    assert canary.token not in repr(me) + repr(vars(me)) + repr(vars(me.session))
+
+
+def test_addresses_that_lead_nowhere(holder, connect):
+    with pytest.raises(DiscoveryError):
+        connect(patient=None)  # an open holder offers no sign-in
+    with pytest.raises(DiscoveryError):
+        connect(url="not a web address")
+    with Holder() as gone:
+        url = gone.fhir
+    with pytest.raises(HolderUnavailable):
+        connect(url=url, patient=None)
+
+
+def test_revoke_and_forget(locked, connect, canary, store):
+    canary.allow(store.root / "tokens")
+    me = connect(patient=None, remember="file")
+    sign_in(me)
+    me.studies()
+    assert list((store.root / "tokens").iterdir())
+    again = connect(patient=None, remember="file")
+    assert again.status == "approved"
+    again.session.ready.__self__  # noqa: B018 - nothing is asked until something is needed
+    assert len(again.benefits()) == 7
+    assert again.revoke() == "revoked"
+    assert again.status == "not authorised"
+    assert not list((store.root / "tokens").iterdir())
+    assert len(again.studies()) == 1
+    with pytest.raises(AuthorizationError):
+        again.revoke()
+
+
+def test_forget_leaves_the_data(locked, connect, canary, store):
+    canary.allow(store.root / "tokens")
+    me = connect(patient=None, remember="file")
+    sign_in(me)
+    me.studies()
+    me.forget()
+    assert not list((store.root / "tokens").iterdir())
+    assert me.status == "not authorised"
+    assert len(me.studies()) == 1
+
+
+@pytest.mark.fault("F09")
+def test_a_remembered_token_is_not_used_for_another_holder(locked, connect, canary, store):
+    canary.allow(store.root / "tokens")
+    sign_in(connect(patient=None, remember="file"))
+    with Holder() as other:
+        other.token = canary.token
+        me = connect(url=other.fhir, patient=None, remember="file")
+        assert me.status == "not authorised"
+        with pytest.raises(AuthorizationRequired):
+            me.studies()
+        assert not [path for _, path, _ in other.requests if path == "/token"]
+    port = connect(url=locked.fhir + "2", patient="p1", remember="file")
+    assert port.status == "open"
+    assert port.session.transport.tokens is None
+
+
+REFRESH = """
+import sys, threading
+from s4s_notebook.connection import Connection
+me = Connection(sys.argv[2], store=sys.argv[1], remember="file")
+assert me.status == "approved", me.status
+found = []
+sys.stdin.readline()
+threads = [threading.Thread(target=lambda: found.append(me.session.ready(
+    __import__("s4s_notebook.protocol.waiting").protocol.waiting.Cancel(), print
+    ).request("GET", sys.argv[2] + "/Patient/p1", accept="application/json").status))
+    for _ in range(10)]
+me.holder
+[t.start() for t in threads]
+[t.join() for t in threads]
+assert found == [200] * 10, found
+"""
+
+
+@pytest.mark.fault("A11")
+def test_twenty_requests_in_two_processes_refresh_once(locked, connect, canary, store):
+    canary.allow(store.root / "tokens")
+    me = connect(patient=None, remember="file")
+    sign_in(me)
+    locked.tokens.clear()  # the token has run out
+    command = [sys.executable, "-c", REFRESH, str(store.root), locked.fhir]
+    both = [
+        subprocess.Popen(
+            command, cwd=HERE, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    time.sleep(1.5)
+    for process in both:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in both:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    assert len([path for _, path, _ in locked.requests if path == "/token"]) == 1 + 1
+    assert len(me.patient()) == 1, "and this third process finds the new one"
+    assert len([path for _, path, _ in locked.requests if path == "/token"]) == 2
+
+
+def test_without_a_keyring_remember_says_so(locked, connect):
+    import keyring
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(keyring.backends.fail.Keyring())
+    try:
+        me = connect(patient=None, remember=True)
+        with pytest.raises(AuthorizationError, match="keyring"):
+            sign_in(me)
+    finally:
+        keyring.set_keyring(before)
+
+
+def test_a_consented_origin_is_kept_for_this_holder_and_patient(locked, connect, canary, store):
+    asked = []
+    me = connect(patient=None, ask=lambda origin: asked.append(origin) or True)
+    sign_in(me)
+    me.session.trust.check("http://127.0.0.1:9/wado")
+    assert asked == ["http://127.0.0.1:9"]
+    again = connect(patient="p1", access_token=canary.token)
+    assert again.session.trust.is_trusted("http://127.0.0.1:9/wado")
+    other = connect(patient="p2", access_token=canary.token)
+    assert not other.session.trust.is_trusted("http://127.0.0.1:9/wado")
+
+
+def test_a_connection_closes_its_own_store(holder):
+    with Connection(holder.fhir, patient="p1", waits=quick()) as me:
+        root = me.store.root
+        me.studies()
+    assert not root.exists()
