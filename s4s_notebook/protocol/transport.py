@@ -258,18 +258,18 @@ class Transport:
 
     def _put_off(self, call: _Call, answer: network.Answer, heads: HeaderMap) -> bool:
         """Whether the answer says "later"; then it has been dropped and waited out."""
-        if not call.wait or answer.status not in _LATER + _PASSING:
-            return False
-        request, reason = call.shown(answer.status), str(answer.status)
-        values = heads.get_all("retry-after")
-        if answer.status in _LATER or values:
-            answer.drop()
-            call.patience.put_off(request, reason, values, heads.get("date"))
-            return True
-        if call.patience.attempt >= self.waits.tries:
+        later = answer.status in _LATER or (answer.status in _PASSING and "retry-after" in heads)
+        again = answer.status in _PASSING and not call.patience.spent
+        if not call.wait or not (later or again):
             return False
         answer.drop()
-        return call.patience.once_more(request, reason)
+        request, reason = call.shown(answer.status), str(answer.status)
+        if later:
+            values = heads.get_all("retry-after")
+            call.patience.put_off(request, reason, values, heads.get("date"))
+        else:
+            call.patience.once_more(request, reason)
+        return True
 
     def _hops(self, call: _Call) -> network.Answer:
         """One try: follows redirects by the rules, and refreshes a rejected token once."""

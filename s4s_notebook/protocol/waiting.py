@@ -116,7 +116,7 @@ def wait(
     seconds: float,
     *,
     cancel: Cancel | None,
-    tell: Callable[[float], None] | None = None,
+    tell: Callable[[float], None],
 ) -> None:
     """Sleep until ``seconds`` are over by the clock that cannot be set, in short ticks.
 
@@ -127,14 +127,13 @@ def wait(
     while (left := end - clock.monotonic()) > 0:
         if cancel is not None:
             cancel.check()
-        if tell is not None and told - left >= 0.5:
+        if told - left >= 0.5:
             tell(left)
             told = left
         clock.sleep(min(TICK, left))
     if cancel is not None:
         cancel.check()
-    if tell is not None:
-        tell(0.0)
+    tell(0.0)
 
 
 class Patience:
@@ -153,7 +152,13 @@ class Patience:
     ) -> None:
         self.policy, self.clock, self.cancel = policy, clock, cancel
         self.attempt, self.waited = 1, 0.0
+        self._failures = 0  # since the holder last said "later", which shows that it lives
         self._on_wait, self._keep = on_wait, keep
+
+    @property
+    def spent(self) -> bool:
+        """Whether failures in a row have used up all tries but the one under way."""
+        return self._failures + 1 >= self.policy.tries
 
     def until(self, not_before: float | None, request: Request) -> None:
         """Obey a wait that an earlier process was told to make."""
@@ -172,24 +177,27 @@ class Patience:
         try:
             asked = parse_retry_after(values, now=self.clock.time(), date=date)
         except RetryAfterTooLong as error:
+            # Not kept: a slip of the holder's must not bar this request for ever.
             self._give_up(request, error.retry_after or ABSURD, error.retry_after)
         self._wait(self.policy.pause(asked, self.attempt), asked, request, reason)
         self.attempt += 1
+        self._failures = 0
 
     def once_more(self, request: Request, reason: str) -> bool:
         """Back off after a failure that may pass; False when the tries are used up."""
-        if self.attempt >= self.policy.tries:
+        if self.spent:
             return False
-        self._wait(self.policy.pause(None, self.attempt), None, request, reason)
+        self._failures += 1
+        self._wait(self.policy.pause(None, self._failures), None, request, reason)
         self.attempt += 1
         return True
 
     def _wait(self, pause: float, asked: float | None, request: Request, reason: str) -> None:
-        if self.waited + pause > self.policy.budget:
-            self._give_up(request, pause, asked)
         not_before = self.clock.time() + pause
         if self._keep is not None and reason != "kept":
             self._keep(not_before)
+        if self.waited + pause > self.policy.budget:
+            self._give_up(request, pause, asked)
         started = self.clock.monotonic()
 
         def tell(left: float) -> None:
@@ -202,15 +210,12 @@ class Patience:
             self.waited += self.clock.monotonic() - started
 
     def _give_up(self, request: Request, pause: float, asked: float | None) -> NoReturn:
-        not_before = self.clock.time() + pause
-        if self._keep is not None:
-            self._keep(not_before)
         raise RetryAfterTooLong(
             f"The holder wants us back in {pause:.0f} s; after {self.waited:.0f} s of waiting and "
             f"{self.attempt} tries the budget of {self.policy.budget:.0f} s does not allow that.",
             request=request,
             retry_after=asked,
-            not_before=not_before,
+            not_before=self.clock.time() + pause,
             waited=self.waited,
             attempts=self.attempt,
         )

@@ -440,13 +440,6 @@ def test_literal_addresses_are_checked_even_behind_a_proxy(behind, monkeypatch, 
 # ------------------------------------------------------------------ small things
 
 
-def test_a_write_that_fails_is_a_broken_connection(server: FaultServer, make: Make) -> None:
-    server.on("/x", send.cut(b"", 0, reset=True))
-    transport = make(waits=WaitPolicy(tries=1))
-    with pytest.raises(errors.HolderUnavailable):
-        transport.request("POST", server.url("/x"), accept=JSON, json=["x" * 30_000_000])
-
-
 def test_closing_twice_is_fine() -> None:
     wire = Wire(Trust("http://127.0.0.1:1/"))
     wire.close()

@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import pickle
+import socket
 import time
 import traceback
 from collections.abc import Iterator
@@ -346,12 +347,33 @@ def test_steady_bytes_above_the_floor_are_fine(server: FaultServer, make: Make) 
         assert sum(len(chunk) for chunk in stream.chunks()) == 20_000
 
 
-def test_a_holder_that_takes_nothing(server: FaultServer, make: Make) -> None:
-    from s4s_notebook.protocol.watch import Watch
+class Deaf(FaultServer):
+    """Takes a connection and reads nothing from it; then closes or stays."""
 
-    watch = Watch(Limits(stall=0.0))
-    with pytest.raises(errors.Stalled, match="took nothing"):
-        watch.idle(time.monotonic() - 1, watch.limits.stall, "took nothing")
+    def __init__(self, *, stays: bool) -> None:
+        super().__init__()
+        self._stays = stays
+
+    def talk(self, sock: socket.socket) -> None:
+        if self._stays:
+            self.stopping.wait(30)
+
+
+def test_a_holder_that_takes_nothing(make: Make) -> None:
+    with Deaf(stays=True) as deaf:
+        transport = make(trust=Trust(deaf.base), limits=Limits(stall=0.3))
+        with pytest.raises(errors.Stalled, match="took nothing"):
+            transport.request("POST", deaf.url("/x"), accept=JSON, json="x" * 30_000_000)
+
+
+def test_a_holder_that_closes_while_it_is_spoken_to(make: Make) -> None:
+    with Deaf(stays=False) as deaf:
+        transport = make(trust=Trust(deaf.base))
+        for _ in range(5):
+            with pytest.raises(errors.HolderUnavailable):
+                transport.request(
+                    "POST", deaf.url("/x"), accept=JSON, json="x" * 9_000_000, wait=False
+                )
 
 
 # ------------------------------------------------------------------ nothing is told

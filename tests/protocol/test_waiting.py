@@ -80,6 +80,16 @@ def test_a_cancelled_call_sends_nothing(server: FaultServer, make: Make) -> None
     assert server.requests == []
 
 
+def test_cancel_in_the_last_tick_counts(server: FaultServer, make: Make, clock) -> None:
+    server.on("/x", send.later("1"))
+    cancel = Cancel()
+    clock.on_sleep = lambda: len(clock.slept) == 5 and cancel.set()
+    with pytest.raises(errors.Cancelled):
+        make().request("GET", server.url("/x"), accept=JSON, cancel=cancel)
+    assert sum(clock.slept) == pytest.approx(1)
+    assert len(server.requests) == 1
+
+
 @pytest.mark.fault("C01", "D15")
 def test_a_silent_holder_is_cancelled_within_a_second(server: FaultServer, make: Make) -> None:
     server.on("/head", send.stall())
@@ -317,7 +327,7 @@ def test_one_that_waits_does_not_hold_up_the_others(server: FaultServer, make: M
 def test_statuses_that_are_repeated(server, make, clock, status: int) -> None:
     server.on("/x", send.later("30", status=status), send.later(status=status), OK)
     assert make().request("GET", server.url("/x"), accept=JSON).status == 200
-    assert sum(clock.slept) == pytest.approx(30 + 2)
+    assert sum(clock.slept) == pytest.approx(30 + (2 if status in (503, 429) else 1))
     assert len(server.requests) == 3
 
 
@@ -354,6 +364,37 @@ def test_statuses_that_are_not_repeated(server, make, clock, status: int, kind: 
         pass
     assert len(server.requests) == 2
     assert clock.slept == []
+
+
+def test_a_lost_connection_after_many_503_is_still_tried_again(server, make, clock) -> None:
+    server.on("/x", *[send.later("5")] * 20, b"", b"", b"", OK)
+    assert make().request("GET", server.url("/x"), accept=JSON).status == 200
+    server.on("/x", b"", send.reply(502), b"", send.later("5"), b"", send.reply(504), b"", OK)
+    assert make().request("GET", server.url("/x"), accept=JSON).status == 200
+
+
+@pytest.mark.fault("C05")
+def test_an_absurd_wait_is_not_kept(server: FaultServer, make: Make) -> None:
+    kept: dict[str, float] = {}
+    server.on("/x", send.later("9" * 30), OK)
+    hooks = {"on_not_before": kept.__setitem__, "not_before": kept.get}
+    with pytest.raises(errors.RetryAfterTooLong):
+        make(**hooks).request("GET", server.url("/x"), accept=JSON)
+    assert make(**hooks).request("GET", server.url("/x"), accept=JSON).status == 200
+
+
+@pytest.mark.fault("C08", "C09")
+def test_a_wait_beyond_the_budget_is_kept(server, make, clock) -> None:
+    kept: dict[str, float] = {}
+    server.on("/x", send.later("10000"), OK)
+    hooks = {"on_not_before": kept.__setitem__, "not_before": kept.get}
+    for _ in range(2):
+        with pytest.raises(errors.RetryAfterTooLong):
+            make(**hooks).request("GET", server.url("/x"), accept=JSON)
+    assert len(server.requests) == 1
+    clock.now += 9000
+    make(**hooks).request("GET", server.url("/x"), accept=JSON)
+    assert sum(clock.slept) == pytest.approx(1000)
 
 
 def test_told_not_to_wait_gives_the_503_back(server: FaultServer, make: Make, clock) -> None:
