@@ -1,7 +1,7 @@
 """The token endpoint: who asks, what is granted, and a strict reading of the answer.
 
-RFC 6749 sections 2.3, 5.1 and 5.2. A token call is never redirected, never carries a bearer
-token and is never repeated after its connection broke: a code or a refresh token works once.
+RFC 6749 sections 2.3, 5.1 and 5.2. A token call is never redirected and never carries a bearer
+token. It is not repeated here when its connection broke: a code or a refresh token works once.
 """
 
 from __future__ import annotations

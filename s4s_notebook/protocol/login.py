@@ -89,7 +89,7 @@ class Login:
         self._begin()
 
     def _begin(self) -> None:
-        # Two clocks: the monotonic one stands still while a laptop sleeps, the other may be set.
+        # Two clocks: one may stand still while a laptop sleeps, the other may be set.
         self._began = (self._clock.time(), self._clock.monotonic())
 
     @property

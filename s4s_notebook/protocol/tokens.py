@@ -185,16 +185,18 @@ class Tokens:
             self._lock.release()
 
     def _adopt(self) -> bool:
-        """Take over what another process has renewed, if it is for the same patient."""
-        kept = from_record(self._holder, self._keeper.load()) if self._keeper else None
-        if kept is None or kept[0].client_id != self._client.client_id:
+        """Take over what another process has renewed, or got by a new sign-in."""
+        kept = self._kept()
+        if kept is None or kept[1].access_token in self._held:
             return False
-        grant = kept[1]
-        if grant.patient != self._grant.patient or grant.access_token in self._held:
-            return False
-        self._grant, self._over = grant, None
-        self._held.add(grant.access_token)
+        (self._client, self._grant), self._over = kept, None
+        self._held.add(self._grant.access_token)
         return True
+
+    def _kept(self) -> tuple[Client, Grant] | None:
+        """What the keeper holds for this patient."""
+        kept = from_record(self._holder, self._keeper.load()) if self._keeper else None
+        return kept if kept and kept[1].patient == self._grant.patient else None
 
     def _ask(self, token: Secret, cancel: Cancel | None) -> Reply:
         """The refresh call; once more if its answer was lost, since the holder may not have
@@ -213,7 +215,8 @@ class Tokens:
         said = oauth_error(reply) if reply.status in (400, 401, 403) else ""
         if said:  # without an OAuth error it may be a proxy that speaks, and nothing is over
             self._over = f"The approval is used up: {said}."
-            if self._keeper is not None:
+            kept = self._kept()
+            if self._keeper and kept and kept[1].access_token in self._held:
                 self._keeper.forget()
             raise errors.ReauthorizationRequired(self._over, request=reply.request)
         if reply.status != 200:

@@ -455,9 +455,24 @@ def test_a_used_up_approval_is_forgotten_and_a_new_one_of_another_process_taken_
     assert keeper.load() is None
     with pytest.raises(errors.ReauthorizationRequired):
         tokens.bearer()
-    keeper.save(to_record(at, client, grant_of(rotating)))
+    other = Client("registered anew", None, BACK)
+    keeper.save(to_record(at, other, grant_of(rotating)))
     assert tokens.bearer() == rotating.access
+    assert tokens.client == other
     assert server.count("/token") == 1
+
+
+@pytest.mark.fault("A12")
+def test_the_end_of_one_approval_leaves_that_of_another_patient(
+    transport, server, at, client, rotating, keeper
+):
+    other = grant_of(rotating, access_token=Secret("other"), patient="q")
+    tokens = Tokens(transport, at, client, grant_of(rotating), keeper=keeper)
+    keeper.save(to_record(at, client, other))
+    rotating.number = 5
+    with pytest.raises(errors.ReauthorizationRequired):
+        tokens.refresh(tokens.bearer())
+    assert from_record(at, keeper.load()) == (client, other)
 
 
 @pytest.mark.fault("A12")
