@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -17,6 +18,7 @@ from .errors import S4SError
 from .start import SANDBOX_APPROVE, SANDBOX_URL, STORE_FOLDER
 
 if TYPE_CHECKING:
+    from .cohort import Store
     from .sandbox import Sandbox
 
 NOTEBOOK = "00-first-image.ipynb"
@@ -236,20 +238,28 @@ def _judge_waits(report: Report, requests: Sequence[Any]) -> None:
 
 
 def _judge_store(report: Report, root: Path) -> None:
-    from .store import Store
+    from .cohort import Store
 
     report.say("\nThe tables, read again from the store:")
     with Store(root) as store:
         for name, frame in _frames(store):
             report.require(len(frame), f"{name}: {len(frame)} rows, {frame.shape[1]} columns")
         report.say("\nThe files:")
-        files = store.files()
-        for file in files:
-            report.say(f"      {file.size:>9,} bytes  {file.sha256}  {file.path.name}")
-        total = sum(file.size for file in files)
+        files = list(_files(store))
+        for name, size, digest in files:
+            report.say(f"      {size:>9,} bytes  {digest}  {name}")
+        total = sum(size for _, size, _ in files)
         report.require(files, f"{len(files)} files, {total:,} bytes")
-        damaged = store.verify()
-        report.require(not damaged, f"verified again from disk: {len(damaged)} damaged")
+        findings = store.verify()
+        report.require(not findings, f"hashed again from disk: {len(findings)} missing or changed")
+
+
+def _files(store: Store) -> Iterator[tuple[str, int, str]]:
+    """Name, size in bytes and SHA-256 of every file in the store."""
+    for participant in store.participants():
+        for uid in participant.study_uids():
+            for filed in store.study(participant, uid).instances().values():
+                yield filed.name, filed.size, filed.sha256
 
 
 def _frames(store: Any) -> Iterable[tuple[str, Any]]:
@@ -265,3 +275,6 @@ def _judge_picture(report: Report, book: Any) -> None:
     for picture in pictures:
         alt = picture.metadata.get("image/png", {}).get("alt", "")
         report.require(alt, f"it has alt text: {alt}")
+        copy = Path(mkdtemp(prefix="s4s-picture-")) / "first-image.png"
+        copy.write_bytes(base64.b64decode(picture.data["image/png"]))
+        report.say(f"      a copy of it is {copy}")

@@ -12,9 +12,9 @@ from .connection import Connection
 from .errors import UntrustedOrigin
 
 if TYPE_CHECKING:
+    from .cohort import Store
     from .protocol.waiting import WaitPolicy
     from .sandbox import Sandbox
-    from .store import Store
 
 # Set by `s4s demo` for the kernels it starts: the sandbox that already runs.
 SANDBOX_URL = "S4S_SANDBOX_URL"
@@ -118,7 +118,7 @@ def _default_store() -> Store | None:
     folder = os.environ.get(STORE_FOLDER)
     if not folder:
         return None
-    from .store import Store
+    from .cohort import Store
 
     return Store(folder)
 

@@ -61,7 +61,8 @@ class ConnectPanel(anywidget.AnyWidget):
         return f"{self.picture['title']}: {self.picture['status']}"
 
     def __repr__(self) -> str:
-        return self.text
+        # Stays in a saved notebook, so it says nothing that passes.
+        return "Connect: press Authorise in this panel (it needs a notebook that shows widgets)."
 
     def _say(self, problem: str) -> None:
         self._problem = _lines(problem)
