@@ -19,7 +19,8 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from .. import __version__, errors
+from .. import errors
+from .._version import __version__
 from . import answers, network, redact, trust
 from .answers import HeaderMap, Reply, Stream
 from .secret import Secret
