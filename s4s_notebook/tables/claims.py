@@ -286,8 +286,9 @@ def _drug(eob: Mapping[str, Any], row: list[Any]) -> None:
     for info in objects(eob, "supportingInfo"):
         slot = _DRUG.get(code_of(info.get("category")) or "")
         if slot is not None and row[slot] is None:
-            coding = next(objects(info.get("code"), "coding"), {})
-            row[slot] = _inner(info, "valueQuantity", "value") or coding.get("code")
+            codes = (coding.get("code") for coding in objects(info.get("code"), "coding"))
+            given = _inner(info, "valueQuantity", "value")
+            row[slot] = next(codes, None) if given is None else given
 
 
 def _repeating(table: Table) -> Any:
