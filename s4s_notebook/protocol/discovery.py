@@ -57,7 +57,10 @@ def check_base(base: str) -> str:
 
 def _well_known(transport: Transport, base: str, cancel: Cancel | None) -> Holder:
     url = f"{base}/.well-known/smart-configuration"
-    reply = _ask(transport, url, "application/json", cancel)
+    try:
+        reply = _ask(transport, url, "application/json", cancel)
+    except (errors.UntrustedOrigin, errors.MalformedResponse):
+        return Holder(base)  # led off to a log-in page, or round in circles: not here
     body = _json(reply)
     return Holder(base) if body is None else _read(read_configuration, body, base, reply)
 

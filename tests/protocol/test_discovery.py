@@ -179,6 +179,20 @@ def test_a_busy_holder_is_waited_for(server):
     assert server.count(WELL_KNOWN) == 2
 
 
+@pytest.mark.parametrize("target", ["https://sso.example/login", WELL_KNOWN])
+def test_a_well_known_that_redirects_to_a_log_in_page_or_to_itself(server, target):
+    server.on(WELL_KNOWN, Answer(b"", 302, {"Location": target}))
+    server.on(METADATA, Answer(statement(server.origin)))
+    assert find(server).source == "metadata"
+
+
+def test_metadata_that_redirect_elsewhere_name_the_place(server):
+    server.on(METADATA, Answer(b"", 302, {"Location": "https://new.example/fhir/metadata"}))
+    with pytest.raises(errors.UntrustedOrigin) as caught:
+        find(server)
+    assert caught.value.origin == "https://new.example:443"
+
+
 @pytest.mark.parametrize("base", ["holder", "https://h/fhir?x=1", "https://h/fhir#a", "", "x y"])
 def test_no_web_address(server, base):
     with transport_to(server.base) as transport, pytest.raises(errors.DiscoveryError):

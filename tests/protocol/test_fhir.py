@@ -554,7 +554,6 @@ def test_a_status_that_is_no_success(transport, server):
 # ------------------------------------------------------------------ marks and keys
 
 
-@pytest.mark.fault("B15")
 def test_a_page_carries_the_holders_clock_not_ours(transport, server):
     date = {"Date": "Wed, 21 Oct 2015 07:28:00 GMT"}
     server.on(STUDIES, Answer(bundle(study(1)), headers=date))
@@ -562,7 +561,6 @@ def test_a_page_carries_the_holders_clock_not_ours(transport, server):
     assert instant(page.date) == "2015-10-21T07:28:00.000Z"
 
 
-@pytest.mark.fault("B15")
 @pytest.mark.parametrize(
     ("epoch", "text"),
     [

@@ -17,6 +17,7 @@ import pytest
 import trustme
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from IPython.core.ultratb import VerboseTB
 
 from s4s_notebook import errors
 from s4s_notebook.protocol.grant import Client, Grant
@@ -71,7 +72,8 @@ def reply_to(login: Login, **changes: str | None) -> str:
 def shown(error: BaseException) -> str:
     """All that a verbose traceback could print of an error: each frame's locals too."""
     told = traceback.TracebackException.from_exception(error, capture_locals=True)
-    return "".join(told.format())
+    notebook = VerboseTB().text(type(error), error, error.__traceback__)  # %xmode Verbose
+    return "".join(told.format()) + notebook
 
 
 # ------------------------------------------------------------------ the authorise page
@@ -165,8 +167,9 @@ def test_a_holder_that_says_nothing_of_pkce_gets_s256_and_a_note():
 
 
 def test_no_sign_in_no_login():
-    with pytest.raises(errors.AuthorizationError, match="offers no sign-in"):
-        Login(Holder(FAR))
+    for half in ({}, {"authorize": FAR}, {"token": FAR}):
+        with pytest.raises(errors.AuthorizationError, match="offers no sign-in"):
+            Login(Holder(FAR, **half))
 
 
 def test_the_client_may_come_later_and_starts_the_lifetime():
