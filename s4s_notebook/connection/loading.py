@@ -50,6 +50,7 @@ class Loading(Task["Connection"]):
                 self.runs[kind] = future.result()
             except S4SError as error:
                 self.failed[kind] = error
+        self._set(message=f"{self._count} resources")
         return self._end()
 
     def _one(self, kind: str) -> str:

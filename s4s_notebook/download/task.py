@@ -72,7 +72,7 @@ class Task(Generic[T]):
     def _main(self) -> None:
         try:
             self._result = self._work()
-            end = replace(self._state, phase="done", seconds_left=None, message="")
+            end = replace(self._state, phase="done", seconds_left=None)
         except Cancelled as error:
             end = replace(self._state, phase="cancelled", seconds_left=None, error=error)
         except BaseException as error:  # noqa: BLE001 - raised by result(), in the caller's thread

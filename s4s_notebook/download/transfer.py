@@ -221,7 +221,7 @@ class Transfer(Task[list[Path]]):
         if whole:
             return
         broken = next((each.error for each in odd if isinstance(each.error, InvalidDICOM)), None)
-        if broken is not None and all(each.error for each in odd) and not missing:
+        if broken is not None and all(each.error for each in odd) and len(missing) <= len(odd):
             raise InvalidDICOM(
                 f"{len(odd)} of the study's parts are not DICOM files; {len(have)} instances are "
                 "kept.",

@@ -41,6 +41,7 @@ class Holder:
         self.extra: list[bytes] = []
         self.drop: set[str] = set()  # SOP Instance UIDs that are never sent
         self.delay = 0.0  # seconds between instances
+        self.stall_after: int | None = None  # instances until nothing comes for a while, once
         self.clock_skew = 0.0
         self.updated: dict[str, float] = {}  # claim id: lastUpdated, by the holder's clock
         self.before_page = None  # callable(path)
@@ -306,6 +307,12 @@ class Handler(BaseHTTPRequestHandler):
                 return
             self.wfile.write(data + b"\r\n")
             self.holder.sent[sop] += 1
+            if (
+                self.holder.stall_after is not None
+                and len(self.holder.sent) >= self.holder.stall_after
+            ):
+                self.holder.stall_after = None
+                time.sleep(4)
             if self.holder.delay:
                 time.sleep(self.holder.delay)
         self.wfile.write(f"--{BOUNDARY}--\r\n".encode())

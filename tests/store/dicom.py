@@ -51,7 +51,8 @@ def make(
     )
     meta = element(0x00020000, b"UL", struct.pack("<I", len(meta))) + meta
     how = {"explicit": syntax != IMPLICIT, "order": ">" if syntax == BIG else "<"}
-    pixels = random.Random(f"{sop}{seed}").randbytes(size)
+    block = random.Random(f"{sop}{seed}").randbytes(min(size, 1 << 20))
+    pixels = (block * (size // len(block) + 1))[:size] if block else b""
     body = (
         element(0x00080016, b"UI", CT.encode(), **how)
         + element(0x00080018, b"UI", sop.encode(), **how)
