@@ -111,9 +111,12 @@ def read_csv(name: str, path: Any) -> pd.DataFrame:
     Args:
         name: which of :data:`TABLES`.
         path: what :func:`pandas.read_csv` takes. Further columns, such as ``participant``,
-            come back as text.
+            come back as text. Lines end with a line feed: on Windows write them with
+            ``to_csv(path, index=False, lineterminator="\\n")``.
     """
-    frame = pd.read_csv(path, dtype="str", keep_default_na=False, na_values=[""])
+    frame = pd.read_csv(
+        path, dtype="str", keep_default_na=False, na_values=[""], lineterminator="\n"
+    )
     kinds = {column.name: column for column in declared(name)}
     for column in [kinds[found] for found in frame.columns if found in kinds]:
         text: Any = frame[column.name]

@@ -227,16 +227,18 @@ class Builder:
         return frame
 
 
-def unbundled(resources: Iterable[Any], note: Callable[[Problem], None]) -> Iterator[Any]:
+def unbundled(
+    resources: Iterable[Any], note: Callable[[Problem], None], place: str = "resource"
+) -> Iterator[Any]:
     """The resources themselves, Bundles and their entries opened."""
     if isinstance(resources, Mapping):
         resources = (resources,)
-    for place, resource in enumerate(resources):
+    for number, resource in enumerate(resources):
         type_ = resource.get("resourceType") if isinstance(resource, dict) else None
         if type_ == "Bundle":
             entries = resource.get("entry") or ()
             if isinstance(entries, list):
-                yield from unbundled(entries, note)
+                yield from unbundled(entries, note, "Bundle.entry")
             else:
                 note(Problem("Bundle", "entry", shown(entries), "a list was expected"))
         elif type(type_) is str:
@@ -244,7 +246,8 @@ def unbundled(resources: Iterable[Any], note: Callable[[Problem], None]) -> Iter
         elif isinstance(resource, dict) and isinstance(resource.get("resource"), dict):
             yield from unbundled((resource["resource"],), note)
         else:
-            note(Problem(f"resource {place}", "resourceType", shown(resource), "not a resource"))
+            what = f"{place} {number}"
+            note(Problem(what, "resourceType", shown(resource), "not a resource"))
 
 
 def shown(value: Any) -> str:
