@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module, reload
+from pathlib import Path
+from tempfile import mkdtemp
 
 from s4s_notebook.errors import ContentError
 from s4s_notebook.protocol import multipart
@@ -56,9 +58,10 @@ def main(argv: list[str]) -> None:
     atheris = import_module("atheris")
     with atheris.instrument_imports(include=["s4s_notebook.protocol.multipart"]):
         reload(multipart)  # once more, now with its branches counted
-    for seed in SEEDS:
-        one(seed)
-    atheris.Setup([sys.argv[0], "-max_len=600", *argv], one)
+    corpus = Path(mkdtemp(prefix="s4s-fuzz-"))
+    for number, seed in enumerate(SEEDS):
+        (corpus / str(number)).write_bytes(seed)
+    atheris.Setup([sys.argv[0], str(corpus), "-max_len=600", *argv], one)
     atheris.Fuzz()
 
 
