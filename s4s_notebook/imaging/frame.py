@@ -124,8 +124,7 @@ class Frame:
 
 
 def frames(instance: Instance, reader: Reader) -> tuple[Frame, ...]:
-    """All frames of an instance. Raises PixelBudget for more than the data can hold."""
-    pixels.check_count(instance)
+    """All frames of an instance."""
     groups = Groups(reader)
     return tuple(_frame(instance, reader, groups, index) for index in range(instance.count))
 

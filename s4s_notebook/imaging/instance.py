@@ -30,6 +30,7 @@ class Instance:
     Attributes:
         path: the file, None for a Dataset.
         sop_uid, study_uid, series_uid, sop_class: UIDs as text, empty when absent.
+        declared, count: frames that the header declares, and those that can be there.
         kind: what the object is, as DICOM names its SOP class ("CT Image Storage").
         pixels: where the pixel data lie, None for an object without any.
         frame_times: milliseconds a frame for cine, one number or one a frame; None if not cine.
@@ -62,9 +63,10 @@ class Instance:
         for keyword in PIXEL_KEYWORDS.values():
             if keyword in dataset:
                 element = dataset[keyword]
-                length = len(element.value or b"") if syntax in NATIVE else None
+                room = len(element.value or b"")
+                length = room if syntax in NATIVE else None
                 vr = "OB" if element.VR == "OB" else "OW"
-                pixels = Pixels(keyword, vr, 0, length)
+                pixels = Pixels(keyword, vr, 0, length, room)
         return cls(Header(dataset, pixels, syntax, ()), None)
 
     def _describe(self, reader: Reader) -> None:
@@ -91,12 +93,25 @@ class Instance:
         self.signed = whole("PixelRepresentation") == 1
         self.planar = whole("PlanarConfiguration")
         has_size = reader.get("Rows") is not None and reader.get("Columns") is not None
-        self.count = max(whole("NumberOfFrames", 1), 1) if self.pixels and has_size else 0
+        self.declared = max(whole("NumberOfFrames", 1), 1) if self.pixels and has_size else 0
+        self.count = min(self.declared, max(1, self._most_frames()))
+        if self.count < self.declared:
+            why = f"the pixel data hold at most {self.count:,} frames"
+            reader.odd("NumberOfFrames", self.declared, why)
         self.has_file_meta = bool(self.syntax)
         self.frame_times = _frame_times(reader, self.count)
         from .frame import frames  # here, because a frame knows its instance
 
         self.frames: tuple[Frame, ...] = frames(self, reader) if self.count else ()
+
+    def _most_frames(self) -> int:
+        """As many frames as the data have room for, whatever the header declares."""
+        if self.pixels is None:
+            return 0
+        if self.compressed:
+            return self.pixels.room // 10  # an item's head and two bytes
+        size = self.rows * self.columns * self.samples * max(self.bits_allocated, 1)
+        return self.pixels.room * 8 * 3 // (2 * size) if size > 0 else 1  # YBR 4:2:2 takes 2/3
 
     def located(self) -> Pixels:
         """Where the pixel data lie. Raises NotAnImage for an object without any."""

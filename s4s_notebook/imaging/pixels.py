@@ -20,23 +20,14 @@ from .words import plain
 if TYPE_CHECKING:
     from .instance import Instance
 
-#: The most bytes that one decoded frame, and all frames of one object, may take.
+#: The most bytes that one decoded frame may take, and how many such frames one object.
 FRAME_BUDGET = 512 * 2**20
-OBJECT_BUDGET = 64 * FRAME_BUDGET
+OBJECT_FRAMES = 64
+_LARGE = "Raise s4s_notebook.imaging.pixels.FRAME_BUDGET if you trust the file."
 _ODD = "The header cannot be right; .tags() shows what it says."
 
 
-def check_count(instance: Instance) -> None:
-    """Refuse a number of frames that the data cannot hold, before anything is made of it."""
-    pixels = instance.pixels
-    if pixels is None or instance.count < 2:
-        return
-    at_most = 10**6 if pixels.length is None else pixels.length * 8
-    if instance.count > at_most:
-        raise PixelBudget(f"The file declares {instance.count:,} frames; it cannot hold them.")
-
-
-def check(instance: Instance, budget: int | None = None) -> int:
+def check(instance: Instance) -> int:
     """The bytes of one decoded frame; raises PixelBudget or MalformedDICOM before decoding."""
     one = instance
     if one.rows < 1 or one.columns < 1:
@@ -47,12 +38,12 @@ def check(instance: Instance, budget: int | None = None) -> int:
     if not 1 <= one.bits_stored <= one.bits_allocated:
         raise PixelBudget(f"{bits} a pixel contradict each other.", hint=_ODD)
     size = one.rows * one.columns * one.samples * max(one.bits_allocated // 8, 1)
-    limit = FRAME_BUDGET if budget is None else budget
-    if size > limit or size * one.count > limit * (OBJECT_BUDGET // FRAME_BUDGET):
+    if size > FRAME_BUDGET or size * one.declared > OBJECT_FRAMES * FRAME_BUDGET:
+        decoded = size * one.declared / 2**20
         raise PixelBudget(
-            f"{one.count:,} x {one.rows:,} x {one.columns:,} pixels take "
-            f"{size * one.count / 2**20:,.0f} MiB decoded; the limit is {limit / 2**20:,.0f} MiB "
-            f"a frame."
+            f"{one.declared:,} x {one.rows:,} x {one.columns:,} pixels take {decoded:,.0f} MiB "
+            f"decoded; the limit is {FRAME_BUDGET / 2**20:,.0f} MiB a frame.",
+            hint=_LARGE,
         )
     return size
 

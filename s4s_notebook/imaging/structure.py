@@ -28,12 +28,16 @@ _BULK = {b"OB", b"OW", b"OD", b"OF"}
 
 
 class Pixels(NamedTuple):
-    """Where the pixel data lie: ``length`` is None for encapsulated (compressed) data."""
+    """Where the pixel data lie: ``length`` is None for encapsulated (compressed) data.
+
+    ``room`` is the number of bytes from ``offset`` to the end of the file.
+    """
 
     keyword: str
     vr: str
     offset: int
     length: int | None
+    room: int
 
 
 class _Level(NamedTuple):
@@ -69,7 +73,8 @@ def walk(file: BinaryIO, start: int, size: int, *, implicit: bool, little: bool)
         if len(stack) == 1 and element.tag in PIXEL_KEYWORDS:
             length = None if element.length == UNDEFINED else element.length
             vr = element.vr.decode("latin-1") if element.vr in _BULK else "OW"
-            return Pixels(PIXEL_KEYWORDS[element.tag], vr, element.value, length)
+            room = max(0, size - element.value)
+            return Pixels(PIXEL_KEYWORDS[element.tag], vr, element.value, length, room)
         position = _step(stack, element, size)
     else:
         raise MalformedDICOM(f"The file has more than {MOST_ELEMENTS:,} elements.")

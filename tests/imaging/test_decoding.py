@@ -1,0 +1,322 @@
+"""Compressed pixels: within a budget, in a child process that may die."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
+
+from s4s_notebook.errors import DecodeFailed, MalformedDICOM, PixelBudget
+from s4s_notebook.imaging import pixels, read, render, worker
+from s4s_notebook.imaging.instance import Instance
+from s4s_notebook.imaging.worker import Worker
+
+from .make import data, image, save
+
+
+def compressed(frame: bytes, syntax: str, **elements) -> Instance:
+    made = image(**elements)
+    made.file_meta.TransferSyntaxUID = syntax
+    made.PixelData = encapsulate([frame])
+    made["PixelData"].VR = "OB"
+    made["PixelData"].is_undefined_length = True
+    return Instance.from_dataset(made)
+
+
+@pytest.fixture
+def no_codec(monkeypatch) -> list[int]:
+    """Counts frames that reach a codec: none may."""
+    asked: list[int] = []
+    monkeypatch.setattr(worker.decoder, "decode", lambda *args: asked.append(1))
+    return asked
+
+
+@pytest.mark.fault("E04")
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"Rows": 65535, "Columns": 65535},
+        {"Rows": 0},
+        {"Columns": 0},
+        {"BitsAllocated": 12, "BitsStored": 12},
+        {"BitsStored": 17},
+        {"BitsStored": 0},
+        {"SamplesPerPixel": 7},
+        {"Rows": 60000, "Columns": 600, "NumberOfFrames": 900000},
+    ],
+)
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGBaseline8Bit, JPEG2000Lossless])
+def test_sizes_are_refused_before_decoding(elements, syntax, no_codec) -> None:
+    with pytest.raises(PixelBudget):
+        compressed(b"\0" * 64, syntax, **elements).frames[0].stored()
+    assert no_codec == []
+
+
+@pytest.mark.fault("E04")
+@pytest.mark.parametrize("many", [2**31 - 1, 10**6 + 1, 500])
+def test_more_frames_than_the_data_hold_are_not_made(many, tmp_path) -> None:
+    path = save(image(NumberOfFrames=many), tmp_path / "a.dcm")
+    study = read(path)
+    assert len(study.series[0].frames) == 1
+    assert any(problem.path == "NumberOfFrames" for problem in study.problems)
+    many_frames = compressed(b"\0" * 64, RLELossless, NumberOfFrames=many)
+    assert len(many_frames.frames) <= 8
+    if many * 48 > pixels.FRAME_BUDGET * pixels.OBJECT_FRAMES:
+        with pytest.raises(PixelBudget):
+            study.series[0].frames[0].stored()
+
+
+def jpeg(rows: int, columns: int) -> bytes:
+    size = rows.to_bytes(2, "big") + columns.to_bytes(2, "big")
+    return b"\xff\xd8\xff\xe0\0\x04ab\xff\xc0\0\x0b\x08" + size + b"\x01\x01\x11\0" + b"\xff\xd9"
+
+
+def j2k(rows: int, columns: int) -> bytes:
+    size = [columns, rows, 0, 0, columns, rows, 0, 0]
+    siz = b"\0\0" + b"".join(one.to_bytes(4, "big") for one in size) + b"\0\x01\x0f\x01\x01"
+    return b"\xff\x4f\xff\x51" + (len(siz) + 2).to_bytes(2, "big") + siz + b"\xff\xd9"
+
+
+@pytest.mark.fault("E04")
+@pytest.mark.parametrize(
+    ("frame", "syntax"),
+    [
+        (jpeg(65500, 65500), JPEGBaseline8Bit),
+        (j2k(2**31 - 1, 2**31 - 1), JPEG2000Lossless),
+        (b"\0" * 90 + j2k(60000, 60000), JPEG2000Lossless),
+        (b"\x01" + b"\0" * 10**6, RLELossless),
+    ],
+)
+def test_a_bomb_inside_the_codestream_is_refused(frame, syntax, no_codec) -> None:
+    with pytest.raises(PixelBudget):
+        compressed(frame, syntax).frames[0].stored()
+    assert no_codec == []
+
+
+@pytest.mark.fault("E04")
+def test_an_rle_bomb_costs_one_image() -> None:
+    runs = b"\x81\xaa" * 4 * 10**6  # 128 bytes out for each 2 in: 1 GiB for a picture of 8 MB
+    head = (2).to_bytes(4, "little") + (64).to_bytes(4, "little")
+    head += (64 + len(runs)).to_bytes(4, "little")
+    frame = head.ljust(64, b"\0") + runs + runs[:1000]
+    started = time.monotonic()
+    with pytest.raises(DecodeFailed):
+        compressed(frame, RLELossless, Rows=2000, Columns=2000).frames[0].stored()
+    assert render(dcmread(get_testdata_file("MR_small_RLE.dcm"))).shape == (64, 64)
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.fault("E04")
+def test_the_budget_is_told_in_full() -> None:
+    with pytest.raises(PixelBudget, match="the limit is 512 MiB") as caught:
+        compressed(b"\0" * 64, RLELossless, Rows=40000, Columns=40000).frames[0].stored()
+    assert "FRAME_BUDGET" in caught.value.hint
+
+
+def test_the_budget_can_be_raised(monkeypatch) -> None:
+    frame = Instance.from_dataset(image(np.zeros((100, 100), np.uint8))).frames[0]
+    monkeypatch.setattr(pixels, "FRAME_BUDGET", 9999)
+    with pytest.raises(PixelBudget):
+        frame.stored()
+    monkeypatch.setattr(pixels, "FRAME_BUDGET", 10000)
+    assert frame.stored().size == 10000
+
+
+DIES = """
+import ctypes, sys
+from pydicom.pixels.decoders.base import Decoder
+from s4s_notebook.imaging import child
+whole = Decoder.as_array
+def decode(self, src, **options):
+    if options["rows"] == {rows}:
+        {how}
+    return whole(self, src, **options)
+Decoder.as_array = decode
+child.main()
+"""
+
+
+def worker_that(how: str, seconds: float = 20.0) -> Worker:
+    """A real child whose codec does something bad to pictures of 64 rows."""
+    return Worker([sys.executable, "-c", DIES.format(rows=64, how=how)], seconds)
+
+
+@pytest.mark.fault("E07")
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("ctypes.string_at(0)", "died"),
+        ("sys.exit(3)", "died"),
+        ("import os; os.abort()", "died"),
+        ("while True: pass", "did not finish"),
+        ("bytearray(2**34)", "MemoryError"),
+        ("sys.__stdout__.buffer.write(b'nonsense' * 9); sys.__stdout__.flush()", "died"),
+    ],
+)
+def test_a_codec_that_dies_costs_one_image(how, why, monkeypatch) -> None:
+    small = dcmread(get_testdata_file("MR_small_RLE.dcm"))
+    other = dcmread(get_testdata_file("SC_rgb_rle.dcm"))
+    mine = worker_that(how, 3.0 if "while" in how else 20.0)
+    monkeypatch.setattr(worker, "decoder", mine)
+    try:
+        assert render(other).shape == (100, 100, 3)
+        with pytest.raises(DecodeFailed, match=why) as caught:
+            render(small)
+        assert "other images" in caught.value.hint or why == "MemoryError"
+        assert render(other).shape == (100, 100, 3)
+    finally:
+        mine.close()
+
+
+@pytest.mark.fault("E07")
+def test_in_a_montage_the_other_slices_are_drawn(monkeypatch, tmp_path) -> None:
+    for at, name in enumerate(("MR_small_RLE.dcm", "MR_small.dcm")):
+        made = dcmread(get_testdata_file(name))
+        made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = f"1.2.{at}"
+        made.ImagePositionPatient = [0, 0, at]
+        made.save_as(tmp_path / name)
+    mine = worker_that("ctypes.string_at(0)")
+    monkeypatch.setattr(worker, "decoder", mine)
+    try:
+        axes = read(tmp_path).plot(frame="montage", window=(600, 1600)).axes
+    finally:
+        mine.close()
+    assert [len(axis.images) for axis in axes[:2]] == [0, 1]
+    assert any("DecodeFailed" in text.get_text() for text in axes[0].texts)
+
+
+@pytest.mark.fault("E07")
+def test_the_child_has_limits_and_no_secrets(monkeypatch) -> None:
+    monkeypatch.setenv("CANARY_TOKEN", "canary-in-the-environment")
+    mine = Worker()
+    monkeypatch.setattr(worker, "decoder", mine)
+    try:
+        render(dcmread(get_testdata_file("MR_small_RLE.dcm")))
+        child = psutil.Process(mine._process.pid)
+        assert "CANARY_TOKEN" not in child.environ()
+        soft, _ = child.rlimit(psutil.RLIMIT_AS)
+        assert 0 < soft < 2**31
+        assert child.rlimit(psutil.RLIMIT_CORE)[0] == 0
+    finally:
+        mine.close()
+    assert not psutil.pid_exists(child.pid)
+
+
+def test_the_child_ends_with_its_parent() -> None:
+    code = (
+        "from pydicom.data import get_testdata_file as file\n"
+        "from s4s_notebook.imaging import render, worker\n"
+        "render(file('MR_small_RLE.dcm'))\n"
+        "print(worker.decoder._process.pid, flush=True)\n"
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    pid = int(done.stdout)
+    for _ in range(100):
+        if not psutil.pid_exists(pid):
+            break
+        time.sleep(0.05)
+    assert not psutil.pid_exists(pid)
+
+
+def test_many_threads_share_the_child() -> None:
+    frames = read(get_testdata_file("examples_ybr_color.dcm")).series[0].frames
+    seen: list[tuple[int, np.ndarray]] = []
+    threads = [
+        threading.Thread(target=lambda at=at: seen.append((at, frames[at].stored())))
+        for at in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 8
+    assert all(np.array_equal(array, frames[at].stored()) for at, array in seen)
+    assert len({array.tobytes() for _, array in seen}) == 8
+
+
+def test_uncompressed_pixels_need_no_child(tmp_path) -> None:
+    code = (
+        "import sys\nfrom s4s_notebook.imaging import render, worker\n"
+        "render(sys.argv[1])\nprint(worker.decoder._process)\n"
+    )
+    path = save(image(), tmp_path / "a.dcm")
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True)
+    assert done.stdout.strip() == b"None"
+
+
+@pytest.mark.fault("E08")
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [("MR_small_jpeg_ls_lossless.dcm", "JPEG-LS"), ("SC_rgb_jpeg_gdcm.dcm", "JPEG Lossless")],
+)
+def test_a_missing_codec_says_what_to_install(name, needs) -> None:
+    code = (
+        "import sys\n"
+        "for name in ('gdcm', 'jpeg_ls', 'openjpeg', 'pylibjpeg'):\n"
+        "    sys.modules[name] = None\n"
+        "from s4s_notebook.errors import MissingCodec\n"
+        "from s4s_notebook.imaging import read, render\n"
+        "study = read(sys.argv[1])\n"
+        "print(study.series[0].frames[0].rows, len(study.tags()) > 20)\n"
+        "try:\n    render(sys.argv[1])\nexcept MissingCodec as error:\n    print(error)\n"
+    )
+    path = get_testdata_file(name)
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+    )
+    assert needs in done.stdout
+    assert "pip install 's4s-notebook[codecs]'" in done.stdout
+    assert "True" in done.stdout.splitlines()[0]
+
+
+def test_compressed_frames_are_cut_from_the_file_one_by_one(tmp_path) -> None:
+    """Frame n of 30, without the others being decoded or the file being read whole."""
+    frames = read(get_testdata_file("examples_ybr_color.dcm")).series[0].frames
+    whole = dcmread(get_testdata_file("examples_ybr_color.dcm")).pixel_array
+    for at in (0, 17, 29):
+        assert np.array_equal(frames[at].stored(), whole[at])
+
+
+def test_truncated_pixels_are_refused(tmp_path) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_bytes(data(image())[:-1])
+    with pytest.raises(MalformedDICOM):
+        render(path)
+    made = image()
+    made.PixelData = made.PixelData[:-2]
+    with pytest.raises(MalformedDICOM, match="46 bytes of 48"):
+        render(made)
+
+
+def test_the_child_is_found_from_any_folder(tmp_path) -> None:
+    code = (
+        "from pydicom.data import get_testdata_file as file\n"
+        "from s4s_notebook.imaging import render\n"
+        "print(render(file('MR_small_RLE.dcm')).shape)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert done.stdout.strip() == "(64, 64)"
+
+
+def test_paths_may_be_text_or_path() -> None:
+    path = get_testdata_file("CT_small.dcm")
+    assert np.array_equal(render(path), render(Path(path)))
