@@ -185,6 +185,8 @@ def _bar(figure: Picture, axes: list[Axes], frame: Frame, choice: Choice) -> Non
     else:
         half = choice.width * (1.0 if choice.function == "SIGMOID" else 0.5)
         low, high = choice.center - half, choice.center + half
+    if max(abs(low), abs(high)) > 1e300:
+        return  # no ticks can be placed
     greys = np.nan_to_num(choice.levels(np.linspace(low, high, 256))) / 255.0
     if frame.photometric == "MONOCHROME1":
         greys = 1.0 - greys

@@ -65,6 +65,8 @@ class Series:
     def label(self) -> str:
         """Short and without names: "CT · Chest · axial · 60 slices"."""
         parts = [self.modality, self.description, self.plane]
+        if self.modality == "SEG" and self.frames:  # a mask, not a picture of the person
+            parts.insert(1, self.kind)
         if self.of > 1:
             parts.append(f"stack {self.stack} of {self.of}")
         parts.append(self.kind if not self.frames else self._amount())

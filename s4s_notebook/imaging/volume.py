@@ -106,7 +106,7 @@ class Volume:
         opening: Any = gzip.open if target.suffix == ".gz" else open
         with opening(target, "wb") as file:
             header.write_to(file)
-            file.write(b"\0" * (int(header.get_data_offset()) - header.sizeof_hdr))
+            file.write(b"\0" * (int(header.get_data_offset()) - file.tell()))
             for index in range(len(self)):
                 file.write(np.ascontiguousarray(self.slice(index)).tobytes())
         return target

@@ -99,8 +99,8 @@ def spread(values: Array) -> Window:
         return Window(0.5, 1.0)
     low, high = float(finite.min()), float(finite.max())
     if values.dtype.kind == "f":
-        width = high - low
-        return Window(low + width / 2, width or 1.0, "LINEAR_EXACT")
+        width = min(high / 2 - low / 2, 8e307) * 2  # stays finite
+        return Window(low / 2 + high / 2, width or 1.0, "LINEAR_EXACT")
     return Window((low + high + 1) / 2, high - low + 1)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.sequence import Sequence as Sequence_
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
@@ -76,6 +77,27 @@ def stack(
         made.ImageOrientationPatient = list(orientation)
         paths.append(save(made, folder / f"{made.SOPInstanceUID}.dcm"))
     return paths
+
+
+def enhanced(depths: Sequence[float]) -> Dataset:
+    """An enhanced CT: a frame a depth in mm, filled with its index, geometry in the groups."""
+    count = len(depths)
+    pixels = np.repeat(np.arange(count, dtype=np.int16), 24).reshape(-1, 6)
+    none = {"PixelSpacing": None, "ImageOrientationPatient": None, "ImagePositionPatient": None}
+    made = image(pixels, Rows=4, NumberOfFrames=count, SOPClassUID=EnhancedCTImageStorage, **none)
+    shared, measures, plane = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, plane.ImageOrientationPatient = [0.25, 0.25], list(AXIAL)
+    shared.PixelMeasuresSequence = Sequence_([measures])
+    shared.PlaneOrientationSequence = Sequence_([plane])
+    made.SharedFunctionalGroupsSequence = Sequence_([shared])
+    groups = []
+    for depth in depths:
+        place, group = Dataset(), Dataset()
+        place.ImagePositionPatient = [0, 0, depth]
+        group.PlanePositionSequence = Sequence_([place])
+        groups.append(group)
+    made.PerFrameFunctionalGroupsSequence = Sequence_(groups)
+    return made
 
 
 def element(tag: tuple[int, int], vr: bytes, value: bytes, length: int | None = None) -> bytes:

@@ -1,0 +1,132 @@
+"""Volumes lie in space where SimpleITK puts them."""
+
+from __future__ import annotations
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+from pydicom.data import get_testdata_file
+
+from s4s_notebook.errors import NotAnImage
+from s4s_notebook.imaging import cache, read
+
+from .make import CORONAL, enhanced, image, save, stack
+
+OBLIQUE = (0.8, 0.6, 0.0, -0.48, 0.64, -0.6)
+
+
+def itk(series) -> SimpleITK.Image:
+    reader = SimpleITK.ImageSeriesReader()
+    reader.SetFileNames([str(frame.instance.path) for frame in series.frames])
+    return reader.Execute()
+
+
+def oblique_places(many: int, step: float) -> list[list[float]]:
+    through = np.cross(OBLIQUE[:3], OBLIQUE[3:])
+    return [list(np.array([10.0, -20.0, 30.0]) + through * step * at) for at in range(many)]
+
+
+@pytest.fixture(params=["axial", "coronal", "oblique"])
+def series(request, tmp_path):
+    if request.param == "axial":
+        stack(tmp_path, [(-12.5, 3.25, 2.5 * z) for z in (4, 2, 3, 1, 0)], RescaleIntercept=-1024)
+    elif request.param == "coronal":
+        stack(tmp_path, [(1, 2.0 * y, 3) for y in (2, 0, 1)], CORONAL, RescaleSlope=0.5)
+    else:
+        stack(tmp_path, oblique_places(4, 1.75), OBLIQUE)
+    return read(tmp_path).series[0]
+
+
+def test_geometry_equals_simpleitk(series) -> None:
+    volume, theirs = series.volume(), itk(series)
+    assert volume.origin == pytest.approx(theirs.GetOrigin())
+    assert volume.spacing == pytest.approx(theirs.GetSpacing()[::-1])
+    direction = np.array(theirs.GetDirection()).reshape(3, 3)
+    assert np.allclose(volume.axes[::-1].T, direction, atol=1e-6)
+    for index in ((0, 0, 0), (3, 2, 1), (5, 0, 2)):
+        point = volume.affine @ [*index, 1]
+        assert point[:3] == pytest.approx(theirs.TransformIndexToPhysicalPoint(index), abs=1e-4)
+    assert np.array_equal(np.asarray(volume), SimpleITK.GetArrayFromImage(theirs))
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_nifti_equals_simpleitk(series, tmp_path, name) -> None:
+    ours = nibabel.load(series.to_nifti(tmp_path / name))
+    SimpleITK.WriteImage(itk(series), str(tmp_path / "theirs.nii.gz"))
+    theirs = nibabel.load(tmp_path / "theirs.nii.gz")
+    assert np.allclose(ours.affine, theirs.affine, atol=1e-4)
+    assert np.array_equal(np.asarray(ours.dataobj), np.asarray(theirs.dataobj))
+    again = SimpleITK.ReadImage(str(tmp_path / name))
+    assert np.allclose(again.GetOrigin(), itk(series).GetOrigin(), atol=1e-4)
+    assert np.allclose(again.GetDirection(), itk(series).GetDirection(), atol=1e-4)
+
+
+def test_a_real_slice_equals_simpleitk(tmp_path) -> None:
+    path = get_testdata_file("CT_small.dcm")
+    volume = read(path).series[0].volume()
+    theirs = SimpleITK.ReadImage(path)
+    assert np.array_equal(np.asarray(volume), SimpleITK.GetArrayFromImage(theirs))
+    assert volume.origin == pytest.approx(theirs.GetOrigin())
+
+
+def test_an_enhanced_object_makes_the_same_volume(tmp_path) -> None:
+    save(enhanced([0, 3, 1, 2]), tmp_path / "a.dcm")
+    volume = read(tmp_path).series[0].volume()
+    assert volume.spacing == (1.0, 0.25, 0.25)
+    assert volume[:, 1, 1].tolist() == [0, 2, 3, 1]
+
+
+def test_xarray_is_lazy_and_has_millimetres(series, monkeypatch) -> None:
+    monkeypatch.setattr(cache.frames, "limit", 0)
+    cache.frames._kept.clear()
+    asked: list[int] = []
+    volume = series.volume()
+    whole = np.asarray(volume)
+    plain = volume.slice
+    monkeypatch.setattr(volume, "slice", lambda at: asked.append(at) or plain(at))
+    array = volume.to_xarray()
+    assert asked == []
+    assert array.dims == ("z", "y", "x")
+    assert array.shape == volume.shape
+    assert np.array_equal(array[1].to_numpy(), whole[1])
+    assert asked == [1]
+    assert np.array_equal(array.isel(y=2, x=slice(1, 4)).to_numpy(), whole[:, 2, 1:4])
+    assert np.array_equal(array.to_numpy(), whole)
+    assert float(array.x[1]) == pytest.approx(volume.spacing[2])
+    assert array.x.attrs["units"] == "mm"
+
+
+def test_indexing_decodes_only_what_is_asked(series) -> None:
+    volume = series.volume()
+    whole = np.asarray(volume)
+    assert np.array_equal(volume[-1], whole[-1])
+    assert np.array_equal(volume[1:, 2], whole[1:, 2])
+    assert np.array_equal(volume[..., 3], whole[..., 3])
+    assert np.array_equal(volume[[0, 2], 1:3, ::2], whole[[0, 2], 1:3, ::2])
+    assert volume[5:5].shape == (0, 4, 6)
+    with pytest.raises(IndexError):
+        volume[99]
+
+
+def test_the_type_holds_every_value(tmp_path) -> None:
+    for at, (elements, kind) in enumerate(
+        [
+            ({}, np.int16),
+            ({"RescaleSlope": 2}, np.int32),
+            ({"RescaleSlope": 0.5}, np.float32),
+            ({"PixelRepresentation": 0}, np.int32),
+            ({"PixelRepresentation": 0, "BitsStored": 12, "HighBit": 11}, np.int16),
+        ]
+    ):
+        path = save(image(**elements), tmp_path / f"{at}.dcm")
+        assert read(path).series[0].volume().dtype == kind, elements
+
+
+def test_pictures_without_a_place_or_in_colour_make_no_volume(tmp_path) -> None:
+    path = save(image(ImagePositionPatient=None), tmp_path / "a.dcm")
+    with pytest.raises(NotAnImage, match="no place"):
+        read(path).series[0].volume()
+    path = save(image(np.zeros((4, 6, 3), np.uint8)), tmp_path / "b.dcm")
+    with pytest.raises(NotAnImage, match="colour"):
+        read(path).series[0].volume()
