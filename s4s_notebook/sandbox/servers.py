@@ -6,9 +6,23 @@ import asyncio
 import socket
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+
+class QuietProtocol(H11Protocol):
+    """HTTP/1.1 without an access log: it would print query strings, and codes with them.
+
+    ``access_log=False`` does not do: uvicorn asks whether *any* handler listens, and the
+    root logger's counts.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.access_log = False
 
 
 class Servers:
@@ -48,6 +62,11 @@ class Servers:
             await asyncio.gather(
                 *(s.serve(sockets=[k]) for s, k in zip(self._servers, self.sockets, strict=True))
             )
+            # A reader that has stopped reading would keep its transport open for ever.
+            for server in self._servers:
+                for connection in list(server.server_state.connections):
+                    connection.transport.abort()
+            await asyncio.sleep(0.01)
 
         asyncio.run(serve())
 
@@ -67,11 +86,11 @@ class Servers:
 def _config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="h11",
+        http=QuietProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
-        access_log=False,  # it would print query strings
+        access_log=False,
         server_header=False,
         date_header=False,
         proxy_headers=False,
