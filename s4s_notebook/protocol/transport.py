@@ -12,9 +12,9 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -23,63 +23,18 @@ from .. import errors
 from .._version import __version__
 from . import answers, network, redact, trust
 from .answers import HeaderMap, Reply, Stream
+from .call import Call, Exchange, TokenSource
 from .secret import Secret
 from .waiting import Cancel, Clock, OnWait, Patience, SystemClock, WaitPolicy
 from .watch import Broken, Limits, Watch
+
+__all__ = ["Exchange", "TokenSource", "Transport"]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LATER = (503, 429)  # come back later: as often as the budget allows
 _PASSING = (408, 502, 504)  # may pass: a few tries, unless a Retry-After says more
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 T = TypeVar("T")
-
-
-class TokenSource(Protocol):
-    """Where the access token comes from."""
-
-    def bearer(self) -> str | None:
-        """The token to send now; may refresh when it is due."""
-
-    def refresh(self, rejected: str, *, cancel: Cancel | None = None) -> None:
-        """Get another token, because the holder rejected this one."""
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """One request and its answer, as shown in a history. Times in seconds; started is POSIX."""
-
-    method: str
-    url: str
-    status: int | None
-    started: float
-    seconds: float
-    waited: float
-
-
-@dataclass
-class _Call:
-    """One request as asked for, with what has happened to it."""
-
-    method: str
-    url: str
-    patience: Patience
-    headers: dict[str, str] = field(repr=False)
-    body: bytes = field(default=b"", repr=False)
-    basic: Secret | None = None
-    token: bool = True
-    wait: bool = True
-    follow: bool = True
-    bearer: Secret | None = None  # what the last exchange carried
-    at: str = ""  # where the last answer came from
-    counted: float = 0.0  # seconds of waiting that the history has already
-
-    def __repr__(self) -> str:
-        return f"<{self.shown()}>"
-
-    def shown(self, status: int | None = None) -> errors.Request:
-        return errors.Request(
-            self.method, redact.url(self.at or self.url), status, self.patience.attempt
-        )
 
 
 class Transport:
@@ -218,17 +173,17 @@ class Transport:
         on_wait: OnWait | None,
         *,
         wait: bool = True,
-    ) -> _Call:
+    ) -> Call:
         key = hashlib.sha256(f"{method} {url}".encode()).hexdigest()
         keep = None if self._keep is None else partial(self._keep, key)
         waits = self.waits if wait else replace(self.waits, budget=0.0)
         patience = Patience(waits, self.clock, cancel, on_wait, keep)
-        call = _Call(method, url, patience, headers, wait=wait)
+        call = Call(method, url, patience, headers, wait=wait)
         if self._recall is not None:
             patience.until(self._recall(key), call.shown())
         return call
 
-    def _run(self, call: _Call, finish: Callable[[network.Answer, HeaderMap], T]) -> T:
+    def _run(self, call: Call, finish: Callable[[network.Answer, HeaderMap], T]) -> T:
         """Try until there is an answer to return; every error leaves with its request."""
         try:
             while True:
@@ -249,7 +204,7 @@ class Transport:
             # The frames below hold headers and tokens, and a verbose traceback prints frames.
             raise error.with_traceback(None) from None
 
-    def _lost(self, call: _Call, error: Broken) -> None:
+    def _lost(self, call: Call, error: Broken) -> None:
         """Wait for another try after a lost connection, or give up."""
         if call.wait and error.temporary and call.patience.once_more(call.shown(), "connection"):
             return
@@ -257,7 +212,7 @@ class Transport:
             f"The holder cannot be reached: {error}.", request=call.shown()
         )
 
-    def _put_off(self, call: _Call, answer: network.Answer, heads: HeaderMap) -> bool:
+    def _put_off(self, call: Call, answer: network.Answer, heads: HeaderMap) -> bool:
         """Whether the answer says "later"; then it has been dropped and waited out."""
         later = answer.status in _LATER or (answer.status in _PASSING and "retry-after" in heads)
         again = answer.status in _PASSING and not call.patience.spent
@@ -272,7 +227,7 @@ class Transport:
             call.patience.once_more(request, reason)
         return True
 
-    def _hops(self, call: _Call) -> network.Answer:
+    def _hops(self, call: Call) -> network.Answer:
         """One try: follows redirects by the rules, and refreshes a rejected token once."""
         url, crossed, refreshed, hops = call.url, False, False, 0
         while True:
@@ -300,7 +255,7 @@ class Transport:
         self.trust.check(target, "A redirect")
         return target
 
-    def _exchange(self, call: _Call, url: str, *, bare: bool) -> network.Answer:
+    def _exchange(self, call: Call, url: str, *, bare: bool) -> network.Answer:
         """Send once, with the token where it may go, and note it in the history."""
         place = self.trust.check(url, "The next request")
         call.at, call.bearer = url, None
@@ -321,7 +276,7 @@ class Transport:
         return answer
 
 
-def _headers(call: _Call, place: trust.Place) -> network.Headers:
+def _headers(call: Call, place: trust.Place) -> network.Headers:
     """The headers to send. Raises ReauthorizationRequired for a token that no header may hold."""
     headers = {**call.headers, "User-Agent": f"s4s-notebook/{__version__}"}
     for scheme, secret in (("Basic", call.basic), ("Bearer", call.bearer)):
