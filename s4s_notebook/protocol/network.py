@@ -135,11 +135,11 @@ class Answer:
     def drop(self) -> None:
         """Be done with it: a short rest is read so that the connection can be used again."""
         self._watch.limits = replace(self._watch.limits, stall=1.0, window=1.0)
-        left = 1 << 16
+        left, end = 1 << 16, time.monotonic() + 2.0
         with suppress(Broken, Stalled, MalformedResponse):
             for chunk in self.chunks():
                 left -= len(chunk)
-                if left < 0:
+                if left < 0 or time.monotonic() > end:
                     break
         self.close()
 

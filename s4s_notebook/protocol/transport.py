@@ -199,8 +199,9 @@ class Transport:
                         raise
                 except Broken as error:
                     self._lost(call, error)
-        except errors.S4SError as error:
-            error.request = error.request or call.shown()
+        except (errors.S4SError, KeyboardInterrupt) as error:
+            if isinstance(error, errors.S4SError):
+                error.request = error.request or call.shown()
             # The frames below hold headers and tokens, and a verbose traceback prints frames.
             raise error.with_traceback(None) from None
 
@@ -232,9 +233,10 @@ class Transport:
         url, crossed, refreshed, hops = call.url, False, False, 0
         while True:
             answer = self._exchange(call, url, bare=crossed)
-            if answer.status == 401 and call.bearer and self.tokens and not refreshed:
+            tokens = self.tokens
+            if answer.status == 401 and call.bearer and tokens and not refreshed:
                 answer.drop()
-                self.tokens.refresh(call.bearer.reveal(), cancel=call.patience.cancel)
+                tokens.refresh(call.bearer.reveal(), cancel=call.patience.cancel)
                 refreshed = True
                 continue
             if answer.status not in _REDIRECTS or not call.follow or call.method != "GET":
@@ -257,10 +259,10 @@ class Transport:
 
     def _exchange(self, call: Call, url: str, *, bare: bool) -> network.Answer:
         """Send once, with the token where it may go, and note it in the history."""
-        place = self.trust.check(url, "The next request")
+        place, tokens = self.trust.check(url, "The next request"), self.tokens
         call.at, call.bearer = url, None
-        if call.token and not bare and self.tokens is not None and self.trust.is_trusted(url):
-            call.bearer = Secret.wrap(self.tokens.bearer())
+        if call.token and not bare and tokens is not None and self.trust.is_trusted(url):
+            call.bearer = Secret.wrap(tokens.bearer())
         watch = Watch(self._limits, call.patience.cancel)
         watch.check()
         started, began, status = self.clock.time(), self.clock.monotonic(), None

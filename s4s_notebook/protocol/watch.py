@@ -23,7 +23,7 @@ class Limits:
 
     connect: float = 30.0
     answer: float = 300.0
-    stall: float = 60.0
+    stall: float = 120.0
     floor: float = 512.0
     window: float = 60.0
     head: int = 256 * 1024

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import copy
 import json
 import logging
 import pickle
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -418,6 +420,18 @@ def test_no_error_and_no_verbose_traceback_holds_a_secret(server, make, canary) 
         found = [name for name, text in inner_frames(caught.value) if "cAnArY" in text]
         assert not found, f"a secret is a local of {found}"
         assert "cAnArY" not in str(caught.value) + repr(vars(caught.value))
+
+
+@pytest.mark.fault("G04", "G06")
+def test_an_interrupted_call_shows_no_secret(server: FaultServer, make: Make, canary) -> None:
+    server.on("/x", send.stall())
+    transport = make(tokens=HeldToken(canary.token))
+    timer = threading.Timer(0.3, _thread.interrupt_main)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        get(transport, server.url("/x"))
+    timer.join()
+    assert not [name for name, text in inner_frames(caught.value) if "cAnArY" in text]
 
 
 def inner_frames(error: BaseException) -> Iterator[tuple[str, str]]:
