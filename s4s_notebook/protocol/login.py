@@ -24,7 +24,7 @@ SCOPE = "launch/patient patient/*.read offline_access"
 
 # Every state made by this process begins with this, so that a reply which belongs to
 # a kernel that is gone can say so. The rest of the state (256 bits) is what protects.
-_PROCESS = secrets.token_urlsafe(9)
+_PROCESS = secrets.token_hex(6)
 
 _ONCE = ("state", "code", "iss", "error", "error_description", "error_uri")
 

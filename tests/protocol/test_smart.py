@@ -342,8 +342,14 @@ def test_an_issuer_that_is_promised_and_missing():
 
 
 def test_declined(login):
-    with pytest.raises(errors.AccessDenied, match="was declined"):
-        login.code_from(reply_to(login, code=None, error="access_denied"))
+    said = {"code": None, "error": "access_denied"}
+    with pytest.raises(errors.AccessDenied) as caught:
+        login.code_from(reply_to(login, **said))
+    assert caught.value.problem == "The request was declined."
+    other = Login(login.holder, login.client)
+    with pytest.raises(errors.AccessDenied) as caught:
+        other.code_from(reply_to(other, **said, error_description="not today"))
+    assert caught.value.problem == "The request was declined. It says: not today"
     with pytest.raises(errors.StateMismatch, match="used already"):
         login.code_from(reply_to(login))
 

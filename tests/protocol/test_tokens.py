@@ -396,6 +396,34 @@ def test_a_busy_token_address_does_not_hold_up_a_token_that_may_be_good(
     assert transport.clock.monotonic() == began
 
 
+@pytest.mark.fault("C07")
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_eight_hours_of_503_with_the_token_running_out(server, at, client, rotating, everywhere):
+    clock = FakeClock()
+    opens, good_until = clock.now + 8 * 3600, [clock.now + 3600]
+    busy = Answer(b"", 503, {"Retry-After": "300"})
+
+    def renewed(asked):
+        good_until[0] = clock.now + 3600
+
+    def resource(asked):
+        if clock.now < opens:
+            return busy
+        return rotating.resource(asked) if clock.now < good_until[0] else Answer({}, 401)
+
+    rotating.after = renewed
+    rotating.before = lambda asked: busy if everywhere and clock.now < opens else None
+    server.on("/fhir/Patient/p", resource)
+    waits = WaitPolicy(budget=12 * 3600, jitter=0.0)
+    with transport_to(server.base, clock=clock, waits=waits) as transport:
+        grant = grant_of(rotating, expires_at=clock.now + 3600, lifetime=3600)
+        transport.tokens = Tokens(transport, at, client, grant)
+        ask(transport, server)
+    assert clock.now >= opens
+    assert server.count("/fhir/Patient/p") <= 8 * 12 + 3
+    assert rotating.number == (1 if everywhere else 8)
+
+
 def test_waiting_for_a_renewal_can_be_cancelled(server, at, client, rotating):
     rotating.before = lambda asked: Answer(b"", 503, {"Retry-After": "300"})
     cancel = Cancel()
