@@ -1,0 +1,138 @@
+"""The JupyterLab extension: DICOM files, launcher, commands; in Lab and Notebook 7."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from pydicom.data import get_testdata_file
+
+from tests.browser.jupyterserver import REPO, TOKEN, JupyterServer
+
+pytestmark = pytest.mark.needs("node")
+
+
+@pytest.fixture(scope="session")
+def labextension():
+    """The built extension; built now if it is older than its source, as for a wheel."""
+    place = REPO / "s4s_notebook" / "lab" / "backend" / "s4s_extension.py"
+    spec = importlib.util.spec_from_file_location("s4s_extension", place)
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    build.build_extension()
+    return REPO / "s4s_notebook" / "labextension"
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory, labextension):
+    extensions = tmp_path_factory.mktemp("extensions")
+    (extensions / "s4s-notebook").symlink_to(labextension)
+    server = JupyterServer(
+        tmp_path_factory.mktemp("lab"),
+        f"--LabApp.extra_labextensions_path={extensions}",
+        f"--JupyterNotebookApp.extra_labextensions_path={extensions}",
+    ).start()
+    shutil.copy(get_testdata_file("CT_small.dcm"), server.work / "ct.dcm")
+    shutil.copy(get_testdata_file("MR_small.dcm"), server.work / "1.3.6.1.4.1.5962.1.1.4.1.1")
+    shutil.copy(get_testdata_file("CT_small.dcm"), server.work / "IM0001")
+    yield server
+    server.end_kernels()
+    server.stop()
+
+
+def _open(page, server, place="lab"):
+    page.goto(f"{server.url}{place}?token={TOKEN}&reset")
+    page.locator("#jp-main-dock-panel, .jp-Notebook, .jp-FileBrowser").first.wait_for()
+
+
+def _see_a_picture(viewer):
+    viewer.locator("canvas").first.wait_for(timeout=30_000)
+    viewer.page.wait_for_function(
+        """() => [...document.querySelectorAll(".s4s-viewer canvas")].some((canvas) => {
+          const pixels = canvas.getContext("2d")
+            ?.getImageData(0, 0, canvas.width, canvas.height).data ?? [];
+          return new Set(pixels).size > 20;
+        })""",
+        timeout=30_000,
+    )
+
+
+@pytest.mark.parametrize("name", ["ct.dcm", "1.3.6.1.4.1.5962.1.1.4.1.1"])
+def test_a_dicom_file_opens_by_double_click(page, lab, name):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    _open(page, lab)
+    page.locator(".jp-DirListing-item", has_text=re.compile(f"^{re.escape(name)}")).dblclick()
+    _see_a_picture(page.locator(".s4s-dicom .s4s-viewer"))
+    fetched = [url for url in asked if f"contents/{name}" in url and "content=1" in url]
+    assert not fetched, "the file itself is not fetched, only its slices"
+    assert not page.locator(".jp-Dialog").count()
+
+
+def test_open_with_dicom_on_any_file(page, lab):
+    _open(page, lab)
+    page.locator(".jp-DirListing-item", has_text="IM0001").click(button="right")
+    page.locator(".lm-Menu-itemLabel", has_text="Open With").hover()
+    page.locator(".lm-Menu-itemLabel", has_text=re.compile("^DICOM$")).click()
+    _see_a_picture(page.locator(".s4s-dicom .s4s-viewer"))
+
+
+def test_a_dicom_file_opens_in_notebook_7(page, lab):
+    _open(page, lab, "tree")
+    item = page.locator(".jp-DirListing-item", has_text=re.compile("^ct.dcm"))
+    item.wait_for()
+    with page.context.expect_page() as opened:
+        item.dblclick()
+    _see_a_picture(opened.value.locator(".s4s-dicom .s4s-viewer"))
+
+
+def test_the_launcher_leads_to_the_first_notebook(page, lab):
+    _open(page, lab)
+    card = page.locator(".jp-LauncherCard", has_text="first image")
+    card.wait_for()
+    card.click()
+    page.locator(".jp-Notebook").wait_for()
+    assert page.locator(".jp-mod-current .lm-TabBar-tabLabel", has_text="00-first").count()
+    assert (lab.work / "00-first-image.ipynb").exists()
+
+
+def test_the_palette_starts_and_stops_the_sandbox(page, lab):
+    _open(page, lab)
+    for words, told in (
+        ("S4S: start the sandbox", "The sandbox runs at http://127.0.0.1"),
+        ("S4S: stop the sandbox", "The sandbox has stopped"),
+    ):
+        page.keyboard.press("Control+Shift+C")
+        page.locator(".lm-CommandPalette-input").fill(words)
+        page.locator(".lm-CommandPalette-item.lm-mod-active", has_text=words).wait_for()
+        page.keyboard.press("Enter")
+        page.get_by_text(told).wait_for(timeout=60_000)
+
+
+def test_a_new_notebook_connects_as_the_settings_say(page, lab):
+    _open(page, lab)
+    page.locator(".jp-LauncherCard", has_text="connect").wait_for()
+    page.evaluate(
+        """async () => {
+          const app = window.jupyterapp ?? window.jupyterlab;
+          const url = document.querySelector("#jupyter-config-data");
+          const { baseUrl, token } = JSON.parse(url.textContent);
+          const raw = JSON.stringify({ holder: 'https://h.example/"x', store: "/data/mine" });
+          await fetch(`${baseUrl}lab/api/settings/s4s-notebook:commands`, {
+            method: "PUT", body: JSON.stringify({ raw }),
+            headers: { Authorization: `token ${token}` } });
+        }"""
+    )
+    page.reload()
+    page.locator(".jp-LauncherCard", has_text="connect").click()
+    page.locator(".jp-Notebook .jp-CodeCell").wait_for()
+    made = next(path for path in lab.work.glob("Untitled*.ipynb"))
+    source = "".join(json.loads(made.read_text())["cells"][0]["source"])
+    assert r's4s.connect("https://h.example/\"x", store=s4s.Store("/data/mine"))' in source
