@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import math
 from collections.abc import Sequence
@@ -10,9 +11,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
+from PIL import Image
 
 from s4s_notebook.errors import DICOMError, NotAnImage
 
@@ -37,10 +40,22 @@ class Picture(Figure):
     alt: str = ""
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:  # noqa: ARG002 - IPython's signature
-        file = io.BytesIO()
-        self.savefig(file, format="png", facecolor=self.get_facecolor())
-        data = {"image/png": base64.b64encode(file.getvalue()).decode(), "text/plain": self.alt}
+        """PNG with its text; HTML too, since JupyterLab shows a PNG's text to nobody."""
+        png = base64.b64encode(self.png()).decode()
+        words = html.escape(self.alt)
+        page = f'<img alt="{words}" src="data:image/png;base64,{png}">'
+        data = {"image/png": png, "text/html": page, "text/plain": self.alt}
         return data, {"image/png": {"alt": self.alt}}
+
+    def png(self) -> bytes:
+        """The picture as PNG, in one channel where it has no colour."""
+        canvas: Any = FigureCanvasAgg(self)  # matplotlib does not type its methods
+        canvas.draw()
+        color = np.asarray(canvas.buffer_rgba())[..., :3]
+        grey = bool((color == color[..., :1]).all())
+        out = io.BytesIO()
+        Image.fromarray(color[..., 0] if grey else color).save(out, "png")
+        return out.getvalue()
 
 
 def draw(
@@ -61,8 +76,8 @@ def draw(
     at = which(len(series.frames), frame)
     shown = [series.frames[index] for index in at]
     choices = common(shown, window)
-    across = columns or (1 if len(at) == 1 else math.ceil(math.sqrt(len(at) * 1.4)))
-    down = math.ceil(len(at) / across)
+    across = columns or _across(len(at))
+    down = -(-len(at) // across)
     figure = _paper(shown[0], across, down, size)
     axes = figure.subplots(down, across, squeeze=False).ravel()
     for axis in axes:
@@ -99,6 +114,12 @@ def which(many: int, frame: int | Sequence[int] | str | None) -> list[int]:
         if not -many <= one < many:
             raise IndexError(f"There is no slice {one}: the series has {count(many, 'slice')}.")
     return [int(one) % many for one in found]
+
+
+def _across(many: int) -> int:
+    """Columns of a montage: about square, with few places left empty."""
+    least = math.ceil(math.sqrt(many))
+    return min((least, least + 1), key=lambda across: (-many % across, across))
 
 
 def common(frames: Sequence[Frame], window: Any) -> list[Choice | None]:
