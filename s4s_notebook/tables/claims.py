@@ -108,9 +108,11 @@ def _eob_type(eob: Mapping[str, Any]) -> str:
     kind = ""
     for coding in objects(eob.get("type"), "coding"):
         system, code = coding.get("system"), coding.get("code")
-        if type(code) is str and system in _EOB_TYPES:
+        if type(code) is not str or type(system) is not str:
+            continue
+        if system in _EOB_TYPES:
             return code
-        if type(code) is str and system in _NCH_TYPES:
+        if system in _NCH_TYPES:
             kind = kind or _NCH_TYPES[system].get(code, "")
     return kind
 

@@ -12,7 +12,7 @@ from .claims import objects, patient_of
 from .columns import declared
 from .paths import OBJECT, Odd
 from .rows import Kind, Rows, Table
-from .values import bare_uid, convert, finish, reference_id
+from .values import bare_uid, convert, finish
 
 STUDIES = Table("studies", by_hand=["modalities", "started_date", "endpoint"])
 SERIES = Table("series", below="series", by_hand=["started_date"])
@@ -150,17 +150,19 @@ def emit_series(study: dict[str, Any], _key: str, number: int, rows: Rows, odd: 
 
 def emit_endpoint(resource: dict[str, Any], key: str, _number: int, rows: Rows, _odd: Odd) -> None:
     """No row: an Endpoint that came beside the studies tells where their images are."""
-    rows.notes[key] = resource.get("address") if is_wado(resource) else None
+    address = resource.get("address")
+    usable = is_wado(resource) and type(address) is str and address.isprintable()
+    rows.notes[key] = address if usable else None
 
 
 def resolve(frame: pd.DataFrame, endpoints: Mapping[str, Any]) -> None:
     """Fill in the Endpoints that came as resources of their own."""
-    for row, reference in frame.loc[frame["downloadable"].isna(), "endpoint"].items():
-        key = reference_id(reference)[0]
+    for row, reference in frame.loc[frame["downloadable"].isna(), "endpoint"].dropna().items():
+        key = reference.rstrip("/").rpartition("/")[2]
         if key in endpoints:
-            frame.loc[row, "downloadable"] = type(endpoints[key]) is str
-            if type(endpoints[key]) is str:
-                frame.loc[row, "endpoint"] = endpoints[key]
+            told = type(endpoints[key]) is str
+            frame.loc[row, "downloadable"] = told
+            frame.loc[row, "endpoint"] = endpoints[key] if told else reference
 
 
 KIND = Kind(identify, {"studies": emit_study, "series": emit_series}, {"studies": resolve})
