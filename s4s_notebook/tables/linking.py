@@ -113,8 +113,10 @@ def link(
     seen = studies.assign(_sight=pd.Series(sights, index=studies.index, dtype=object))
     known = seen.dropna(subset=who)  # two unknown participants are not the same one
     pairs = known.merge(lines, on=who, how="inner", suffixes=("", "_line"))
+    apart = (pairs["service_from"] - pairs["started_date"]).dt.days
+    around = (apart <= 0) & (pairs["started_date"] <= pairs["service_to"])
     rows = []
-    for pair in _records(pairs):
+    for pair in _records(pairs[around | apart.between(-days_before, days_after)]):
         found = _compare(pair, days_before, days_after)
         if found is not None:
             rows.append({**pair, **found})
