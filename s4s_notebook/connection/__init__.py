@@ -11,7 +11,7 @@ from ..download import Download
 from ..errors import Cancelled, Incomplete, NotFound, S4SError
 from ..protocol import discovery
 from ..protocol.dicomweb import check_uid, study_uid
-from ..protocol.smart import Login
+from ..protocol.smart import Grant, Login
 from ..protocol.transport import Exchange, Transport
 from ..protocol.waiting import Cancel, Clock, WaitPolicy
 from ..store import Participant, Store
@@ -134,6 +134,25 @@ class Connection:
     def login(self) -> Login | None:
         """The sign-in that waits for its reply."""
         return self.session.login
+
+    @property
+    def client_id(self) -> str | None:
+        """The client that was registered by hand; None where the holder registers one."""
+        return self.session.client_id
+
+    @property
+    def redirect_uri(self) -> str | None:
+        """The redirect address that was registered by hand, or None."""
+        return self.session.redirect_uri
+
+    @property
+    def grant(self) -> Grant | None:
+        """What was approved; its tokens do not show themselves. None without an approval."""
+        return self.session.grant
+
+    def use_client(self, client_id: str, client_secret: str | None = None) -> None:
+        """Sign in as a client that the holder registered by hand."""
+        self.session.use_client(client_id, client_secret)
 
     @property
     def history(self) -> list[Exchange]:

@@ -193,6 +193,24 @@ class Session:
 
     # Sign-in
 
+    @property
+    def client_id(self) -> str | None:
+        return self._client_id
+
+    @property
+    def redirect_uri(self) -> str | None:
+        return self._redirect_uri
+
+    @property
+    def grant(self) -> Grant | None:
+        tokens = self.transport.tokens
+        return tokens.grant if isinstance(tokens, Tokens) else None
+
+    def use_client(self, client_id: str, client_secret: str | None) -> None:
+        if not client_id:
+            raise AuthorizationError("A client id is needed.", hint="The holder gave you one.")
+        self._client_id, self._client_secret = client_id, client_secret
+
     def authorize_url(self, redirect_uri: str | None = None) -> str:
         """A fresh sign-in's page; registers this program first where the holder offers it."""
         where = redirect_uri or self._redirect_uri or PASTE

@@ -148,6 +148,7 @@ async function render({ model, el }) {
     go.hidden = !picture.authorise || !route;
     credentials.hidden = !picture.needs_client;
     more.hidden = !picture.authorise;
+    if (picture.paste) more.open = true;
     revoke.hidden = forget.hidden = !picture.revocable;
     manage.hidden = !isWebAddress(picture.manage);
     if (!manage.hidden) manage.href = picture.manage;

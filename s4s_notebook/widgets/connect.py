@@ -87,6 +87,7 @@ class ConnectPanel(anywidget.AnyWidget):
             "needs_client": needs_client,
             "revocable": status == "approved",
             "manage": self._manage,
+            "paste": self.sign_in.must_paste,
             "panel": self.sign_in.panel,
             "local": listener.start_url if listener else "",
         }
@@ -165,7 +166,7 @@ def _approved(connection: Any) -> str:
     parts = ["Approved"]
     if connection.patient_id:
         parts.append(f"patient {shown(connection.patient_id, 64)}")
-    grant = getattr(connection, "grant", None)
+    grant = connection.grant
     if grant is not None and grant.scope:
         parts.append(shown(grant.scope, 120))
     if grant is not None and grant.expires_at:

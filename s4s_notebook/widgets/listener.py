@@ -26,14 +26,18 @@ class Listener:
         start: gives the holder's page; its error text is shown to the person.
         reply: takes the query of the redirected address.
         port: 0 lets the system choose.
+        path: of the redirect address.
     """
 
-    def __init__(self, panel: str, start: Start, reply: Reply, port: int = 0) -> None:
+    def __init__(
+        self, panel: str, start: Start, reply: Reply, port: int = 0, path: str = "/callback"
+    ) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._server.daemon_threads = True
         self._panel = panel
         self._start = start
         self._reply = reply
+        self._path = path
         self.port = int(self._server.server_address[1])
         run = contextvars.copy_context().run
         self._thread = Thread(
@@ -43,7 +47,7 @@ class Listener:
 
     @property
     def redirect_uri(self) -> str:
-        return f"http://127.0.0.1:{self.port}/callback"
+        return f"http://127.0.0.1:{self.port}{self._path}"
 
     @property
     def start_url(self) -> str:
@@ -58,7 +62,7 @@ class Listener:
         if host not in {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}:
             return 403, {}, page("Not here", "This address is not one of ours.")
         asked = urlsplit(address)
-        if asked.path == "/callback":
+        if asked.path == self._path:
             ending = self._reply(asked.query)
             return (400 if ending == "unknown" else 200), {}, page(*ENDINGS[ending])
         if asked.path != f"/start/{self._panel}":

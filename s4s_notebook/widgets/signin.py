@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from s4s_notebook.errors import AuthorizationError, S4SError
 from s4s_notebook.rendezvous import Rendezvous, digest
@@ -31,6 +31,8 @@ class _Login(Protocol):
 class Signable(Protocol):
     """The part of a Connection that signing in needs."""
 
+    @property
+    def redirect_uri(self) -> str | None: ...
     @property
     def login(self) -> _Login | None: ...
     def authorize_url(self, redirect_uri: str | None = None) -> str: ...
@@ -65,7 +67,8 @@ class SignIn:
         self._rendezvous = Rendezvous(runtime or runtime_folder())
         self.panel = self._rendezvous.open_panel()
         self.listener: Listener | None = None
-        if not self._rendezvous.server_is_here():
+        self._registered = connection.redirect_uri
+        if self._registered or not self._rendezvous.server_is_here():
             self.listen()
         run = contextvars.copy_context().run
         self._thread = threading.Thread(
@@ -77,7 +80,8 @@ class SignIn:
         """Open the address on 127.0.0.1, for a browser that does not see our server pages."""
         with self._lock:
             if self.listener is None:
-                self.listener = Listener(self.panel, self._page, self._heard)
+                port, path = _on_this_machine(self._registered)
+                self.listener = Listener(self.panel, self._page, self._heard, port, path)
             return self.listener
 
     def link(self) -> str:
@@ -103,9 +107,19 @@ class SignIn:
         if self.listener is not None:
             self.listener.close()
 
+    @property
+    def must_paste(self) -> bool:
+        """Whether the registered redirect address leads where nobody listens for us."""
+        return self._registered is not None and _on_this_machine(self._registered)[0] == 0
+
     def _page(self, redirect_uri: str) -> str:
-        """Return the holder's page; from now on one reply to it is let in."""
+        """Return the holder's page; from now on one reply to it is let in.
+
+        A client that somebody registered by hand has its own redirect address; another one
+        would be refused by the holder.
+        """
         self._on_problem("")
+        redirect_uri = self._registered or redirect_uri
         url = self._connection.authorize_url(redirect_uri)
         login = self._connection.login
         if login is None:
@@ -178,6 +192,14 @@ class SignIn:
             self._on_problem(f"The sign-in failed: {type(error).__name__}.")
             return False
         return True
+
+
+def _on_this_machine(redirect_uri: str | None) -> tuple[int, str]:
+    """Return port and path at which a listener can serve this address; 0 where it cannot."""
+    address = urlsplit(redirect_uri or "")
+    if address.scheme == "http" and address.hostname in {"127.0.0.1", "localhost"}:
+        return address.port or 80, address.path or "/"
+    return 0, "/callback"
 
 
 def runtime_folder() -> Path:

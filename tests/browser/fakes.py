@@ -104,6 +104,8 @@ class FakeConnection:
         self.status = "not authorised"
         self.patient_id: str | None = None
         self.client_id: str | None = None
+        self.redirect_uri: str | None = None
+        self.grant = None
         self.login: FakeLogin | None = None
         self.finished: list[str] = []
         self.approved = threading.Event()
