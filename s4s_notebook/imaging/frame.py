@@ -39,7 +39,7 @@ class Frame:
         position: of the first pixel's centre, (x, y, z) in mm, patient coordinates (LPS).
         orientation: direction cosines of a row, then of a column; six numbers.
         padding: stored values that are not part of the image.
-        time: order in time where the file gives one; number: InstanceNumber.
+        phase: what tells it from frames at the same place; see :func:`geometry.stacks`.
     """
 
     instance: Instance
@@ -162,15 +162,21 @@ def _spacing(reader: Reader, measures: Dataset | None) -> tuple[tuple[float, flo
         found = reader.numbers(keyword, measures, least=2, positive=True)
         if found:
             return (found[0], found[1]), found[0] / found[1]
-    for region in reader.items("SequenceOfUltrasoundRegions"):
-        across, down = (
-            reader.number("PhysicalDeltaX", region), reader.number("PhysicalDeltaY", region)
-        )  # fmt: skip
-        units = (reader.get("PhysicalUnitsXDirection", region),) * 2
-        if across and down and units == (3, 3):  # 3 is cm
-            return (abs(down) * 10, abs(across) * 10), abs(down / across)
+    regions = reader.items("SequenceOfUltrasoundRegions")
+    scales = {scale for region in regions if (scale := _region(reader, region))}
+    if len(scales) == 1:  # one for the whole picture
+        down, across = scales.pop()
+        return (down, across), down / across
     ratio = reader.numbers("PixelAspectRatio", least=2, positive=True)
     return None, ratio[0] / ratio[1] if ratio else 1.0
+
+
+def _region(reader: Reader, region: Dataset) -> tuple[float, float] | None:
+    """The scale of an ultrasound region, down and across in mm a pixel; None if not spatial."""
+    keywords = ("PhysicalDeltaY", "PhysicalDeltaX")
+    units = {reader.get(f"PhysicalUnits{axis}Direction", region) for axis in "XY"}
+    down, across = (abs(reader.number(one, region) or 0) * 10 for one in keywords)
+    return (down, across) if down and across and units == {3} else None  # 3 is cm
 
 
 def _scale(
@@ -209,14 +215,14 @@ def _padding(reader: Reader, instance: Instance) -> Padding | None:
 
 def _as_stored(value: float, instance: Instance) -> int:
     """Padding is often written with the wrong sign: read it as the pixels are read."""
-    number, full = int(value), 1 << instance.bits_allocated
+    number, full = int(value), 1 << min(max(instance.bits_allocated, 1), 64)
     if instance.signed and number >= full // 2:
         return number - full
     return number + full if not instance.signed and number < 0 else number
 
 
 def _phase(reader: Reader, content: Dataset | None) -> tuple[float, ...]:
-    """What tells apart frames at the same place: temporal position, echo, acquisition, b-value."""
+    """What tells apart frames at the same place: temporal position, echo, acquisition."""
     index = reader.number("TemporalPositionIndex", content) if content else None
     keywords = ("TemporalPositionIdentifier", "EchoNumbers", "AcquisitionNumber")
     return tuple(index if index is not None else reader.number(k) or 0.0 for k in keywords)

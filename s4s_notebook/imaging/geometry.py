@@ -67,7 +67,7 @@ def _kind(frame: Frame) -> Hashable:
         place: Hashable = one.sop_uid if one.count > 1 else None
     else:
         place = tuple(round(value, 3) + 0.0 for value in frame.orientation)
-    return (place, one.rows, one.columns, frame.color, frame.spacing, "LOCALIZER" in one.image_type)
+    return (place, one.rows, one.columns, frame.color, frame.spacing, one.localizer)
 
 
 def _order(frame: Frame) -> tuple[float, float, float]:

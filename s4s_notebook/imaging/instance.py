@@ -78,10 +78,8 @@ class Instance:
         name = UID(self.sop_class).name if self.sop_class else "object of no stated class"
         self.kind = plain(name, 80)
         self.modality = plain(text("Modality"), 16)
-        self.study_description = plain(text("StudyDescription"), 64)
-        self.study_date = plain(text("StudyDate"), 16)
         self.description = plain(text("SeriesDescription"), 64)
-        self.image_type = tuple(str(one).upper() for one in (reader.get("ImageType") or ()))
+        self.localizer = "LOCALIZER" in text("ImageType").upper()
         self.series_number = reader.number("SeriesNumber")
         self.number = reader.number("InstanceNumber")
         self.rows, self.columns = whole("Rows"), whole("Columns")
@@ -98,7 +96,6 @@ class Instance:
         if self.count < self.declared:
             why = f"the pixel data hold at most {self.count:,} frames"
             reader.odd("NumberOfFrames", self.declared, why)
-        self.has_file_meta = bool(self.syntax)
         self.frame_times = _frame_times(reader, self.count)
         from .frame import frames  # here, because a frame knows its instance
 

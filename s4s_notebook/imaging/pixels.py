@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.uid import UID, JPEGExtended12Bit, JPEGLosslessSV1
@@ -139,12 +140,11 @@ def _decompressed(instance: Instance, file: BinaryIO, index: int, size: int) -> 
 
 
 def _offsets(instance: Instance) -> dict[str, Any]:
-    header = instance.header()
-    if "ExtendedOffsetTable" not in header:
+    header = instance.header() if instance.count > 1 else Dataset()
+    keywords = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+    if any(keyword not in header for keyword in keywords):
         return {}
-    return {
-        "extended_offsets": (header.ExtendedOffsetTable, header.ExtendedOffsetTableLengths),
-    }
+    return {"extended_offsets": tuple(header[keyword].value for keyword in keywords)}
 
 
 def _decoder(syntax: str) -> Decoder:

@@ -19,6 +19,8 @@ from PIL import Image
 
 from s4s_notebook.errors import DICOMError, NotAnImage
 
+from .facts import Reader
+from .files import parse
 from .frame import Frame
 from .geometry import letters as towards
 from .greys import choose, render
@@ -28,7 +30,11 @@ from .words import count, plain
 
 _MOST = 12
 _NICE = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
-_INK: dict[str, Any] = {"color": "white", "parse_math": False}
+_INK: dict[str, Any] = {
+    "color": "white",
+    "parse_math": False,
+    "bbox": {"facecolor": "black", "alpha": 0.5, "pad": 1, "lw": 0},
+}
 
 
 class Picture(Figure):
@@ -90,11 +96,13 @@ def draw(
             _letters(axis, one)
     if scale:
         _scale_bar(axes[len(at) - 1], shown[-1])
-    if colorbar and choices[0] is not None and len({id(choice) for choice in choices}) == 1:
-        _bar(figure, list(axes), shown[0], choices[0])
-    title, figure.alt = _words(series, at, shown, choices[0])
+    same = choices[0] if len({id(choice) for choice in choices}) == 1 else None
+    if colorbar and same is not None:
+        _bar(figure, list(axes), shown[0], same)
+    title, figure.alt = _words(series, at, shown[0], same)
     if name:
-        title = f"{plain(shown[0].instance.header().get('PatientName', ''), 64)}\n{title}"
+        header = Reader(shown[0].instance.header())
+        title = f"{plain(parse(lambda: header.text('PatientName'))[0], 64)}\n{title}"
     figure.suptitle(_drawable(title), fontsize=10, parse_math=False)
     return figure
 
@@ -176,10 +184,8 @@ def _letters(axis: Axes, frame: Frame) -> None:
         (0.5, 0.02, column, "center", "bottom"),
     )
     for x, y, direction, across, along in places:
-        axis.text(
-            x, y, towards(direction), ha=across, va=along, transform=axis.transAxes,
-            fontsize=9, **_INK, bbox={"facecolor": "black", "alpha": 0.5, "pad": 1, "lw": 0},
-        )  # fmt: skip
+        where: dict[str, Any] = {"ha": across, "va": along, "transform": axis.transAxes}
+        axis.text(x, y, towards(direction), fontsize=9, **where, **_INK)
 
 
 def _scale_bar(axis: Axes, frame: Frame) -> None:
@@ -194,10 +200,8 @@ def _scale_bar(axis: Axes, frame: Frame) -> None:
     right, y = frame.columns * 0.96, frame.rows * 0.93
     axis.plot([right - pixels, right], [y, y], color="white", lw=2, solid_capstyle="butt")
     label = f"{length / 10:g} cm" if length >= 10 else f"{length:g} mm"
-    axis.text(
-        right - pixels / 2, y - frame.rows * 0.012, label, ha="center", va="bottom", fontsize=8,
-        **_INK, bbox={"facecolor": "black", "alpha": 0.5, "pad": 1, "lw": 0},
-    )  # fmt: skip
+    above = y - frame.rows * 0.012
+    axis.text(right - pixels / 2, above, label, ha="center", va="bottom", fontsize=8, **_INK)
 
 
 def _bar(figure: Picture, axes: list[Axes], frame: Frame, choice: Choice) -> None:
@@ -219,10 +223,10 @@ def _bar(figure: Picture, axes: list[Axes], frame: Frame, choice: Choice) -> Non
 
 
 def _words(
-    series: Series, at: Sequence[int], shown: Sequence[Frame], choice: Choice | None
+    series: Series, at: Sequence[int], frame: Frame, choice: Choice | None
 ) -> tuple[str, str]:
     """The title and the text for a screen reader; neither holds a name."""
-    many, frame = len(series.frames), shown[0]
+    many = len(series.frames)
     noun = "frame" if series.frame_time is not None else "slice" if series.plane else "image"
     place = f"{noun} {at[0] + 1} of {many}"
     if len(at) > 1:
@@ -239,7 +243,7 @@ def _words(
 
 def _scale_words(frame: Frame, choice: Choice | None) -> str:
     if choice is None:
-        return "Colour"
+        return "Colour" if frame.color else "Each with its own window"
     if isinstance(choice, Table):
         return f"Lookup table {choice.name}".strip()
     name = f"{choice.name}, " if choice.name else ""

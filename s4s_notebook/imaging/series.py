@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -133,9 +132,6 @@ class Series:
 
     def __repr__(self) -> str:
         return f"<Series {self.label}>"
-
-    def _repr_html_(self) -> str:
-        return f"<p>{html.escape(self.label)}</p>"
 
 
 def arrange(instances: Iterable[Instance]) -> list[Series]:

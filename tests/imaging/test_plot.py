@@ -100,6 +100,15 @@ def test_a_montage_is_comparable(tmp_path) -> None:
     assert figure.axes[-1].get_ylabel() == "HU"
 
 
+def test_windows_that_differ_are_not_given_one_colour_bar(tmp_path) -> None:
+    for at in range(2):
+        made = image(HU, WindowCenter=at * 100, WindowWidth=400, ImagePositionPatient=[0, 0, at])
+        save(made, tmp_path / f"{at}.dcm")
+    figure = read(tmp_path).plot(frame="montage")
+    assert len(figure.axes) == 2
+    assert "Each with its own window" in figure.alt
+
+
 def test_the_name_only_when_asked(study) -> None:
     assert "Canary" not in study.plot().get_suptitle() + study.plot().alt
     assert "Canary^Person" in study.plot(name=True).get_suptitle()
