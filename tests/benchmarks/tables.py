@@ -1,0 +1,213 @@
+"""`python -m tests.benchmarks tables`: claims from bytes to both benefit frames.
+
+The measure is `json.loads` over the same pages in the same process, one page at a time, results
+dropped, the garbage collector as it is by default on both sides. Ways are taken in turn, `--rounds`
+times; the ratio is that of the processor times, round by round, and its median counts.
+
+The pages are made of CMS's own STU3 claims where `../shared/data` is beside the checkout, else
+of the sandbox's; each claim gets an id and a time of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from s4s_notebook import tables
+from s4s_notebook.protocol import jsonstrict
+from s4s_notebook.sandbox.holding import Holding
+from s4s_notebook.sandbox.library import Library
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "fhir"
+SOURCES = (
+    "cms-ab2d-v1-stu3",
+    "cms-bb2-web-v1-stu3",
+    "cms-bcda-v1-stu3",
+    "cms-bfd-v1-stu3",
+    "cms-dpc-v1-stu3",
+)
+A_PAGE = 50
+TAG = b"-pass-000000"  # written over to make further claims of the same pages
+BOTH = ("benefits", "benefit_lines")
+
+
+def claims() -> list[dict[str, Any]]:
+    """The claims that are multiplied."""
+    if SHARED.is_dir():
+        from tests.tables.sources import read
+
+        found = {
+            (name, one["id"]): one
+            for name in SOURCES
+            for one in read(SHARED / name)
+            if one["resourceType"] == "ExplanationOfBenefit" and "id" in one
+        }
+        return list(found.values())
+    people = ("smart-1288992", "smart-1137192", "smart-1551992")
+    return Holding(people, Library(people), 1).of_type("ExplanationOfBenefit")
+
+
+def pages(count: int) -> list[bytes]:
+    """Search pages of `count` claims in all."""
+    pool = claims()
+    made = []
+    for start in range(0, count, A_PAGE):
+        entries = []
+        for number in range(start, min(start + A_PAGE, count)):
+            at = f"2020-06-{number % 28 + 1:02d}T03:{number // 60 % 60:02d}:{number % 60:02d}.5Z"
+            one = {**pool[number % len(pool)], "meta": {"lastUpdated": at}}
+            one["id"] = f"{one['id']}-{number}{TAG.decode()}"
+            entries.append({"resource": one})
+        bundle = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
+        made.append(json.dumps(bundle).encode())
+    return made
+
+
+def drop(many: list[bytes], loads: Callable[[bytes], Any] = json.loads) -> None:
+    """The limit: parse each page and drop it."""
+    for page in many:
+        loads(page)
+
+
+def build(many: list[bytes], loads: Callable[[bytes], Any] = json.loads) -> Any:
+    """Ours: parse each page into the frames and drop it."""
+    builder = tables.builder(*BOTH, problems=[])
+    for page in many:
+        builder.add((loads(page),))
+    return builder.frames()
+
+
+def timed(way: Callable[..., Any], *arguments: Any) -> tuple[float, float]:
+    """Wall and processor seconds."""
+    gc.collect()
+    wall, processor = time.perf_counter(), time.process_time()
+    way(*arguments)
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def speed(many: list[bytes], rounds: int) -> float:
+    """Print the ratios; return the one that counts."""
+    ways = {
+        "json.loads alone": (drop, json.loads),
+        "ours, on json.loads": (build, json.loads),
+        "ours, on orjson": (build, orjson.loads),
+        "ours, on the library's strict reader": (build, jsonstrict.loads),
+    }
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, (way, loads) in ways.items():
+            runs[name].append(timed(way, many, loads))
+    base = [processor for _, processor in runs["json.loads alone"]]
+    ratio = 0.0
+    for name, times in runs.items():
+        ratios = [own / limit for (_, own), limit in zip(times, base, strict=True)]
+        middle = statistics.median(ratios)
+        wall = statistics.median(wall for wall, _ in times)
+        print(f"  {name:38}{wall:7.2f} s{middle:7.2f} x  ({min(ratios):.2f}-{max(ratios):.2f})")
+        if name == "ours, on json.loads":
+            ratio = middle
+    return ratio
+
+
+def again(many: list[bytes], passes: int) -> Iterator[bytes]:
+    """The pages `passes` times, each time with ids of their own."""
+    for number in range(passes):
+        tag = b"-pass-%06d" % number
+        for page in many:
+            yield page.replace(TAG, tag)
+
+
+def child(count: int, passes: int) -> None:
+    """In a process of its own: seconds, peak memory and the size of the frames."""
+    many = pages(count)
+    started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    start = time.process_time()
+    frames = build(again(many, passes))  # type: ignore[arg-type]  # any iterable will do
+    seconds = time.process_time() - start
+    size = sum(int(frame.memory_usage(deep=True).sum()) for frame in frames.values()) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    rows = {name: len(frame) for name, frame in frames.items()}
+    print(json.dumps({"seconds": seconds, "grew": peak - started, "frames": size, "rows": rows}))
+
+
+def growth(steps: list[int], count: int) -> None:
+    """Time and memory as the pages grow in number."""
+    print("\n   claims    lines   seconds   a claim   frames  peak growth  beyond the frames")
+    for passes in steps:
+        command = [sys.executable, "-m", "tests.benchmarks", "tables", "--child"]
+        out = subprocess.run(
+            [*command, str(count), str(passes)], check=True, capture_output=True, text=True
+        )
+        found = json.loads(out.stdout)
+        number = found["rows"]["benefits"]
+        print(
+            f"{number:9,}{found['rows']['benefit_lines']:9,}{found['seconds']:9.1f} s"
+            f"{found['seconds'] / number * 1e6:7.0f} us{found['frames']:6.0f} MB"
+            f"{found['grew']:9.0f} MB{found['grew'] - found['frames']:13.0f} MB"
+        )
+
+
+PYRATE = """
+import json, sys, time
+from fhir_pyrate.util import FHIRObj
+from fhir_pyrate import Pirate
+bundles = [FHIRObj(**json.load(open(path))) for path in sys.argv[1:]]
+pirate = Pirate(auth=None, base_url="http://localhost/", print_request_url=False)
+paths = [("id", "id"), ("patient", "patient.reference"), ("start", "billablePeriod.start"),
+         ("paid", "payment.amount.value")]
+start = time.process_time()
+frame = pirate.bundles_to_dataframe(bundles, fhir_paths=paths)
+print(time.process_time() - start, len(frame))
+"""
+
+
+def pyrate(python: str, many: list[bytes], folder: Path) -> None:
+    """FHIR-PYrate with four columns, in its own environment, a twentieth of the claims."""
+    paths = []
+    for number, page in enumerate(many[: max(1, len(many) // 10)]):
+        path = folder / f"{number}.json"
+        path.write_bytes(page)
+        paths.append(str(path))
+    out = subprocess.run([python, "-c", PYRATE, *paths], check=True, capture_output=True, text=True)
+    seconds, rows = out.stdout.split()[-2:]
+    _, ours = timed(lambda: tables.build(BOTH, [json.loads(page) for page in many]))
+    lines = sum(page.count(b'"adjudication"') for page in many)
+    theirs, own = float(seconds) / int(rows), ours / (len(many) * A_PAGE + lines)
+    print(f"\nFHIR-PYrate, 4 columns: {theirs * 1e6:.0f} us a row; ours, all columns of both")
+    print(f"frames, parsing included: {own * 1e6:.0f} us a row: {theirs / own:.0f} times faster")
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="tables", description=__doc__)
+    parser.add_argument("--claims", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--growth", action="store_true", help="time and memory to 100,000 claims")
+    parser.add_argument("--pyrate", metavar="PYTHON", help="an interpreter with fhir-pyrate")
+    parser.add_argument("--folder", type=Path, default=Path("/tmp"), help="for fhir-pyrate's pages")
+    parser.add_argument("--child", nargs=2, type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.child:
+        child(*options.child)
+        return 0
+    many = pages(options.claims)
+    size = sum(map(len, many)) / 1e6
+    origin = "CMS's STU3 claims" if SHARED.is_dir() else "the sandbox's claims"
+    print(f"{options.claims:,} claims on {len(many)} pages, {size:.0f} MB, of {origin}")
+    ratio = speed(many, options.rounds)
+    print(f"  {ratio:.2f} times json.loads; the aim is at most 2.0")
+    if options.growth:
+        growth([1, 2, 5, 10], options.claims)
+    if options.pyrate:
+        pyrate(options.pyrate, many, options.folder)
+    return 0
