@@ -24,6 +24,7 @@ from s4s_notebook.errors import (
 )
 from s4s_notebook.imaging import Study, read, render
 from s4s_notebook.imaging.files import read_header
+from s4s_notebook.imaging.instance import Instance
 
 from .make import data, element, file_of, image, save, stack
 
@@ -286,6 +287,20 @@ def test_a_study_grows_while_it_is_watched(tmp_path) -> None:
     stop()
     study.add(paths[0])
     assert seen == [[3], [1, 3], [1, 2, 3]]
+
+
+def test_known_files_are_read_when_somebody_looks(tmp_path, monkeypatch) -> None:
+    paths = stack(tmp_path, [(0, 0, z) for z in range(3)])
+    opened: list[Path] = []
+    whole = Instance.from_path
+    monkeypatch.setattr(
+        Instance, "from_path", lambda path, **more: opened.append(path) or whole(path, **more)
+    )
+    study = Study(later=paths)
+    assert list(study.paths) == paths
+    assert opened == []
+    assert len(study.series[0].frames) == 3
+    assert opened == paths
 
 
 def test_a_study_is_thread_safe(tmp_path) -> None:
