@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -14,7 +15,7 @@ from s4s_notebook.sandbox.forms import BadBodyError, form_of
 from s4s_notebook.sandbox.holding import TYPES, patient_of
 from s4s_notebook.sandbox.people import Resource
 from s4s_notebook.sandbox.search import BadSearchError, PageMaker, Query, of_patients, parse, select
-from s4s_notebook.sandbox.shapes import endpoints_of, shaped
+from s4s_notebook.sandbox.shapes import archived, endpoints_of, shaped
 from s4s_notebook.sandbox.state import (
     NO_STORE,
     DeniedError,
@@ -107,7 +108,7 @@ class Face:
         query = parse(type_, pairs, page_size=state.settings.page_size, strict=strict)
         wanted = self._wanted(query, patient_id)
         self._wait(query, wanted)
-        found = self._found(state, query, wanted)
+        found = await run_in_threadpool(self._found, state, query, wanted)
         if type_ == "ImagingStudy" and not found and state.personality.no_studies_is_500:
             raise UpstreamError(500, "no studies")
         maker = PageMaker(self.base(state), state.instant, outcome)
@@ -139,9 +140,8 @@ class Face:
         if type_ not in TYPES:
             return refuse(request, 404, "not-supported", f"{type_[:60]} is not served here")
         patient_id = self._patient(request, state, type_)
-        held = next(
-            (r for r in resources(state, type_, None, open_=self.open) if r["id"] == id_), None
-        )
+        everything = await run_in_threadpool(resources, state, type_, None, open_=self.open)
+        held = next((r for r in everything if r["id"] == id_), None)
         if held is None:
             return refuse(request, 404, "not-found", f"there is no {type_} of that id")
         owner = id_.removeprefix("wado-") if type_ == "Endpoint" else patient_of(held)
@@ -158,6 +158,8 @@ def resources(
     """Everything held of a type, of those patients (None: of all)."""
     if type_ == "Endpoint":
         return endpoints_of(state, patients, open_=open_)
+    if type_ == "ImagingStudy" and state.archive is not None:
+        return archived(state.archive, patients or tuple(p.id for p in state.holding.people))
     held = state.holding.of_type(type_)
     return held if patients is None else of_patients(held, patients)
 

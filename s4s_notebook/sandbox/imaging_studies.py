@@ -49,13 +49,14 @@ def imaging_study(
         "availability": "ONLINE" if study.available else "UNAVAILABLE",
         "modalityList": [{"system": DICOM, "code": code} for code in study.modalities],
         "patient": {"reference": f"Patient/{study.patient_id}"},
-        # FHIR wants a zone on a time; DICOM has none here, and the hospital keeps UTC.
-        "started": f"{study.started}+00:00",
         "numberOfSeries": len(study.series),
         "numberOfInstances": study.instance_count,
         "description": study.description,
         "series": [_series(series) for series in study.series],
     }
+    if study.started:
+        # FHIR wants a zone on a time; DICOM has none here, and the hospital keeps UTC.
+        made["started"] = f"{study.started}+00:00"
     if study.accession:
         made["accession"] = {"system": "urn:oid:2.25.7461", "value": study.accession}
     if study.available:
@@ -76,7 +77,8 @@ def _series(series: HeldSeries) -> Resource:
         made["description"] = series.description
     if series.body_site:
         made["bodySite"] = {"system": "http://snomed.info/sct", "display": series.body_site.title()}
-    if series.instances:
+    # STU3 wants a SOP class for each instance, and some archives do not tell it.
+    if series.instances and all(instance.sop_class for instance in series.instances):
         made["instance"] = [
             {
                 "uid": f"urn:oid:{instance.uid}",

@@ -28,6 +28,7 @@ from s4s_notebook.sandbox.waits import LibraryImages, Preparing
 
 if TYPE_CHECKING:
     from s4s_notebook.connection import Connection
+    from s4s_notebook.sandbox.pacs import PacsImages
 
 # Where the robot's browser is sent back to; nothing listens, nothing has to.
 REDIRECT_URI = "http://127.0.0.1:1/s4s/callback"
@@ -108,7 +109,11 @@ class Sandbox:
             return self
         settings = self.settings
         servers = Servers(settings.host, (settings.port, settings.imaging_port))
-        state = self._made_state()
+        try:
+            state = self._made_state()
+        except BaseException:
+            servers.stop()
+            raise
         fhir_port, imaging_port = servers.ports
         state.fhir_origin = f"http://127.0.0.1:{fhir_port}"
         state.imaging_origin = f"http://127.0.0.1:{imaging_port}"
@@ -123,8 +128,10 @@ class Sandbox:
         library = Library(settings.patients)
         wait = Preparing(settings.retry_after, settings.clock)
         self._waits = [wait]
-        images: Images = LibraryImages(library, wait)
+        archive = _archive(settings)
+        images: Images = archive or LibraryImages(library, wait)
         return State(
+            archive=archive,
             settings=settings,
             personality=personality(settings.personality),
             holding=Holding(settings.patients, library, settings.seed),
@@ -211,9 +218,11 @@ class Sandbox:
         self._running.holding.remove(reference)
 
     def forget_waits(self) -> None:
-        """Make studies and searches slow again, as on their first request."""
+        """Make studies and searches slow again; ask a PACS anew what it has."""
         for wait in self._waits:
             wait.forget()
+        if self._running.archive is not None:
+            self._running.archive.refresh()
 
     @property
     def authority(self) -> Authority:
@@ -248,6 +257,24 @@ class Sandbox:
         options.setdefault("redirect_uri", REDIRECT_URI)
         connection = Connection(self.fhir_url, **options)
         return connection.finish(self.approve(connection.authorize_url(), patient=patient))
+
+
+def _archive(settings: Settings) -> PacsImages | None:
+    """The link to a PACS, if one is wanted; raises OSError when our port is taken."""
+    if settings.pacs is None:
+        return None
+    from s4s_notebook.sandbox.pacs import PacsImages
+
+    known = {who.id: who.mrn for who in PEOPLE if who.id in settings.patients}
+    archive = PacsImages(
+        settings.pacs,
+        {**known, **settings.pacs.mrns},
+        host=settings.host,
+        limit=settings.pacs.cache_bytes,
+        clock=settings.now,
+    )
+    archive.start()
+    return archive
 
 
 def _apps(state: State, search_wait: Preparing) -> list[ASGIApp]:

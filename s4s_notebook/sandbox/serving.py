@@ -20,7 +20,12 @@ def serve(argv: Sequence[str] | None = None) -> int:
         pacs = (
             None
             if given.pacs is None
-            else Pacs.parse(given.pacs, our_aet=given.aet, store_port=given.store_port)
+            else Pacs.parse(
+                given.pacs,
+                our_aet=given.aet,
+                store_port=given.store_port,
+                mrns=dict(pair.split("=", 1) for pair in given.mrn),
+            )
         )
     except ValueError as error:
         parser.error(str(error))
@@ -86,5 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--pacs", metavar="AET@HOST:PORT", help="serve the studies of this DICOM archive")
     add("--aet", default="S4S", help="our own AE title for it")
     add("--store-port", type=int, default=11112, help="where it may send images to")
+    add(
+        "--mrn",
+        action="append",
+        default=[],
+        metavar="PATIENT=ID",
+        help="a patient's id in that archive; may be repeated",
+    )
     add("--expose", action="store_true", help="listen on all interfaces, not only on loopback")
     return parser

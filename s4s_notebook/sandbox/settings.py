@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from s4s_notebook.sandbox.people import PEOPLE
 
@@ -22,14 +23,20 @@ class Pacs:
     port: int
     our_aet: str = "S4S"
     store_port: int = 11112
+    mrns: Mapping[str, str] = field(default_factory=dict)
+    cache_bytes: int = 4 << 30
 
     @classmethod
-    def parse(cls, text: str, *, our_aet: str = "S4S", store_port: int = 11112) -> Pacs:
-        """``AET@host:port``; raises ValueError on anything else."""
+    def parse(cls, text: str, **more: Any) -> Pacs:
+        """``AET@host:port``; raises ValueError on anything else.
+
+        ``mrns`` maps patient ids to the archive's PatientIDs; who is not named there is
+        looked for under the record number that the Patient resource gives.
+        """
         match = _PACS.fullmatch(text)
         if match is None or not 0 < int(match["port"]) < 65536:
             raise ValueError(f"{text!r} is not AET@host:port")
-        return cls(match["aet"], match["host"], int(match["port"]), our_aet, store_port)
+        return cls(match["aet"], match["host"], int(match["port"]), **more)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from s4s_notebook.sandbox.holding import ADDRESS
-from s4s_notebook.sandbox.imaging_studies import ENDPOINT_ID, endpoint
+from s4s_notebook.sandbox.imaging_studies import ENDPOINT_ID, endpoint, imaging_study
 from s4s_notebook.sandbox.people import Resource
-from s4s_notebook.sandbox.state import State
+from s4s_notebook.sandbox.state import Archive, State, instant
 
 TOKEN_EXTENSION = "http://hl7.org/fhir/smart-app-launch/StructureDefinition/requires-access-token"  # noqa: S105 - a name
 
@@ -22,6 +24,22 @@ def endpoints_of(state: State, patients: tuple[str, ...] | None, *, open_: bool)
     known = [who.id for who in state.holding.people]
     wanted = known if patients is None else [p for p in known if p in patients]
     return [_endpoint(state, patient_id, open_=open_) for patient_id in wanted]
+
+
+def archived(archive: Archive, patients: tuple[str, ...]) -> list[Resource]:
+    """The studies that a PACS has of some patients. Raises NotReadyError or UpstreamError."""
+    return [
+        imaging_study(
+            study,
+            # A UID may be longer than a FHIR id.
+            id_="study-" + hashlib.sha256(study.uid.encode()).hexdigest()[:24],
+            updated=instant(changed),
+            address=ADDRESS,
+            version=str(version),
+        )
+        for patient_id in patients
+        for study, changed, version in archive.listing(patient_id)
+    ]
 
 
 def _endpoint(state: State, patient_id: str, *, open_: bool) -> Resource:

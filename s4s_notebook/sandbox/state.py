@@ -48,6 +48,9 @@ class Images(Protocol):
         KeyError when the study is not held.
         """
 
+    def touch(self, study_uid: str) -> None:
+        """Somebody is reading this study's files just now."""
+
     def close(self) -> None: ...
 
 
@@ -84,6 +87,19 @@ class RequestLog:
             self._entries.clear()
 
 
+class Archive(Images, Protocol):
+    """A source that knows which studies a patient has, better than the sandbox does."""
+
+    def listing(self, patient_id: str) -> list[tuple[HeldStudy, float, int]]:
+        """Each study with the POSIX time it last changed, and its version.
+
+        Raises NotReadyError or UpstreamError.
+        """
+
+    def refresh(self) -> None:
+        """Ask anew at the next search."""
+
+
 @dataclass
 class State:
     """One running sandbox. The two origins are set once the sockets are bound."""
@@ -93,6 +109,7 @@ class State:
     holding: Holding
     images: Images
     authority: Authority
+    archive: Archive | None = None
     log: RequestLog = field(default_factory=RequestLog)
     fhir_origin: str = ""
     imaging_origin: str = ""
@@ -114,8 +131,7 @@ class State:
 
     def instant(self) -> str:
         """Now, as a FHIR instant with milliseconds."""
-        moment = dt.datetime.fromtimestamp(self.settings.now(), dt.UTC)
-        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return instant(self.settings.now())
 
     def retry_header(self, seconds: float | None) -> dict[str, str]:
         """Retry-After in whole seconds, rounded up, or as the personality writes it."""
@@ -124,6 +140,12 @@ class State:
         if self.personality.fractional_retry_after:
             return {"Retry-After": f"{max(0.001, seconds):.3f}"}
         return {"Retry-After": str(max(1, math.ceil(seconds)))}
+
+
+def instant(when: float) -> str:
+    """POSIX time as a FHIR instant."""
+    moment = dt.datetime.fromtimestamp(when, dt.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class DeniedError(Exception):

@@ -126,7 +126,7 @@ async def _retrieve(request: Request) -> Response:
     if answer is None:
         why = 'accept multipart/related; type="application/dicom"'
         return refuse_json(request, 406, "not-supported", why)
-    _, chosen = await _found(request)
+    study, chosen = await _found(request)
     parts = [(instance, _path(instance)) for _, instance in chosen]
     sizes = await run_in_threadpool(lambda: [path.stat().st_size for _, path in parts])
     if answer == DICOM:
@@ -139,7 +139,8 @@ async def _retrieve(request: Request) -> Response:
     tail = f"\r\n--{boundary}--\r\n".encode()
     total = sum(sizes) + sum(len(head) for head in heads) + len(tail)
     media = f'multipart/related; type="{DICOM}"; boundary={boundary}'
-    stream = _stream(list(zip(heads, (path for _, path in parts), strict=True)), tail)
+    pieces = list(zip(heads, (path for _, path in parts), strict=True))
+    stream = _stream(pieces, tail, partial(state_of(request).images.touch, study.uid))
     headers = {**NO_STORE, "Content-Length": str(total)}
     return StreamingResponse(stream, headers=headers, media_type=media)
 
@@ -174,8 +175,11 @@ def _head(boundary: str, path: Path, size: int) -> bytes:
     ).encode()
 
 
-def _stream(parts: list[tuple[bytes, Path]], tail: bytes) -> Iterator[bytes]:
+def _stream(
+    parts: list[tuple[bytes, Path]], tail: bytes, touch: Callable[[], None]
+) -> Iterator[bytes]:
     for head, path in parts:
+        touch()
         yield head
         yield from _file(path)
     yield tail

@@ -64,6 +64,9 @@ class LibraryImages:
             self._drawing[study_uid] = thread
             thread.start()
 
+    def touch(self, study_uid: str) -> None:
+        """Nothing to do: the library throws nothing out."""
+
     def close(self) -> None:
         for thread in self._drawing.values():
             thread.join()

@@ -1,0 +1,8 @@
+"""A DICOM archive behind the sandbox: C-FIND for what there is, C-MOVE for the images.
+
+Needs the ``pacs`` extra (pynetdicom).
+"""
+
+from s4s_notebook.sandbox.pacs.images import PacsImages
+
+__all__ = ["PacsImages"]

@@ -1,0 +1,365 @@
+"""The sandbox on real archives: Orthanc, dcmqrscp, and one that breaks every promise."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from s4s_notebook.sandbox import Pacs, Sandbox
+from s4s_notebook.sandbox.catalogue import GENERATED
+from s4s_notebook.sandbox.library import package_folder
+from tests.orthanc import free_port, orthanc
+
+from .archives import bad_archive, dcmqrscp, send
+from .conftest import get
+from .test_wado import parts
+
+MRNS = {"smart-1288992": "1CT1", "smart-1137192": "98890234", "smart-1551992": "77654033"}
+TESTS = package_folder()
+ACCEPT = {"Accept": "multipart/related; type=application/dicom"}
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """pynetdicom tells every byte at DEBUG, which slows a move down tenfold."""
+    caplog.set_level(logging.WARNING, logger="pynetdicom")
+
+
+def files() -> list[Path]:
+    found = [TESTS / "CT_small.dcm", TESTS / "MR_small.dcm"]
+    for folder in ("98892001", "98892003", "77654033"):
+        found += sorted(p for p in (TESTS / "dicomdirtests" / folder).rglob("*") if p.is_file())
+    return found
+
+
+@contextmanager
+def on(aet: str, port: int, store_port: int, **more: Any) -> Iterator[Sandbox]:
+    pacs = Pacs(aet, "127.0.0.1", port, store_port=store_port, mrns=MRNS, **more)
+    with Sandbox(pacs=pacs) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(params=["orthanc", "dcmqrscp"])
+def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sandbox]:
+    """The sandbox on each real archive in turn, loaded with pydicom's files."""
+    store_port = free_port()
+    if request.param == "orthanc":
+        settings = {"DicomModalities": {"s4s": ["S4S", "127.0.0.1", store_port]}}
+        with orthanc(tmp_path / "orthanc", settings) as server:
+            server.upload(files())
+            with on("ORTHANC", server.dicom_port, store_port) as sandbox:
+                yield sandbox
+    else:
+        with dcmqrscp(tmp_path / "qr", store_port) as (port, _):
+            send(port, "QR", files())
+            with on("QR", port, store_port) as sandbox:
+                yield sandbox
+
+
+needs_both = pytest.mark.needs("orthanc", "dcmtk")
+
+
+def same(got: Dataset, original: Dataset) -> bool:
+    """Element by element; trailing padding is no data, and archives leave it out."""
+    padding = (0xFFFC, 0xFFFC)
+    mine = {e.tag: e for e in got if e.tag != padding}
+    theirs = {e.tag: e for e in original if e.tag != padding}
+    return mine == theirs
+
+
+def patiently(url: str, token: str | None = None, limit: float = 60.0) -> tuple[Any, list[str]]:
+    """Ask as a good client does; returns the answer and each Retry-After on the way."""
+    waits: list[str] = []
+    deadline = time.monotonic() + limit
+    while True:
+        answer = get(url, token=token, headers=ACCEPT)
+        if answer.status != 503 or time.monotonic() > deadline:
+            return answer, waits
+        waits.append(answer.headers["retry-after"])
+        time.sleep(0.2)
+
+
+@needs_both
+def test_first_connection_update_and_images(archive: Sandbox) -> None:
+    url = f"{archive.open_fhir_url}/ImagingStudy?patient=smart-1137192"
+    bundle = get(url).json()
+    wanted: dict[str, list[Path]] = {}
+    for file in files():
+        header = dcmread(file, stop_before_pixels=True)
+        if header.PatientID == "98890234":
+            wanted.setdefault(header.StudyInstanceUID, []).append(file)
+    studies = [e["resource"] for e in bundle["entry"]]
+    assert {s["uid"].removeprefix("urn:oid:") for s in studies} == set(wanted)
+    for study in studies:
+        uid = study["uid"].removeprefix("urn:oid:")
+        assert study["numberOfInstances"] == len(wanted[uid])
+        assert study["modalityList"][0]["code"] in ("CT", "MR")
+    mark = bundle["meta"]["lastUpdated"]
+    assert get(f"{url}&_lastUpdated=gt{mark}").json()["total"] == 0
+
+    study = studies[0]
+    uid = study["uid"].removeprefix("urn:oid:")
+    address = study["contained"][0]["address"]
+    answer, waits = patiently(f"{address}/studies/{uid}")
+    assert answer.status == 200
+    assert waits
+    assert all(1 <= int(wait) <= 600 for wait in waits)
+    got = {d.SOPInstanceUID: d for d in (dcmread(BytesIO(p)) for p in parts(answer))}
+    assert len(got) == len(wanted[uid])
+    for file in wanted[uid]:
+        original = dcmread(file)
+        assert same(got[original.SOPInstanceUID], original)
+    again = get(f"{address}/studies/{uid}")
+    assert again.status == 200  # cached: no wait
+
+
+@needs_both
+def test_our_client_downloads_from_an_archive(archive: Sandbox, tmp_path: Path) -> None:
+    connection = archive.connect("smart-1288992")
+    studies = connection.studies()
+    assert list(studies.modalities) == ["CT"]
+    study = connection.download(studies.iloc[0]).result(60)
+    (path,) = study.paths
+    assert same(dcmread(path), dcmread(TESTS / "CT_small.dcm"))
+    assert any(r.status == 503 and r.retry_after for r in archive.requests)
+    connection.close()
+
+
+@needs_both
+def test_dicomweb_client_reads_the_cached_study(archive: Sandbox) -> None:
+    from dicomweb_client.api import DICOMwebClient
+
+    bundle = get(f"{archive.open_fhir_url}/ImagingStudy?patient=smart-1551992").json()
+    study = bundle["entry"][0]["resource"]
+    uid = study["uid"].removeprefix("urn:oid:")
+    address = study["contained"][0]["address"]
+    assert patiently(f"{address}/studies/{uid}")[0].status == 200
+    client = DICOMwebClient(address)
+    read = client.retrieve_study(uid)
+    assert len(read) == study["numberOfInstances"]
+    originals = {dcmread(f, stop_before_pixels=True).SOPInstanceUID: f for f in files()}
+    for dataset in read:
+        assert same(dataset, dcmread(originals[dataset.SOPInstanceUID]))
+    assert len(client.retrieve_study_metadata(uid)) == len(read)
+
+
+@needs_both
+def test_fifty_clients_one_move_and_no_leak_between_patients(archive: Sandbox) -> None:
+    bundle = get(f"{archive.open_fhir_url}/ImagingStudy?patient=smart-1137192").json()
+    uid = bundle["entry"][0]["resource"]["uid"].removeprefix("urn:oid:")
+    own, other = archive.token("smart-1137192"), archive.token("smart-1288992")
+    url = f"{archive.wado_url}/studies/{uid}"
+    results: list[tuple[int, int]] = []
+
+    def ask(token: str) -> None:
+        answer, _ = patiently(url, token)
+        results.append((answer.status, answer.body.count(b"DICM")))
+
+    threads = [threading.Thread(target=ask, args=(own if n % 5 else other,)) for n in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    count = bundle["entry"][0]["resource"]["numberOfInstances"]
+    assert sorted(set(results)) == [(200, count), (403, 0)]
+    assert sum(1 for status, _ in results if status == 403) == 10
+
+
+def test_mrns_with_wildcards_find_nothing() -> None:
+    from s4s_notebook.sandbox.pacs.find import find_studies
+
+    for mrn in ("*", "?CT1", "1CT1\\4MR1", ""):
+        assert find_studies(Pacs("X", "127.0.0.1", 1), mrn, "p") == []
+
+
+# -- archives that misbehave --------------------------------------------------------------
+
+HEAD = [
+    TESTS / "dicomdirtests" / "77654033" / "CT2" / n for n in ("17106", "17136", "17166", "17196")
+]
+HEAD_UID = "1.3.6.1.4.1.5962.1.1.0.0.0.1196530851.28319.0.1"
+
+
+@contextmanager
+def bad(**behaviour: Any) -> Iterator[tuple[Any, Sandbox, str]]:
+    store_port = free_port()
+    more = behaviour.pop("pacs", {})
+    chosen = behaviour.pop("files", HEAD)
+    with (
+        bad_archive(chosen, store_port, **behaviour) as archive,
+        on("BAD", archive.port, store_port, **more) as sandbox,
+    ):
+        base = sandbox.wado_base("smart-1551992", open_=True)
+        yield archive, sandbox, f"{base}/studies/{HEAD_UID}"
+
+
+def final(url: str, limit: float = 30.0) -> Any:
+    answer, _ = patiently(url, limit=limit)
+    assert answer.status == 200 or answer.json()["resourceType"] == "OperationOutcome"
+    return answer
+
+
+def test_a_true_archive_is_moved_from_once() -> None:
+    with bad(pause=0.1) as (archive, _, url):
+        first = get(url)
+        assert (first.status, first.headers["retry-after"]) == (503, "1")
+        answers = [final(url) for _ in range(3)]
+        assert [a.status for a in answers] == [200] * 3
+        assert answers[0].body.count(b"DICM") == 4
+        assert archive.moves == 1
+
+
+def test_fewer_instances_than_announced_is_no_success() -> None:
+    with bad(deliver=lambda found: found[:2]) as (archive, _, url):
+        answer = final(url)
+        assert answer.status == 502
+        assert "sent 2 of 4" in answer.json()["issue"][0]["diagnostics"]
+        assert archive.moves == 3
+
+
+def test_nothing_at_all_is_no_success() -> None:
+    with bad(deliver=lambda found: []) as (_, _sandbox, url):
+        assert final(url).status == 502
+
+
+def test_what_came_in_the_second_try_counts() -> None:
+    turns = iter([slice(0, 2), slice(2, 4)])
+    with bad(deliver=lambda found: found[next(turns)]) as (archive, _, url):
+        answer = final(url)
+        assert (answer.status, answer.body.count(b"DICM"), archive.moves) == (200, 4, 2)
+
+
+def test_an_instance_of_another_study_is_refused() -> None:
+    def swapped(found: list[Dataset]) -> list[Dataset]:
+        return [*found[:3], dcmread(TESTS / "CT_small.dcm")]
+
+    with bad(deliver=swapped) as (_, _sandbox, url):
+        answer = final(url)
+        assert answer.status == 502
+        assert "sent 3 of 4" in answer.json()["issue"][0]["diagnostics"]
+
+
+def test_an_abort_halfway_says_come_back() -> None:
+    with bad(abort_after=2) as (_, _sandbox, url):
+        assert get(url).status == 503
+        time.sleep(1.0)
+        answer = get(url)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "30")
+
+
+def test_search_failures_have_their_own_status() -> None:
+    for status, expected in ((0xA700, 503), (0xC001, 502)):
+        with bad(find_status=status) as (_, sandbox, url):
+            listed = get(f"{sandbox.open_fhir_url}/ImagingStudy?patient=smart-1551992")
+            assert listed.status == expected
+            assert get(url).status == expected
+
+
+def test_an_archive_that_is_down_or_does_not_know_us(tmp_path: Path) -> None:
+    with on("X", free_port(), free_port()) as sandbox:
+        url = f"{sandbox.open_fhir_url}/ImagingStudy?patient=smart-1551992"
+        answer = get(url)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "30")
+        # What needs no archive goes on.
+        assert get(f"{sandbox.open_fhir_url}/Patient/smart-1551992").status == 200
+
+
+def test_an_unknown_study_is_404() -> None:
+    with bad() as (_, _sandbox, url):
+        assert get(url.replace(HEAD_UID, "1.2.3")).status == 404
+
+
+def test_another_patients_study_is_hidden() -> None:
+    with bad() as (_, sandbox, _url):
+        base = sandbox.wado_base("smart-1288992", open_=True)
+        assert get(f"{base}/studies/{HEAD_UID}").status == 404
+        token = sandbox.token("smart-1288992")
+        assert get(f"{sandbox.wado_url}/studies/{HEAD_UID}", token=token).status == 403
+
+
+def test_a_full_disk_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel refuses to write more than 1 KB to any file: EFBIG, as a quota does."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with bad() as (_, _sandbox, url):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+        try:
+            answer = final(url)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert answer.status == 500
+        assert "cache is full" in answer.json()["issue"][0]["diagnostics"]
+        assert final(url).status == 200  # the disk is mended: the next client gets it
+
+
+def test_the_cache_is_bounded_and_follows_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+    import s4s_notebook.sandbox.pacs.images as images
+
+    monkeypatch.setattr(images, "QUIET_SECONDS", 0.0)
+    everything = [*HEAD, *sorted((TESTS / "dicomdirtests/77654033").glob("CR*/*"))]
+    with bad(files=everything, pacs={"cache_bytes": 1000}) as (archive, sandbox, url):
+        film = "1.3.6.1.4.1.5962.1.1.0.0.0.1196527414.5534.0.1"
+        assert final(url).status == 200
+        assert final(url.replace(HEAD_UID, film)).status == 200
+        (folder,) = [p for p in Path(os.environ.get("TMPDIR", "/tmp")).glob("s4s-pacs-*")
+                     if p in cache_folders(sandbox)]  # fmt: skip
+        assert len(list(folder.iterdir())) == 1  # the first study made room for the second
+        assert archive.moves == 2
+        sandbox.forget_waits()
+        assert final(url.replace(HEAD_UID, film)).status == 200
+        assert archive.moves == 2  # checked with C-FIND, unchanged, not moved again
+    assert not folder.exists()
+
+
+def cache_folders(sandbox: Sandbox) -> list[Path]:
+    return [sandbox._state.archive._folder]
+
+
+@pytest.mark.needs("dcmtk")
+def test_killing_and_freezing_a_real_archive(tmp_path: Path, monkeypatch) -> None:
+    """No wrong success, and the sandbox lives on: killed, then frozen."""
+    import s4s_notebook.sandbox.pacs.association as association
+
+    monkeypatch.setattr(association, "DIMSE_SECONDS", 2.0)
+    store_port = free_port()
+    ct = next(entry for entry in GENERATED if entry.exam.key == "chest-ct")
+    drawn = tmp_path / "drawn"
+    drawn.mkdir()
+    paths = list(ct.write(ct.exam, drawn))
+    with dcmqrscp(tmp_path / "qr", store_port) as (port, process):
+        send(port, "QR", paths)
+        pacs = Pacs("QR", "127.0.0.1", port, store_port=store_port)
+        with Sandbox(pacs=pacs) as sandbox:
+            url = f"{sandbox.wado_base('smart-1288992', open_=True)}/studies/{ct.exam.study_uid}"
+            assert get(url).status == 503
+            process.send_signal(signal.SIGSTOP)
+            statuses = set()
+            deadline = time.monotonic() + 6
+            while time.monotonic() < deadline:
+                answer = get(url)
+                statuses.add(answer.status)
+                if answer.status == 200:
+                    assert answer.body.count(b"DICM") == 60
+                    break
+                time.sleep(0.3)
+            assert statuses <= {503, 200}
+            process.send_signal(signal.SIGCONT)
+            assert final(url).body.count(b"DICM") == 60
+            sandbox.forget_waits()
+            process.kill()
+            process.wait()
+            assert get(url).status == 503
+            assert get(f"{sandbox.open_fhir_url}/Patient").status == 200
