@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import warnings
 from typing import Any, BinaryIO
 
@@ -27,7 +28,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     while line := source.readline():
         request = json.loads(line)
-        _limit(BASE + 8 * request["size"])
+        _limit(BASE + 8 * request["size"], request["seconds"])
         frame = source.read(request["bytes"])
         answer, data = _answer(request, frame)
         _write(sink, answer, data)
@@ -49,7 +50,8 @@ def _write(sink: BinaryIO, answer: dict[str, Any], data: bytes) -> None:
     sink.flush()
 
 
-def _limit(size: int) -> None:
+def _limit(size: int, seconds: float) -> None:
+    """Bound memory, processor time (the parent may be gone while a codec hangs) and cores."""
     if sys.platform == "win32":
         return
     import resource
@@ -57,6 +59,8 @@ def _limit(size: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (size, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + 2 * seconds) + 1, hard))
 
 
 if __name__ == "__main__":

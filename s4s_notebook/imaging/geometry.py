@@ -7,14 +7,12 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from s4s_notebook.problems import Problem
 
 from .frame import Frame
+from .windows import Floats
 from .words import count
-
-Floats = NDArray[np.float64]
 
 _AXES = (("L", "R"), ("P", "A"), ("H", "F"))  # patient coordinates: +x Left, +y Posterior, +z Head
 

@@ -27,10 +27,9 @@ def data_array(volume: Volume) -> Any:
     """A DataArray (z, y, x) in the unit of the frames; coordinates in mm from the origin."""
     dims = ("z", "y", "x")
     data = indexing.LazilyIndexedArray(_Slices(volume))
-    coords = {
-        dim: (dim, np.arange(many) * step, {"units": "mm"})
-        for dim, many, step in zip(dims, volume.shape, volume.spacing, strict=True)
-    }
+    across = (np.arange(volume.shape[at]) * volume.spacing[at] for at in (1, 2))
+    places = zip(dims, (volume.depths, *across), strict=True)
+    coords = {dim: (dim, values, {"units": "mm"}) for dim, values in places}
     attrs = {
         "units": volume.frames[0].unit,
         "origin": list(volume.origin),

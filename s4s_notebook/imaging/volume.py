@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from s4s_notebook.errors import NotAnImage
 
 from . import geometry
 from .frame import Frame
-from .windows import Array
-
-Floats = NDArray[np.float64]
+from .windows import Array, Floats
 
 
 class Volume:
@@ -55,6 +54,12 @@ class Volume:
         self.affine[:3, :3] = (self.axes * np.array(self.spacing)[:, None])[::-1].T
         self.affine[:3, 3] = self.origin
 
+    @property
+    def depths(self) -> Floats:
+        """Where each slice lies, in mm from the first along the first axis."""
+        places = np.array([frame.position for frame in self.frames], np.float64)
+        return np.asarray((places - self.origin) @ self.axes[0])
+
     def __len__(self) -> int:
         return len(self.frames)
 
@@ -86,18 +91,20 @@ class Volume:
 
     def to_xarray(self) -> Any:
         """A DataArray with dims z, y, x and coordinates in mm along the axes; read lazily."""
-        from .lazy import data_array
-
-        return data_array(self)
+        return _extra("s4s_notebook.imaging.lazy").data_array(self)
 
     def to_nifti(self, path: str | Path) -> Path:
-        """Write NIfTI-1 (.nii, .nii.gz) slice by slice, in RAS as NIfTI has it; the path."""
-        import nibabel
+        """Write NIfTI-1 (.nii, .nii.gz) slice by slice, in RAS as NIfTI has it; the path.
 
+        NIfTI has one step between slices: a warning tells when the slices have several.
+        """
         target = Path(path)
         to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
-        make: Any = nibabel.Nifti1Header  # nibabel is not typed
-        header = make()
+        header = _extra("nibabel").Nifti1Header()
+        if uneven := [
+            one.why for one in geometry.remarks(self.frames, "") if "tilted" not in one.why
+        ]:
+            warnings.warn(f"The slices are not evenly spaced: {uneven[0]}.", stacklevel=2)
         header.set_data_dtype(self.dtype)
         header.set_data_shape(self.shape[::-1])
         header.set_sform(to_ras @ self.affine, code="scanner")
@@ -114,6 +121,15 @@ class Volume:
     def __repr__(self) -> str:
         spacing = " x ".join(f"{value:.3g}" for value in self.spacing)
         return f"<Volume {self.shape}, {self.dtype}, {spacing} mm>"
+
+
+def _extra(module: str) -> Any:
+    """Import what the extra ``volume`` installs."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        error.msg += ": pip install 's4s-notebook[volume]'"
+        raise
 
 
 def _dtype(frame: Frame) -> np.dtype[Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -33,10 +34,13 @@ class Worker:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         atexit.register(self.close)
+        if hasattr(os, "register_at_fork"):  # two processes must not speak to one child
+            os.register_at_fork(after_in_child=self._forget)
 
     def decode(self, syntax: str, options: dict[str, Any], frame: bytes, size: int) -> Array:
         """Decode one compressed frame of ``size`` bytes when decoded. Raises DecodeFailed."""
         request = {"syntax": syntax, "options": options, "size": size, "bytes": len(frame)}
+        request["seconds"] = self.seconds
         with self._lock:
             process = self._running()
             late = threading.Event()
@@ -44,23 +48,29 @@ class Worker:
             timer.daemon = True
             timer.start()
             try:
-                answer, data = _exchange(process, request, frame, size)
+                answer = _exchange(process, request, frame, size)
             except (OSError, ValueError) as error:
                 self._stop()
                 raise DecodeFailed(self._why(process, late.is_set())) from error
+            except BaseException:  # ■ between question and answer: the next one needs a new child
+                self._stop()
+                raise
             finally:
                 timer.cancel()
-        if "error" in answer:
+        if isinstance(answer, str):
             raise DecodeFailed(
-                f"The codec refused the image: {answer['error']}",
+                f"The codec refused the image: {answer}",
                 hint="pip install 's4s-notebook[codecs]' adds decoders that may read it.",
             )
-        return np.frombuffer(data, answer["dtype"]).reshape(answer["shape"])
+        return answer
 
     def close(self) -> None:
         """End the child; the next frame starts a new one."""
         with self._lock:
             self._stop()
+
+    def _forget(self) -> None:
+        self._lock, self._process = threading.Lock(), None
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
@@ -75,6 +85,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=env,
+                start_new_session=True,  # ■ is for the kernel, not for the codec
             )
         return self._process
 
@@ -104,23 +115,24 @@ def _kill(process: subprocess.Popen[bytes], late: threading.Event) -> None:
 
 def _exchange(
     process: subprocess.Popen[bytes], request: dict[str, Any], frame: bytes, size: int
-) -> tuple[dict[str, Any], bytes]:
-    sink, source = _pipes(process)
-    sink.write(json.dumps(request).encode() + b"\n" + frame)
-    sink.flush()
-    answer = json.loads(source.readline(65536))
-    if not isinstance(answer, dict) or not 0 <= answer.get("bytes", 0) <= 4 * size + 64:
-        raise ValueError("The codec process answered nonsense.")
-    data = source.read(answer.get("bytes", 0))
-    if len(data) != answer.get("bytes", 0):
-        raise EOFError("The codec process died while answering.")
-    return answer, data
-
-
-def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+) -> Array | str:
+    """The decoded frame, or why there is none; ValueError when the child makes no sense."""
     if process.stdin is None or process.stdout is None:
         raise ValueError("The codec process has no pipes.")
-    return process.stdin, process.stdout
+    process.stdin.write(json.dumps(request).encode() + b"\n" + frame)
+    process.stdin.flush()
+    answer = json.loads(process.stdout.readline(65536))
+    if not isinstance(answer, dict):
+        raise ValueError(  # noqa: TRY004 - all nonsense is one error
+            "The codec process answered nonsense."
+        )
+    if "error" in answer:
+        return str(answer["error"])
+    length, kind = int(answer.get("bytes", -1)), str(answer.get("dtype"))
+    if not 0 <= length <= 4 * size + 64 or not re.fullmatch(r"[<>|][iuf][1248]", kind):
+        raise ValueError("The codec process answered nonsense.")
+    data = process.stdout.read(length)
+    return np.frombuffer(data, kind).reshape([int(one) for one in answer["shape"]])
 
 
 decoder = Worker()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -134,7 +135,7 @@ def test_the_budget_can_be_raised(monkeypatch) -> None:
 
 
 DIES = """
-import ctypes, sys
+import ctypes, os, sys
 from pydicom.pixels.decoders.base import Decoder
 from s4s_notebook.imaging import child
 whole = Decoder.as_array
@@ -145,6 +146,10 @@ def decode(self, src, **options):
 Decoder.as_array = decode
 child.main()
 """
+
+
+HALF = b'{"bytes": 8192, "dtype": "<i2", "shape": [64, 64]}\n12'
+OBJECTS = b'{"bytes": 8, "dtype": "|O8", "shape": [1]}\n12345678'
 
 
 def worker_that(how: str, seconds: float = 20.0) -> Worker:
@@ -162,6 +167,8 @@ def worker_that(how: str, seconds: float = 20.0) -> Worker:
         ("while True: pass", "did not finish"),
         ("bytearray(2**34)", "MemoryError"),
         ("sys.__stdout__.buffer.write(b'nonsense' * 9); sys.__stdout__.flush()", "died"),
+        (f"os.write(1, {HALF!r}); os._exit(0)", "died"),
+        (f"os.write(1, {OBJECTS!r})", "died"),
     ],
 )
 def test_a_codec_that_dies_costs_one_image(how, why, monkeypatch) -> None:
@@ -244,6 +251,59 @@ def test_many_threads_share_the_child() -> None:
     assert len(seen) == 8
     assert all(np.array_equal(array, frames[at].stored()) for at, array in seen)
     assert len({array.tobytes() for _, array in seen}) == 8
+
+
+@pytest.mark.fault("E07")
+def test_an_interrupt_leaves_no_stale_answer(monkeypatch) -> None:
+    """■ while a codec works: the next picture must not be the one that was given up."""
+    mine = worker_that("import time; time.sleep(1)")
+    monkeypatch.setattr(worker, "decoder", mine)
+    slow = dcmread(get_testdata_file("MR_small_RLE.dcm"))
+    other = dcmread(get_testdata_file("SC_rgb_rle.dcm"))
+    render(other)
+    timer = threading.Timer(0.3, signal.raise_signal, (signal.SIGINT,))
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            render(slow)
+        time.sleep(1)
+        assert render(other).shape == (100, 100, 3)
+    finally:
+        mine.close()
+
+
+@pytest.mark.fault("E07")
+def test_a_hung_codec_ends_without_its_parent(monkeypatch) -> None:
+    """The parent is gone while a codec spins: the processor time limit ends it."""
+    mine = worker_that("while True: pass", seconds=0.5)
+    timers: list[threading.Timer] = []
+    monkeypatch.setattr(worker, "_kill", lambda *args: timers.append(1))
+    monkeypatch.setattr(worker, "decoder", mine)
+    try:
+        started = time.monotonic()
+        with pytest.raises(DecodeFailed, match="died"):
+            render(dcmread(get_testdata_file("MR_small_RLE.dcm")))
+        assert timers
+        assert time.monotonic() - started < 60
+    finally:
+        mine.close()
+
+
+def test_a_forked_process_has_a_child_of_its_own() -> None:
+    code = (
+        "import os\n"
+        "from pydicom.data import get_testdata_file as file\n"
+        "from s4s_notebook.imaging import render, worker\n"
+        "render(file('MR_small_RLE.dcm'))\nmine = worker.decoder._process.pid\n"
+        "if (pid := os.fork()) == 0:\n"
+        "    same = render(file('SC_rgb_rle.dcm')).shape == (100, 100, 3)\n"
+        "    worker.decoder.close()\n"
+        "    os._exit(0 if same else 1)\n"
+        "print(os.waitpid(pid, 0)[1], render(file('SC_rgb_rle.dcm')).shape)\n"
+        "print(worker.decoder._process.pid == mine)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "0 (100, 100, 3)\nTrue\n"
 
 
 def test_uncompressed_pixels_need_no_child(tmp_path) -> None:

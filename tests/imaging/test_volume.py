@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import nibabel
 import numpy as np
 import pytest
@@ -95,6 +97,23 @@ def test_xarray_is_lazy_and_has_millimetres(series, monkeypatch) -> None:
     assert np.array_equal(array.to_numpy(), whole)
     assert float(array.x[1]) == pytest.approx(volume.spacing[2])
     assert array.x.attrs["units"] == "mm"
+
+
+def test_uneven_slices_are_told_and_keep_their_places(tmp_path) -> None:
+    stack(tmp_path, [(0, 0, z) for z in (0, 1, 2, 6)])
+    volume = read(tmp_path).series[0].volume()
+    assert volume.to_xarray().z.to_numpy().tolist() == [0, 1, 2, 6]
+    with pytest.warns(UserWarning, match="a gap of 4 mm after slice 3"):
+        volume.to_nifti(tmp_path / "a.nii")
+
+
+def test_a_missing_extra_says_what_to_install(series, monkeypatch, tmp_path) -> None:
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    monkeypatch.delitem(sys.modules, "s4s_notebook.imaging.lazy", raising=False)
+    for act in (series.to_xarray, lambda: series.to_nifti(tmp_path / "a.nii")):
+        with pytest.raises(ModuleNotFoundError, match=r"s4s-notebook\[volume\]"):
+            act()
 
 
 def test_indexing_decodes_only_what_is_asked(series) -> None:
