@@ -111,9 +111,10 @@ def test_it_says_what_authlib_says(login):
 
 
 def test_the_endpoints_own_query_is_kept():
-    far = found_at(FAR, authorization_endpoint=f"{FAR}/authorize?tenant=a%20b&state=evil")
+    far = found_at(FAR, authorization_endpoint=f"{FAR}/authorize?tenant=a%20b&blank=&state=evil")
     url = Login(far, Client("app", None, BACK), launch="xyz").url
-    asked = parse_qs(urlsplit(url).query)
+    asked = parse_qs(urlsplit(url).query, keep_blank_values=True)
+    assert asked["blank"] == [""]
     assert asked["tenant"] == ["a b"]
     assert len(asked["state"]) == 1
     assert asked["state"] != ["evil"]
@@ -362,9 +363,10 @@ def test_declined_without_a_state_as_s4s_does_it_is_told_but_ends_nothing(login)
     assert login.code_from(reply_to(login)).reveal() == "c0de"
 
 
-def test_declined_with_a_wrong_state(login):
+@pytest.mark.parametrize("state", ["wrong", ""])
+def test_declined_with_a_wrong_state(login, state):
     with pytest.raises(errors.StateMismatch):
-        login.code_from(reply_to(login, code=None, error="access_denied", state="wrong"))
+        login.code_from(reply_to(login, code=None, error="access_denied", state=state))
 
 
 @pytest.mark.fault("A07")
