@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from s4s_notebook.protocol.transport import Transport
 from s4s_notebook.protocol.trust import Trust
 from s4s_notebook.protocol.waiting import WaitPolicy
 from tests.faultserver import FakeClock, FaultServer, Sink
+
+# HYPOTHESIS_PROFILE=nightly tries a hundred times as much. A loaded machine is no failure.
+settings.register_profile("commit", deadline=None)
+settings.register_profile("nightly", deadline=None, max_examples=10_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "commit"))
 
 Make = Callable[..., Transport]
 

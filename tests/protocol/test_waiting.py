@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
+import subprocess
+import sys
 import threading
 import time
+import tracemalloc
 from email.utils import formatdate
+from pathlib import Path
 
 import pytest
 
@@ -228,8 +233,15 @@ def test_a_day_of_503_on_a_fake_clock(server, make, clock) -> None:
     end = clock.now + 86400
     server.on("/x", lambda talk: (OK if clock.now >= end else send.later("600"))(talk))
     transport = make(waits=WaitPolicy(budget=2 * 86400.0, jitter=0.0))
-    transport.request("GET", server.url("/x"), accept=JSON)
+    del clock.slept[:]
+    tracemalloc.start()
+    try:
+        transport.request("GET", server.url("/x"), accept=JSON)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
     assert len(server.requests) == 145
+    assert peak < 16 << 20  # the clock of the test notes every tick; the library keeps nothing
 
 
 @pytest.mark.fault("C09")
@@ -255,6 +267,35 @@ def test_a_wait_outlives_the_process(server: FaultServer, make: Make, clock: Fak
     assert sum(clock.slept[slept:]) == pytest.approx(200)
     assert seen[0].reason == "kept"
     assert len(server.requests) == 2
+
+
+KILLED = """
+import json, sys
+from s4s_notebook.protocol.transport import Transport
+from s4s_notebook.protocol.trust import Trust
+url, file = sys.argv[1:]
+def keep(key, when):
+    with open(file, "w") as out:
+        json.dump({key: when}, out)
+transport = Transport(trust=Trust(url), on_not_before=keep)
+transport.request("GET", url, accept="a/b", on_wait=lambda w: print("waiting", flush=True))
+"""
+
+
+@pytest.mark.fault("C09")
+def test_a_killed_process_leaves_its_wait_behind(server, make, tmp_path: Path) -> None:
+    file, url = tmp_path / "waits.json", server.url("/x")
+    server.on("/x", send.later("2"), OK)
+    command = [sys.executable, "-c", KILLED, url, str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "waiting\n"
+        child.kill()
+    kept = json.loads(file.read_text())
+    transport = make(clock=SystemClock(), not_before=kept.get)
+    assert transport.request("GET", url, accept="a/b").status == 200
+    first, second = server.requests
+    assert second.at - first.at >= 2
 
 
 @pytest.mark.fault("C09")
