@@ -1,0 +1,237 @@
+"""What the browse panel shows of a frame: filtered, sorted, a page at a time, as plain text.
+
+Pure functions: a frame and a :class:`Query` in, text out, and the line of Python that does the
+same, so that a click teaches the library.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from s4s_notebook.widgets.wording import shown
+
+PAGE = 50  # rows that travel to the browser at once
+CELL = 120  # characters of a cell that are shown
+
+
+@dataclass(frozen=True)
+class View:
+    """How one table is shown.
+
+    ``columns`` maps column to heading; ``key`` names a row, ``day`` is what the dates filter,
+    ``kind`` what the choice list filters (parts separated by a backslash, as DICOM does).
+    """
+
+    name: str
+    key: str
+    day: str
+    kind: str
+    columns: Mapping[str, str]
+
+
+STUDIES = View(
+    "studies",
+    "study_uid",
+    "started_date",
+    "modalities",
+    {
+        "started_date": "Date",
+        "modalities": "Modality",
+        "description": "Description",
+        "series_count": "Series",
+        "instance_count": "Images",
+    },
+)
+BENEFITS = View(
+    "benefits",
+    "claim_id",
+    "period_start",
+    "claim_type",
+    {
+        "period_start": "From",
+        "period_end": "To",
+        "claim_type": "Type",
+        "line_count": "Lines",
+        "total_charge_amount": "Charged",
+        "payment_amount": "Paid",
+        "currency": "Currency",
+    },
+)
+LINES = View(
+    "benefit_lines",
+    "line_index",
+    "service_from",
+    "service_code",
+    {
+        "line_number": "Line",
+        "service_from": "Date",
+        "service_code": "Service",
+        "service_display": "Meaning",
+        "quantity": "Quantity",
+        "submitted_charge_amount": "Charged",
+        "allowed_charge_amount": "Allowed",
+        "payment_amount": "Paid",
+        "currency": "Currency",
+    },
+)
+
+
+@dataclass(frozen=True)
+class Query:
+    """What the person asks to see; empty means all."""
+
+    text: str = ""
+    kind: str = ""
+    since: str = ""
+    until: str = ""
+    sort: str = ""
+    descending: bool = False
+
+    @classmethod
+    def from_browser(cls, content: Mapping[str, Any]) -> Query:
+        words = {name: shown(content.get(name, ""), 200) for name in ("text", "kind", "sort")}
+        days = {name: _day(content.get(name)) for name in ("since", "until")}
+        return cls(**words, **days, descending=content.get("descending") is True)
+
+
+def _day(value: object) -> str:
+    day = pd.to_datetime(str(value or ""), format="%Y-%m-%d", errors="coerce")
+    return "" if pd.isna(day) else f"{day:%Y-%m-%d}"
+
+
+def chosen(frame: pd.DataFrame, view: View, query: Query) -> pd.DataFrame:
+    """Return the rows that pass the query, in its order."""
+    mask = pd.Series(True, index=frame.index)
+    if query.kind:
+        kinds = frame[view.kind].fillna("").str.split("\\", regex=False)
+        mask &= kinds.map(lambda parts: query.kind in parts)
+    if query.since:
+        mask &= frame[view.day] >= pd.Timestamp(query.since)
+    if query.until:
+        mask &= frame[view.day] <= pd.Timestamp(query.until)
+    if query.text:
+        mask &= _mentions(frame, view, query.text)
+    rows = frame[mask]
+    if query.sort in view.columns:
+        rows = rows.sort_values(query.sort, ascending=not query.descending, kind="stable")
+    return rows
+
+
+def _mentions(frame: pd.DataFrame, view: View, text: str) -> pd.Series:
+    found = pd.Series(False, index=frame.index)
+    for column in (view.key, *view.columns):
+        if pd.api.types.is_string_dtype(frame[column]):
+            found |= frame[column].fillna("").str.contains(text, case=False, regex=False)
+    return found
+
+
+def line_of_code(name: str, view: View, query: Query) -> str:
+    """Return the Python that gives the same rows.
+
+    >>> line_of_code("me", STUDIES, Query(kind="CT", since="2020-01-01"))
+    "me.studies().query('modalities.str.contains(\\"CT\\") and started_date >= \\"2020-01-01\\"')"
+    """
+    parts = []
+    if query.kind:
+        parts.append(f"{view.kind}.str.contains({_quoted(query.kind)})")
+    if query.since:
+        parts.append(f'{view.day} >= "{query.since}"')
+    if query.until:
+        parts.append(f'{view.day} <= "{query.until}"')
+    code = f"{name}.{view.name}()"
+    if parts:
+        code += f".query({' and '.join(parts)!r})"
+    if query.text:
+        words = f"frame.astype(str).apply(lambda row: {query.text.lower()!r} in "
+        code = f"frame = {code}; frame[{words}' '.join(row).lower(), axis=1)]"
+    elif query.sort in view.columns:
+        order = ", ascending=False" if query.descending else ""
+        code += f'.sort_values("{query.sort}"{order})'
+    return code
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def page(rows: pd.DataFrame, view: View, offset: int) -> list[list[str]]:
+    """Return at most ``PAGE`` rows from ``offset`` on: the key, then each column as text."""
+    part = rows.iloc[offset : offset + PAGE]
+    columns = [part[name] for name in (view.key, *view.columns)]
+    return [[cell(value) for value in row] for row in zip(*columns, strict=True)]
+
+
+def cell(value: Any) -> str:
+    """Return one value as text: days as 2020-01-31, money with two places, nothing as ""."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return ""
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m-%d}"
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:,.2f}"
+    return shown(value, CELL)
+
+
+def kinds(frame: pd.DataFrame, view: View) -> list[str]:
+    """Return what the choice list offers, at most 100, in order."""
+    parts: set[str] = set()
+    for text in frame[view.kind].dropna().unique():
+        parts.update(text.split("\\"))
+    return sorted(shown(part, 40) for part in parts if part)[:100]
+
+
+def with_charges(claims: pd.DataFrame) -> pd.DataFrame:
+    """Return the claims for showing: carrier claims tell what was submitted, others the total."""
+    charged = claims["total_charge_amount"].fillna(claims["submitted_charge_amount"])
+    return claims.assign(total_charge_amount=charged)
+
+
+def totals(claims: pd.DataFrame) -> list[list[str]]:
+    """Return type, claims, charged, paid and currency, a row for each type and currency."""
+    groups = claims.groupby(["claim_type", "currency"], dropna=False, sort=True)
+    return [
+        [
+            cell(kind) or "other",
+            f"{len(group):,}",
+            cell(float(group["total_charge_amount"].sum())),
+            cell(float(group["payment_amount"].sum())),
+            cell(currency),
+        ]
+        for (kind, currency), group in groups
+    ]
+
+
+def months(claims: pd.DataFrame, most: int = 240) -> list[tuple[str, float]]:
+    """Return month and sum paid, every month between the first and the last, the newest 240.
+
+    Amounts of different currencies are not added: the commonest currency is taken.
+    """
+    currencies = claims["currency"].mode()
+    if currencies.empty:
+        return []
+    part = claims[claims["currency"] == currencies.iloc[0]].dropna(subset=["period_start"])
+    if part.empty:
+        return []
+    sums = part.groupby(part["period_start"].dt.to_period("M"))["payment_amount"].sum()
+    every = pd.period_range(sums.index.min(), sums.index.max(), freq="M")[-most:]
+    return [(str(month), round(float(sums.get(month, 0.0)), 2)) for month in every]
+
+
+def banner(patient: pd.DataFrame) -> Iterable[tuple[str, str]]:
+    """Return label and text of who this is, without what is not known."""
+    if patient.empty:
+        return []
+    row = patient.iloc[0]
+    name = " ".join(part for part in (cell(row["given_name"]), cell(row["family_name"])) if part)
+    facts = {
+        "Patient": name,
+        "Born": cell(row["birth_date"]),
+        "Sex": cell(row["gender"]),
+        "Id": cell(row["patient_id"]),
+    }
+    return [(label, text) for label, text in facts.items() if text]
