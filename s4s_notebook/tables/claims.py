@@ -82,12 +82,12 @@ def _inner(resource: Mapping[str, Any], outer: str, inner: str) -> Any:
     return found.get(inner) if type(found) is dict else None
 
 
-def objects(owner: Any, element: str) -> Iterator[dict[str, Any]]:
+def objects(owner: Any, element: str) -> list[dict[str, Any]]:
     """The objects of an element, whether it repeats or not; odd ones are left out."""
     found = owner.get(element) if type(owner) is dict else None
-    for one in found if type(found) is list else (found,):
-        if type(one) is dict:
-            yield one
+    if type(found) is list:
+        return [one for one in found if type(one) is dict]
+    return [found] if type(found) is dict else []
 
 
 def _identifier(eob: Mapping[str, Any], system: str) -> str:

@@ -36,12 +36,8 @@ _CMS_SYSTEM = "https://bluebutton.cms.gov/"
 class Chain(NamedTuple):
     """The way to a single value, one or two objects down."""
 
-    outer: str
-    inner: str | None
-    money: bool
-    unique: bool
-    slot: int
-    path: str
+    parts: tuple[str, str | None, bool, bool]  # outer key, inner key, money, unique
+    rest: tuple[int, str]  # slot, path
 
 
 class Node:
@@ -83,7 +79,8 @@ class Node:
             keys.append(key)
             if node.slot is not None and node.leaf:
                 inner = keys[1] if len(keys) == 2 else None
-                return Chain(keys[0], inner, node.money, node.unique, node.slot, node.path)
+                parts = keys[0], inner, node.money, node.unique
+                return Chain(parts, (node.slot, node.path))
         return None
 
 
@@ -123,7 +120,7 @@ class _Writer:
     def __init__(self, currency: int | None) -> None:
         self._currency = currency
         self._names: dict[str, Any] = {
-            "Chain": Chain, "code_of": code_of, "note_currency": note_currency,
+            "code_of": code_of, "note_currency": note_currency,
             "OBJECT": OBJECT, "TWICE": _TWICE,
         }  # fmt: skip
 
@@ -197,8 +194,13 @@ class _Writer:
 
     def _pick(self, by: str, table: dict[str, Node], var: str) -> str:
         """Code that follows an object when its key is one that a column asks for."""
-        follows = {w: node.chain() or self.function(node) for w, node in table.items()}
-        chains = [one for one in follows.values() if isinstance(one, Chain)]
+        chains = {wanted: node.chain() for wanted, node in table.items()}
+        parts = {chain.parts for chain in chains.values() if chain}
+        same = next(iter(parts)) if len(parts) == 1 else None
+        follows = {
+            wanted: (chain.rest if same else chain) if chain else self.function(table[wanted])
+            for wanted, chain in chains.items()
+        }
         name, key, found = self._new(follows), self._new(), self._new()
         code = f"{key} = {var}.get({by!r})\n"
         if by not in _DIRECT:  # at once where the concept has a single coding
@@ -208,30 +210,28 @@ class _Writer:
                 f" {key} = {found}.get('code')\nelse: {key} = code_of({key}, {name})\n"
             )
         code += f"{found} = {name}.get({key}) if type({key}) is str else None\n"
-        if len(chains) < len(follows):
-            call = f"if callable({found}): {found}({var}, row, odd)\n"
-            code += call + (f"elif {found} is not None:\n" if chains else "")
-        else:
-            code += f"if {found} is not None:\n"
-        return code + (_within(self._chain(chains, found, var)) if chains else "")
+        condition = f"if {found} is not None"
+        if not all(chains.values()):
+            code += f"if callable({found}): {found}({var}, row, odd)\n"
+            condition = f"el{condition}"
+        return f"{code}{condition}:\n{_within(self._chain(same, found, var))}" if parts else code
 
-    def _chain(self, chains: Sequence[Chain], found: str, var: str) -> str:
+    def _chain(self, same: tuple[Any, ...] | None, found: str, var: str) -> str:
         """Code that takes a single value; what all have in common is written as a constant."""
-        same = {chain[:4] for chain in chains}
-        outer, inner, money, unique = same.pop() if len(same) == 1 else ("", "", "money", "unique")
         value, owner = self._new(), self._new()
-        if not outer:
-            code = f"outer, inner, money, unique, slot, path = {found}\n"
-            get, down = "outer", "inner"
+        if same is None:
+            outer, inner, money, unique = "outer", "inner", "money", "unique"
+            code = f"(outer, inner, money, unique), (slot, path) = {found}\n"
+            deeper = " and inner is not None"
         else:
-            code, get, down = f"slot, path = {found}[4:]\n", repr(outer), repr(inner)
-        code += f"{owner}, {value} = {var}, {var}.get({get})\n"
+            outer, inner, money, unique = repr(same[0]), same[1] and repr(same[1]), *same[2:]
+            code, deeper = f"slot, path = {found}\n", ""
+        code += f"{owner}, {value} = {var}, {var}.get({outer})\n"
         if inner is not None:
-            deeper = " and inner is not None" if down == "inner" else ""
             code += (
                 f"if {value} is not None{deeper}:\n"
                 f"    if type({value}) is dict:"
-                f" {owner}, {value} = {value}, {value}.get({down})\n"
+                f" {owner}, {value} = {value}, {value}.get({inner})\n"
                 f"    else: {value} = odd(path, {value}, OBJECT)\n"
             )
         store = self._store("slot", value, owner, money, unique, "path")

@@ -237,17 +237,20 @@ def moment_of(text: str) -> tuple[datetime, str]:
     Raises:
         ValueError: not a FHIR dateTime or instant.
     """
+    if len(text) > 19 and text[10] == "T" and text[4] == text[7] == "-":
+        try:  # the usual form, many times faster than what follows
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            pass
+        else:
+            if found.tzinfo is not None:
+                return found, ""
     match = _TIME.fullmatch(text)
     if match is None:
         day, note = day_of(text)
         midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
         return midnight, note or "only the day is given; 00:00 UTC is taken"
     day_text, hour, minute, second, fraction, zone = match.groups()
-    if zone and second and len(fraction or "") < 8:
-        try:  # the usual form, many times faster than what follows
-            return datetime.fromisoformat(text), ""
-        except (ValueError, OverflowError):
-            pass
     day, _ = day_of(day_text)
     seconds = min(int(second or 0), 59)  # a leap second is shown as the one before
     try:
