@@ -19,6 +19,7 @@ from s4s_notebook.sandbox.state import NotReadyError, UpstreamError
 
 MOVES_AT_ONCE = 4
 FRESH_SECONDS = 20.0  # how long an answer of C-FIND is believed
+MEMORY = 2_000  # studies whose last answer is remembered
 QUIET_SECONDS = 120.0  # a study that somebody may be reading is not thrown out
 
 
@@ -56,6 +57,8 @@ class PacsImages:
     _moves: dict[str, Move] = field(default_factory=dict, repr=False)
     _kept: dict[str, _Kept] = field(default_factory=dict, repr=False)
     _found: dict[str, tuple[float, list[HeldStudy]]] = field(default_factory=dict, repr=False)
+    _looked: dict[str, tuple[float, HeldStudy | None]] = field(default_factory=dict, repr=False)
+    _turns: dict[str, threading.Lock] = field(default_factory=dict, repr=False)
     _seen: dict[str, _Seen] = field(default_factory=dict, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _receiver: Receiver | None = field(default=None, repr=False)
@@ -110,6 +113,7 @@ class PacsImages:
         """Ask the archive again at the next search."""
         with self._lock:
             self._found.clear()
+            self._looked.clear()
             for kept in self._kept.values():
                 kept.checked = float("-inf")
 
@@ -123,13 +127,31 @@ class PacsImages:
             return kept.study
         if move is not None and not move.finished.is_set():
             return move.announced
-        found = find_study(self.pacs, study_uid, {m: p for p, m in self.mrns.items()})
+        found = self._looked_up(study_uid)
         with self._lock:
+            kept = self._kept.get(study_uid)
             if kept is not None and found is not None and _uids(kept.study) == _uids(found):
                 kept.checked = time.monotonic()
             elif kept is not None:
                 self._drop(study_uid)  # the archive has changed: move it again
         return found
+
+    def _looked_up(self, study_uid: str) -> HeldStudy | None:
+        """C-FIND for one study; many who ask at once share one answer."""
+        with self._lock:
+            turn = self._turns.setdefault(study_uid, threading.Lock())
+        with turn:
+            with self._lock:
+                asked, found = self._looked.get(study_uid, (float("-inf"), None))
+            if time.monotonic() - asked < FRESH_SECONDS:
+                return found
+            found = find_study(self.pacs, study_uid, {m: p for p, m in self.mrns.items()})
+            with self._lock:
+                self._looked[study_uid] = (time.monotonic(), found)
+                for memory in (self._looked, self._turns):
+                    while len(memory) > MEMORY:
+                        memory.pop(next(iter(memory)))
+            return found
 
     # -- images --------------------------------------------------------------------------
 
