@@ -2,8 +2,9 @@
 
 from s4s_notebook.sandbox.robot import approve
 from s4s_notebook.sandbox.sandbox import Sandbox
+from s4s_notebook.sandbox.script import Rule
 from s4s_notebook.sandbox.serving import serve
 from s4s_notebook.sandbox.settings import Pacs
 from s4s_notebook.sandbox.state import Record
 
-__all__ = ["Pacs", "Record", "Sandbox", "approve", "serve"]
+__all__ = ["Pacs", "Record", "Rule", "Sandbox", "approve", "serve"]

@@ -21,6 +21,7 @@ from s4s_notebook.sandbox.people import PEOPLE, Resource
 from s4s_notebook.sandbox.personality import personality
 from s4s_notebook.sandbox.recorder import Prefixed, Recorder
 from s4s_notebook.sandbox.robot import approve
+from s4s_notebook.sandbox.script import Rule, Scripted
 from s4s_notebook.sandbox.servers import Servers
 from s4s_notebook.sandbox.settings import REAL_PACS_SECONDS, Pacs, Settings
 from s4s_notebook.sandbox.state import Images, Record, State
@@ -224,6 +225,20 @@ class Sandbox:
         if self._running.archive is not None:
             self._running.archive.refresh()
 
+    def script(self, path: str, **what: Any) -> Rule:
+        """Let the next request that fits ``path`` go as ``what`` says; see :class:`Rule`.
+
+        >>> with Sandbox() as sandbox:
+        ...     rule = sandbox.script("*/ImagingStudy*", status=503, headers=[("Retry-After", "1")])
+        ...     rule.used
+        0
+        """
+        return self._running.script.add(Rule(path, **what))
+
+    def unscript(self) -> None:
+        """Forget every rule."""
+        self._running.script.clear()
+
     @property
     def authority(self) -> Authority:
         """The authorization server's memory, to expire or revoke what it gave out."""
@@ -288,7 +303,7 @@ def _apps(state: State, search_wait: Preparing) -> list[ASGIApp]:
     for app, is_imaging in ((fhir, False), (imaging, True)):
         app.state.sandbox = state
         app.router.redirect_slashes = False
-        made.append(Recorder(Prefixed(app), state, imaging=is_imaging))
+        made.append(Recorder(Scripted(Prefixed(app), state.script), state, imaging=is_imaging))
     return made
 
 

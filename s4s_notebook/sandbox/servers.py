@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from s4s_notebook.sandbox.script import TRANSPORT
 
 
 class QuietProtocol(H11Protocol):
@@ -23,6 +25,14 @@ class QuietProtocol(H11Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.access_log = False
+        inner = self.app
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            # A scripted fault may need the connection itself.
+            scope[TRANSPORT] = self.transport
+            await inner(scope, receive, send)
+
+        self.app = app
 
 
 class Servers:

@@ -15,6 +15,7 @@ from s4s_notebook.sandbox.authority import Approval, Authority
 from s4s_notebook.sandbox.holding import Holding
 from s4s_notebook.sandbox.library import HeldStudy
 from s4s_notebook.sandbox.personality import Personality
+from s4s_notebook.sandbox.script import Script
 from s4s_notebook.sandbox.settings import Settings
 
 
@@ -111,6 +112,7 @@ class State:
     authority: Authority
     archive: Archive | None = None
     log: RequestLog = field(default_factory=RequestLog)
+    script: Script = field(default_factory=Script)
     fhir_origin: str = ""
     imaging_origin: str = ""
 
