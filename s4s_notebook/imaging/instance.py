@@ -123,7 +123,9 @@ class Instance:
 
     def header(self) -> Dataset:
         """All elements but the pixel data; read from the file again, the last few are kept."""
-        return self._memory if self.path is None else _header(self.path, self._force)  # type: ignore[return-value] # one of the two is always set
+        if self._memory is not None or self.path is None:
+            return self._memory or Dataset()
+        return _header(self.path, self._force, self.path.stat().st_mtime_ns)
 
     @contextmanager
     def open_pixels(self) -> Iterator[BinaryIO]:
@@ -138,7 +140,7 @@ class Instance:
 
 
 @lru_cache(maxsize=16)
-def _header(path: Path, force: bool) -> Dataset:
+def _header(path: Path, force: bool, changed: int) -> Dataset:  # noqa: ARG001 - part of the key
     return read_header(path, force=force).dataset
 
 

@@ -16,6 +16,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from PIL import Image
+from pydicom.multival import MultiValue
 
 from s4s_notebook.errors import DICOMError, NotAnImage
 
@@ -30,6 +31,7 @@ from .words import count, plain
 
 _MOST = 12
 _NICE = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
+_OPPOSITE = str.maketrans("LRAPHF", "RLPAFH")
 _INK: dict[str, Any] = {
     "color": "white",
     "parse_math": False,
@@ -84,7 +86,7 @@ def draw(
     choices = common(shown, window)
     across = columns or _across(len(at))
     down = -(-len(at) // across)
-    figure = _paper(shown[0], across, down, size)
+    figure = _paper(shown[0], across, down, size, colorbar=colorbar)
     axes = figure.subplots(down, across, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
@@ -101,8 +103,7 @@ def draw(
         _bar(figure, list(axes), shown[0], same)
     title, figure.alt = _words(series, at, shown[0], same)
     if name:
-        header = Reader(shown[0].instance.header())
-        title = f"{plain(parse(lambda: header.text('PatientName'))[0], 64)}\n{title}"
+        title = f"{plain(_stated(shown[0], 'PatientName'), 64)}\n{title}"
     figure.suptitle(_drawable(title), fontsize=10, parse_math=False)
     return figure
 
@@ -153,10 +154,11 @@ def common(frames: Sequence[Frame], window: Any) -> list[Choice | None]:
     return found
 
 
-def _paper(frame: Frame, across: int, down: int, size: float | None) -> Picture:
+def _paper(frame: Frame, across: int, down: int, size: float | None, *, colorbar: bool) -> Picture:
     ratio = frame.rows * frame.aspect / max(frame.columns, 1)
     width = size or (6.0 if across == 1 else min(2.4 * across, 10.0))
-    height = width / across * down * min(max(ratio, 0.2), 2.5)
+    beside = 0.84 if colorbar and not frame.color else 1.0  # what the colour bar leaves
+    height = beside * width / across * down * min(max(ratio, 0.2), 2.5)
     return Picture(figsize=(width, min(height, 14.0) + 0.6), dpi=100, layout="constrained")
 
 
@@ -174,18 +176,34 @@ def _slice(axis: Axes, frame: Frame, choice: Choice | None, *, alone: bool) -> N
 
 
 def _letters(axis: Axes, frame: Frame) -> None:
-    if frame.orientation is None:
-        return
-    row, column = np.array(frame.orientation[:3]), np.array(frame.orientation[3:])
+    """Where the picture's edges point in the body (PS3.3 C.7.6.1.1.1)."""
+    right, bottom = _directions(frame)
     places = (
-        (0.02, 0.5, -row, "left", "center"),
-        (0.98, 0.5, row, "right", "center"),
-        (0.5, 0.98, -column, "center", "top"),
-        (0.5, 0.02, column, "center", "bottom"),
+        (0.02, 0.5, right.translate(_OPPOSITE), "left", "center"),
+        (0.98, 0.5, right, "right", "center"),
+        (0.5, 0.98, bottom.translate(_OPPOSITE), "center", "top"),
+        (0.5, 0.02, bottom, "center", "bottom"),
     )
-    for x, y, direction, across, along in places:
+    for x, y, word, across, along in places if right and bottom else ():
         where: dict[str, Any] = {"ha": across, "va": along, "transform": axis.transAxes}
-        axis.text(x, y, towards(direction), fontsize=9, **where, **_INK)
+        axis.text(x, y, word, fontsize=9, **where, **_INK)
+
+
+def _directions(frame: Frame) -> tuple[str, str]:
+    """Letters for a row's and a column's direction; projections state them as they are."""
+    if frame.orientation is not None:
+        return towards(frame.orientation[:3]), towards(frame.orientation[3:])
+    stated = _stated(frame, "PatientOrientation").upper().split("\\")
+    if len(stated) == 2 and all(one.strip("LRAPHF") == "" for one in stated):
+        return stated[0], stated[1]
+    return "", ""
+
+
+def _stated(frame: Frame, keyword: str) -> str:
+    """An element of the frame's header as text, several values joined by a backslash."""
+    reader = Reader(frame.instance.header())
+    value, _ = parse(lambda: reader.get(keyword))
+    return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value or "")
 
 
 def _scale_bar(axis: Axes, frame: Frame) -> None:

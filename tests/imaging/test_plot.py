@@ -85,6 +85,19 @@ def test_letters_of_a_coronal_slice(tmp_path) -> None:
     assert placed["F"][1] < 0.1
 
 
+def test_letters_of_a_projection(tmp_path) -> None:
+    none = {"ImageOrientationPatient": None, "ImagePositionPatient": None}
+    made = image(HU, Modality="DX", PatientOrientation=["P", "F"], **none)
+    axis = read(save(made, tmp_path / "a.dcm")).plot().axes[0]
+    placed = {text.get_text(): text.get_position() for text in axis.texts}
+    assert placed["P"][0] > 0.9
+    assert placed["A"][0] < 0.1
+    assert placed["H"][1] > 0.9
+    made.PatientOrientation = ["XQ", "F"]
+    axis = read(save(made, tmp_path / "a.dcm")).plot(scale=False).axes[0]
+    assert len(axis.texts) == 0
+
+
 def test_pixels_that_are_not_square(tmp_path) -> None:
     made = image(np.zeros((40, 50), np.int16), PixelSpacing=[2, 0.5])
     axis = read(save(made, tmp_path / "a.dcm")).plot().axes[0]
