@@ -19,11 +19,12 @@ from typing import Any
 import pandas as pd
 
 from ..problems import Problem
-from . import claims, imaging_studies, people
+from . import claim_lines, claim_lists, claims, imaging_studies, people
+from .builder import Builder, Kind
 from .columns import TABLES, declared, describe, dictionary
 from .imaging_studies import complete_series
 from .linking import link
-from .rows import Builder, Table
+from .rows import Table
 
 _TABLES: dict[str, Table] = {
     table.name: table
@@ -33,10 +34,10 @@ _TABLES: dict[str, Table] = {
         imaging_studies.STUDIES,
         imaging_studies.SERIES,
         claims.BENEFITS,
-        claims.LINES,
-        claims.DIAGNOSES,
-        claims.PROCEDURES,
-        claims.ADJUDICATIONS,
+        claim_lines.LINES,
+        claim_lists.DIAGNOSES,
+        claim_lists.PROCEDURES,
+        claim_lists.ADJUDICATIONS,
     )
 }
 _KINDS = {
@@ -44,7 +45,16 @@ _KINDS = {
     "Coverage": people.COVERED,
     "Endpoint": imaging_studies.ENDPOINT,
     "ImagingStudy": imaging_studies.KIND,
-    "ExplanationOfBenefit": claims.KIND,
+    "ExplanationOfBenefit": Kind(
+        claims.identify,
+        {
+            "benefits": claims.emit_benefit,
+            "benefit_lines": claim_lines.emit_lines,
+            "diagnoses": claim_lists.repeating(claim_lists.DIAGNOSES),
+            "procedures": claim_lists.repeating(claim_lists.PROCEDURES),
+            "adjudications": claim_lists.emit_adjudications,
+        },
+    ),
 }
 
 TableOf = Callable[..., pd.DataFrame]

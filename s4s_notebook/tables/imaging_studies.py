@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .claims import objects, patient_of
+from .builder import Kind
 from .columns import declared
-from .paths import OBJECT, Odd
-from .rows import Kind, Rows, Table
+from .elements import objects, patient_of
+from .rows import Rows, Table
 from .values import bare_uid, convert, finish
+from .walk import OBJECT, Odd
 
 STUDIES = Table("studies", by_hand=["modalities", "started_date", "endpoint"])
 SERIES = Table("series", below="series", by_hand=["started_date"])

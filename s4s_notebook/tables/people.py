@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .claims import objects, odd_id, patient_of
-from .paths import Odd
-from .rows import Kind, Rows, Table
+from .builder import Kind
+from .elements import objects, odd_id, patient_of
+from .rows import Rows, Table
+from .walk import Odd
 
 PATIENTS = Table("patients", by_hand=["mbi"])
 COVERAGE = Table("coverage")

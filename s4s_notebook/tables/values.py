@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .paths import MIXED
+from .times import NOT_A_TIME, day_number, moment_number
+from .walk import MIXED
 
 try:
     import pyarrow as pa
@@ -26,17 +26,8 @@ except ImportError:  # the parquet extra; pandas' own strings do as well, more s
 Report = Callable[[int, Any, str], None]
 """Told (place in the list, value, why)."""
 
-NOT_A_TIME = int(np.iinfo(np.int64).min)
-_EPOCH = date(1970, 1, 1).toordinal()
-_DAY = 86_400_000_000
-_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
-_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ].*)?)?)?", re.ASCII)
-_TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII
-)
 
 
 def convert(kind: str, values: Sequence[Any], report: Report) -> Any:
@@ -66,9 +57,7 @@ def finish(kind: str, blocks: Sequence[Any], order: np.ndarray[Any, Any]) -> Any
     return pd.array(pa.concat_arrays(blocks).take(pa.array(order)), dtype="str")
 
 
-def _cleaned(
-    values: Sequence[Any], report: Report, parse: Callable[[Any], Any], wanted: str
-) -> list[Any]:
+def _cleaned(values: Sequence[Any], report: Report, parse: Callable[[Any], Any]) -> list[Any]:
     """Parse one by one; ValueError from ``parse`` makes null."""
     out: list[Any] = []
     for place, value in enumerate(values):
@@ -77,7 +66,7 @@ def _cleaned(
             try:
                 parsed = parse(value)
             except ValueError as why:
-                report(place, value, str(why) or wanted)
+                report(place, value, str(why))
         out.append(parsed)
     return out
 
@@ -103,13 +92,13 @@ def _text(value: Any) -> str:
 
 def _strings(values: Sequence[Any], report: Report) -> Any:
     if pa is None:
-        clean = _cleaned(values, report, _text, "text was expected")
+        clean = _cleaned(values, report, _text)
         block = np.empty(len(clean), dtype=object)
         block[:] = clean
         return block
     array = _arrow(values, "large_string")
     if array is None or pc.min(pc.binary_length(array)).as_py() == 0:
-        clean = _cleaned(values, report, _text, "text was expected")
+        clean = _cleaned(values, report, _text)
         array = pa.array(clean, type=pa.large_string())
     return array
 
@@ -145,7 +134,7 @@ def _numbers(values: Sequence[Any], report: Report) -> Any:
             floats = array.to_numpy(zero_copy_only=False)
             if int(np.isfinite(floats).sum()) == len(array) - array.null_count:
                 return floats
-    clean = _cleaned(values, report, _number, "a number was expected")
+    clean = _cleaned(values, report, _number)
     return np.array(clean, dtype="float64")
 
 
@@ -165,7 +154,7 @@ def _integers(values: Sequence[Any], report: Report) -> Any:
         if array is not None:
             mask = array.is_null().to_numpy(zero_copy_only=False)
             return array.fill_null(0).to_numpy(), mask
-    clean = _cleaned(values, report, _whole, "a whole number was expected")
+    clean = _cleaned(values, report, _whole)
     mask = np.array([value is None for value in clean], dtype=bool)
     return np.array([0 if value is None else value for value in clean], dtype="int64"), mask
 
@@ -177,7 +166,7 @@ def _flag(value: Any) -> bool:
 
 
 def _flags(values: Sequence[Any], report: Report) -> Any:
-    clean = _cleaned(values, report, _flag, "true or false was expected")
+    clean = _cleaned(values, report, _flag)
     mask = np.array([value is None for value in clean], dtype=bool)
     return np.array([bool(value) for value in clean], dtype=bool), mask
 
@@ -204,79 +193,13 @@ class _Parsed(dict[str | None, Any]):
 
     def all(self, values: Sequence[Any], report: Report) -> list[Any]:
         if not _types(values) <= {str, _NONE}:
-            values = _cleaned(values, report, _text, "text was expected")
+            values = _cleaned(values, report, _text)
         out = list(map(self.__getitem__, values))
         if self.notes:
             for place, value in enumerate(values):
                 if value in self.notes:
                     report(place, value, self.notes[value])
         return out
-
-
-def day_of(text: str) -> tuple[date, str]:
-    """The calendar day as written, and a caution where it is not whole.
-
-    Raises:
-        ValueError: not a FHIR date or dateTime.
-    """
-    match = _DATE.fullmatch(text)
-    if match is None:
-        raise ValueError("not a date")
-    year, month, day = match.groups()
-    try:
-        found = date(int(year), int(month or 1), int(day or 1))
-    except ValueError as error:
-        raise ValueError("not a day of the calendar") from error
-    known = "month" if month else "year"
-    return found, "" if day else f"only the {known} is given; its first day is taken"
-
-
-def moment_of(text: str) -> tuple[datetime, str]:
-    """The moment, and a caution where no zone or no time was given.
-
-    Raises:
-        ValueError: not a FHIR dateTime or instant.
-    """
-    if len(text) > 19 and text[10] == "T" and text[4] == text[7] == "-":
-        try:  # the usual form, many times faster than what follows
-            found = datetime.fromisoformat(text)
-        except ValueError:
-            pass
-        else:
-            if found.tzinfo is not None:
-                return found, ""
-    match = _TIME.fullmatch(text)
-    if match is None:
-        day, note = day_of(text)
-        midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        return midnight, note or "only the day is given; 00:00 UTC is taken"
-    day_text, hour, minute, second, fraction, zone = match.groups()
-    day, _ = day_of(day_text)
-    seconds = min(int(second or 0), 59)  # a leap second is shown as the one before
-    try:
-        found = datetime(day.year, day.month, day.day, int(hour), int(minute), seconds, tzinfo=UTC)
-        found += timedelta(microseconds=int(float(fraction or 0) * 1_000_000))
-        found -= _offset(zone or "Z")
-    except (ValueError, OverflowError) as error:
-        raise ValueError("not a time of day") from error
-    return found, "" if zone else "no time zone is given; UTC is taken"
-
-
-def _offset(zone: str) -> timedelta:
-    if zone == "Z":
-        return timedelta(0)
-    sign = -1 if zone[0] == "-" else 1
-    return sign * timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
-
-
-def _day_number(text: str) -> tuple[int, str]:
-    day, note = day_of(text)
-    return (day.toordinal() - _EPOCH) * _DAY, note
-
-
-def _moment_number(text: str) -> tuple[int, str]:
-    moment, note = moment_of(text)
-    return (moment - _EPOCH_UTC) // _MICROSECOND, note
 
 
 def reference_id(text: str) -> tuple[str, str]:
@@ -301,8 +224,8 @@ def bare_uid(text: str) -> tuple[str, str]:
     return uid, ""
 
 
-_DAYS = _Parsed(_day_number, NOT_A_TIME)
-MOMENTS = _Parsed(_moment_number, NOT_A_TIME)
+_DAYS = _Parsed(day_number, NOT_A_TIME)
+MOMENTS = _Parsed(moment_number, NOT_A_TIME)
 _REFERENCES = _Parsed(reference_id, None)
 _UIDS = _Parsed(bare_uid, None)
 

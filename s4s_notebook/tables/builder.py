@@ -1,0 +1,191 @@
+"""Streams resources into tables: one pass, duplicates merged, nothing dropped in silence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..problems import Problem
+from .rows import Rows, Table
+from .times import NOT_A_TIME
+from .values import MOMENTS
+from .walk import Odd
+
+_DIFFER = "two copies differ and neither has a version; one is kept"
+
+Emit = Callable[[dict[str, Any], str, int, Rows, Odd], None]
+"""Adds the rows of a resource: (resource, key, number of the resource, rows, odd)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one type of resource becomes rows.
+
+    Attributes:
+        identify: the resource → (patient, day, key): what rows are ordered by; patient and key
+            together are what makes two copies the same. An empty key: told apart by content.
+        emit: table name → what adds the rows.
+        amend: table name → what puts the last hand to the frame, with the notes of its rows.
+    """
+
+    identify: Callable[[Mapping[str, Any]], tuple[str, str, str]]
+    emit: Mapping[str, Emit]
+    amend: Mapping[str, Callable[[pd.DataFrame, Mapping[str, Any]], None]] | None = None
+
+
+class Builder:
+    """Builds several tables from one stream of resources.
+
+    Args:
+        names: the tables wanted.
+        kinds: resource type → :class:`Kind`.
+        tables: name → :class:`Table`.
+        problems: a list that receives a :class:`Problem` for each value that did not parse.
+    """
+
+    def __init__(
+        self,
+        names: Iterable[str],
+        kinds: Mapping[str, Kind],
+        tables: Mapping[str, Table],
+        problems: list[Problem] | None = None,
+    ) -> None:
+        self._problems: dict[Problem, None] = {}
+        self._into = problems
+        self._kinds = kinds
+        self._rows = {name: Rows(tables[name], self._report) for name in names}
+        self._labels: list[str] = []
+        self._order: list[tuple[str, ...]] = []
+        self._best: dict[tuple[str, ...], tuple[tuple[Any, ...], int]] = {}
+        self._dead: set[int] = set()
+        self._duplicates: Counter[str] = Counter()
+        self._participants = False
+
+    def add(self, resources: Iterable[Any], participant: str = "") -> Builder:
+        """Take in resources; Bundles among them stand for their entries.
+
+        With ``participant`` the frames get a first column of that name, and copies are merged
+        within a participant only.
+        """
+        self._participants |= bool(participant)
+        for resource in unbundled(resources, self._note):
+            kind = self._kinds.get(resource["resourceType"])
+            if kind is not None:
+                self._take(resource, kind, participant)
+        return self
+
+    def _take(self, resource: dict[str, Any], kind: Kind, participant: str) -> None:
+        emits = [(kind.emit[name], rows) for name, rows in self._rows.items() if name in kind.emit]
+        if not emits:
+            return
+        patient, day, key = kind.identify(resource)
+        type_ = resource["resourceType"]
+        version, digest = version_of(resource, bool(key))
+        key = key or f"sha256:{digest[:16]}"
+        number, same = len(self._labels), (type_, participant, patient, key)
+        best = self._best.get(same)
+        if best is not None:
+            self._duplicates[type_] += 1
+            if version != best[0] and version[:2] == best[0][:2]:
+                self._note(Problem(f"{type_}/{key}", "", "", _DIFFER))
+            if version <= best[0]:
+                return
+            self._dead.add(best[1])
+        self._best[same] = (version, number)
+        self._labels.append(f"{type_}/{key}")
+        self._order.append((participant, patient, day, key, type_))
+
+        def odd(path: str, value: Any, why: str) -> None:
+            self._report(number, path, value, why)
+
+        for emit, rows in emits:
+            emit(resource, key, number, rows, odd)
+
+    def _report(self, number: int, path: str, value: Any, why: str) -> None:
+        self._note(Problem(self._labels[number], path, shown(value), why))
+
+    def _note(self, problem: Problem) -> None:
+        self._problems[problem] = None
+
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """The tables, each with the same columns and dtypes whatever came in."""
+        alive = [n for n in range(len(self._labels)) if n not in self._dead]
+        alive.sort(key=self._order.__getitem__)
+        rank = np.full(len(self._labels), -1, dtype="int64")
+        rank[alive] = np.arange(len(alive))
+        frames = {name: self._frame(name, rank) for name in self._rows}
+        if self._into is not None:
+            self._into.extend(self._problems)
+        return frames
+
+    def _frame(self, name: str, rank: np.ndarray[Any, Any]) -> pd.DataFrame:
+        frame, owners = self._rows[name].frame(rank)
+        types = [type_ for type_, kind in self._kinds.items() if name in kind.emit]
+        for type_ in types:
+            amend = (self._kinds[type_].amend or {}).get(name)
+            if amend is not None:
+                amend(frame, self._rows[name].notes)
+        if self._participants:
+            who = pd.Series([self._order[owner][0] for owner in owners], dtype="str")
+            frame.insert(0, "participant", who)
+        frame.attrs["table"] = name
+        frame.attrs["duplicates"] = sum(self._duplicates[type_] for type_ in types)
+        frame.attrs["problems"] = len(self._problems)
+        return frame
+
+
+def unbundled(
+    resources: Iterable[Any], note: Callable[[Problem], None], place: str = "resource"
+) -> Iterator[Any]:
+    """The resources themselves, Bundles and their entries opened."""
+    if isinstance(resources, Mapping):
+        resources = (resources,)
+    for number, resource in enumerate(resources):
+        type_ = resource.get("resourceType") if isinstance(resource, dict) else None
+        if type_ == "Bundle":
+            entries = resource.get("entry") or ()
+            if isinstance(entries, list):
+                yield from unbundled(entries, note, "Bundle.entry")
+            else:
+                note(Problem("Bundle", "entry", shown(entries), "a list was expected"))
+        elif type(type_) is str:
+            yield resource
+        elif isinstance(resource, dict) and isinstance(resource.get("resource"), dict):
+            yield from unbundled((resource["resource"],), note)
+        else:
+            what = f"{place} {number}"
+            note(Problem(what, "resourceType", shown(resource), "not a resource"))
+
+
+def shown(value: Any) -> str:
+    """A value as text, at most 80 characters."""
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def version_of(resource: Mapping[str, Any], has_key: bool) -> tuple[tuple[int, int, str], str]:
+    """What tells the newer of two copies, and the digest of the content.
+
+    Ordered by versionId where it is a number, then lastUpdated, then the digest, so that the
+    choice never depends on which came first. The digest is worked out only for resources that
+    have no version, or no id of their own.
+    """
+    meta = resource.get("meta")
+    number, updated = -1, NOT_A_TIME
+    if type(meta) is dict:
+        found, instant = meta.get("versionId"), meta.get("lastUpdated")
+        if type(found) is str and found.isascii() and found.isdigit() and len(found) < 19:
+            number = int(found)
+        updated = MOMENTS[instant] if type(instant) is str else NOT_A_TIME
+    if has_key and (updated != NOT_A_TIME or number >= 0):
+        return (number, updated, ""), ""
+    text = json.dumps(resource, sort_keys=True, default=repr)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return (number, updated, digest), digest
