@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +49,12 @@ def ramp(bits: int = 16, stored: int = 16, signed: bool = True, **elements: obje
 
 def rows() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        return [*_functions(Path(folder)), *_padding(Path(folder)), *_depths(Path(folder))]
+        return [
+            *_functions(Path(folder)),
+            *_sweep(Path(folder)),
+            *_padding(Path(folder)),
+            *_depths(Path(folder)),
+        ]
 
 
 def _functions(folder: Path) -> Iterator[Row]:
@@ -72,6 +78,21 @@ def _functions(folder: Path) -> Iterator[Row]:
                     theirs = oracles.formula(frame, center, width, function)
                 _add(row, render(frame), theirs)
         yield from (exact, bent, near)
+
+
+def _sweep(folder: Path) -> Iterator[Row]:
+    """Windows at random, narrow ones most often, over a ramp of all values near zero."""
+    dice = random.Random(17)
+    for photometric in ("MONOCHROME1", "MONOCHROME2"):
+        dataset = ramp(PhotometricInterpretation=photometric)
+        frame = Instance.from_dataset(dataset).frames[0]
+        row = Row("made: 60 windows at random", f"{photometric} 16/16", "1/1", "dcmtk")
+        for _ in range(60):
+            center = dice.randint(-900, 900) + dice.choice((0.0, 0.5))
+            width = float(dice.choice((2, 3, 5, 16, 52, 86, 100, 256, 511, 766, 1276, 1531)))
+            theirs = _drawn(dataset, folder, "+Ww", str(center), str(width))
+            _add(row, render(frame, (center, width)), theirs)
+        yield row
 
 
 def _padding(folder: Path) -> Iterator[Row]:
