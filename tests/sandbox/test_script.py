@@ -94,7 +94,8 @@ ANSWERS: list[tuple[str, str, dict[str, Any], bytes]] = [
                      "body": b"\0" * 128 + b"DICM"}, b"DICM"),
     ("D11", "wado", {"status": 307, "headers": [("Location", "http://evil.example/?sig=1")]},
      b"location: http://evil.example/?sig=1"),
-    ("D19", "wado", {"raw": b"HTTP/1.1 200 OK\r\n" + TWO_LENGTHS + b"\r\n\r\n0\r\n\r\n"}, TWO_LENGTHS),
+    ("D19", "wado", {"raw": b"HTTP/1.1 200 OK\r\n" + TWO_LENGTHS + b"\r\n\r\n0\r\n\r\n"},
+     TWO_LENGTHS),
     ("D19", "wado", {"raw": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 5000}, b"103 Early"),
     ("D19", "wado", {"raw": b"HTTP/1.1 200 OK\r\nX: " + LONG + b"\r\n\r\n"}, LONG),
 ]  # fmt: skip
