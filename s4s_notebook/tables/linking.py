@@ -1,30 +1,18 @@
 """Which claim line paid for which study: candidates with a score and reasons, never a guess.
 
 Claims do not name images. What both sides say is who, when, which kind of machine and, more or
-less, which part of the body; those are compared. The code tables stand in ``declared/`` as
-``radiology_*.csv``.
+less, which part of the body; those are compared. See :mod:`.radiology`.
 """
 
 from __future__ import annotations
 
-import csv
-import re
-from functools import cache
-from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-_FAMILIES = {
-    "CR": "XR", "DX": "XR", "DR": "XR", "RG": "XR", "RF": "XR", "PX": "XR", "IO": "XR",
-    "CT": "CT", "MR": "MR", "US": "US", "IVUS": "US", "MG": "MG", "NM": "NM", "PT": "PT",
-    "XA": "XA", "BMD": "DXA", "RTDOSE": "RT", "RTPLAN": "RT", "RTSTRUCT": "RT", "RTIMAGE": "RT",
-    "RTRECORD": "RT",
-}  # fmt: skip
-_ALIKE = {frozenset({"XR", "XA"})}
-_BODY = {"chest", "abdomen", "pelvis", "spine", "neck"}
-_VESSELS = re.compile(r"angio|\b(mra|cta)\b|vessel|venogra", re.IGNORECASE)
+from .radiology import coded, same_machine, same_place, seen
+
 _COMPONENTS = {"26": "professional", "TC": "technical"}
 _STOPPED = {"53", "73"}  # discontinued before it was done
 
@@ -49,22 +37,13 @@ _DTYPES = {
 }
 
 
-class _Sight(NamedTuple):
-    """What a code, or a description, says was looked at; empty where it does not say."""
-
-    family: str = ""
-    regions: frozenset[str] = frozenset()
-    vessels: bool | None = None
-    meaning: str = ""
-
-
 def link(
     studies: pd.DataFrame,
     benefit_lines: pd.DataFrame,
     *,
     days_before: int = 1,
     days_after: int = 7,
-    threshold: float = 0.6,
+    threshold: float = 0.72,
 ) -> pd.DataFrame:
     """Pair imaging studies with the claim lines that seem to have paid for them.
 
@@ -89,7 +68,8 @@ def link(
             listed); weak; line unmatched; study unmatched.
         ``score``
             0 to 1: 0.4 for the machine, 0.3 for the day (less for each day apart), 0.3 for the
-            part of the body (half where one side does not say).
+            part of the body (half where one side does not say, nothing where only one side says
+            that it is of the vessels).
         ``days``
             day of service minus day of study; null where the line has no day of its own.
         ``component``
@@ -109,9 +89,9 @@ def link(
     """
     who = [c for c in ("participant", "patient_id") if c in studies and c in benefit_lines]
     lines = _radiology(benefit_lines)
-    sights: list[Any] = [_seen(row) for row in _records(studies)]
-    seen = studies.assign(_sight=pd.Series(sights, index=studies.index, dtype=object))
-    known = seen.dropna(subset=who)  # two unknown participants are not the same one
+    sights: list[Any] = [seen(row) for row in _records(studies)]
+    sighted = studies.assign(_sight=pd.Series(sights, index=studies.index, dtype=object))
+    known = sighted.dropna(subset=who)  # two unknown participants are not the same one
     pairs = known.merge(lines, on=who, how="inner", suffixes=("", "_line"))
     apart = (pairs["service_from"] - pairs["started_date"]).dt.days
     around = (apart <= 0) & (pairs["started_date"] <= pairs["service_to"])
@@ -127,7 +107,7 @@ def link(
         if _line_key(line, who) not in taken_lines:
             why = "no study of this participant fits in kind of machine, day and part of the body"
             rows.append({**line, "status": "line unmatched", "reasons": f"{_named(line)}; {why}"})
-    for study in _records(seen):
+    for study in _records(sighted):
         if _study_key(study, who) not in taken_studies:
             why = "no radiology line fits" if study["_sight"].family else "not billed as radiology"
             rows.append({**study, "status": "study unmatched", "reasons": why})
@@ -174,95 +154,35 @@ def _radiology(lines: pd.DataFrame) -> pd.DataFrame:
     )
     chosen = lines.loc[maybe.astype(bool), wanted].copy()
     sights: list[Any] = [
-        _coded(c, r) for c, r in zip(code[chosen.index], center[chosen.index], strict=True)
+        coded(c, r) for c, r in zip(code[chosen.index], center[chosen.index], strict=True)
     ]
     chosen["_code"] = pd.Series(sights, index=chosen.index, dtype=object)
     known = np.array([bool(sight.family) for sight in sights], dtype=bool)
     return chosen.loc[known]
 
 
-def _rows(name: str) -> list[dict[str, str]]:
-    text = files(__package__).joinpath("declared", f"radiology_{name}.csv").read_text("utf-8")
-    return list(csv.DictReader(text.splitlines()))
-
-
-def _sight(row: dict[str, str]) -> _Sight:
-    return _Sight(
-        row["family"],
-        frozenset(row["region"].split()),
-        row["vessels"] == "yes",
-        row["meaning"],
-    )
-
-
-@cache
-def _coded(code: str, center: str) -> _Sight:
-    """What a procedure code says; a revenue centre where there is none."""
-    if code:
-        for row in _rows("codes"):
-            if len(code) == len(row["first"]) and row["first"] <= code <= row["last"]:
-                return _sight(row)
-        return _Sight()
-    best = max(
-        (row for row in _rows("revenue") if center.startswith(row["code"])),
-        key=lambda row: len(row["code"]),
-        default=None,
-    )
-    if best is None:
-        return _Sight()
-    found = _sight(best)
-    return found if found.vessels else found._replace(vessels=None)
-
-
-@cache
-def _words() -> list[tuple[str, str]]:
-    return [(row["word"], row["region"]) for row in _rows("words")]
-
-
-def _seen(study: dict[str, Any]) -> _Sight:
-    """What a study says of itself."""
-    families = {_FAMILIES.get(m, "") for m in str(study["modalities"]).split("\\")} - {""}
-    words = " ".join(
-        str(study[c]).lower()
-        for c in ("description", "procedure_display", "body_sites")
-        if study.get(c) is not None
-    )
-    regions = {region for word, region in _words() if re.search(rf"\b{word}", words)}
-    if "spine" in regions:
-        regions -= {"neck", "chest"}  # "thoracic spine" is no chest
-    vessels = bool(_VESSELS.search(words)) if words else None
-    return _Sight(" ".join(sorted(families)), frozenset(regions), vessels)
-
-
 def _compare(pair: dict[str, Any], before: int, after: int) -> dict[str, Any] | None:
     """The score and reasons of a pair; None where something speaks against it."""
-    seen, coded = pair["_sight"], pair["_code"]
-    when = _when(pair, before, after)
-    if when is None or not _machines(seen.family, coded.family):
+    study, line = pair["_sight"], pair["_code"]
+    when, place = _when(pair, before, after), same_place(study, line)
+    if when is None or place is None or not same_machine(study.family, line.family):
         return None
     if {pair["modifier_1"], pair["modifier_2"]} & _STOPPED and not pair["payment_amount"]:
         return None
-    place, where = _place(seen, coded)
-    if place == 0.0:
-        return None
+    alike, where = place
     nearness, days, day = when
     return {
-        "score": round(_MODALITY + _DATE * nearness + _PLACE * place, 4),
+        "score": round(_MODALITY + _DATE * nearness + _PLACE * alike, 4),
         "days": days,
         "component": _component(pair),
-        "reasons": f"{_named(pair)}; {seen.family} as in the study; {day}; {where}",
+        "reasons": f"{_named(pair)}; {study.family} as in the study; {day}; {where}",
     }
 
 
 def _named(line: dict[str, Any]) -> str:
     code = line["hcpcs_code"]
     what = f"revenue centre {line['revenue_center']}" if code is None else f"code {code}"
-    coded = line["_code"]
-    return f"{what} is {coded.family} ({coded.meaning})"
-
-
-def _machines(study: str, line: str) -> bool:
-    return any(one == line or frozenset({one, line}) in _ALIKE for one in study.split())
+    return f"{what} is {line['_code'].family} ({line['_code'].meaning})"
 
 
 def _when(pair: dict[str, Any], before: int, after: int) -> tuple[float, Any, str] | None:
@@ -281,23 +201,6 @@ def _when(pair: dict[str, Any], before: int, after: int) -> tuple[float, Any, st
         return None
     apart = f"{abs(days)} day{'s' if abs(days) > 1 else ''} {'later' if days > 0 else 'earlier'}"
     return 1.0 - abs(days) / (max(before, after) + 1), days, apart
-
-
-def _place(seen: _Sight, coded: _Sight) -> tuple[float, str]:
-    """How well the parts of the body agree, from 0 (they contradict) to 1, and in words."""
-    if seen.family in {"CT", "MR"} and {seen.vessels, coded.vessels} == {True, False}:
-        return 0.0, "one is of the vessels, the other not"
-    ours, theirs = seen.regions, coded.regions
-    if not ours or not theirs:
-        return 0.5, "one side does not say which part of the body"
-    if "limb" in theirs:
-        theirs = theirs | {"arm", "leg"}
-    if "body" in theirs:
-        theirs = theirs | _BODY | {"arm", "leg"}
-    common = ours & theirs
-    if common:
-        return 1.0, f"both {', '.join(sorted(common))}"
-    return 0.0, "different parts of the body"
 
 
 def _component(pair: dict[str, Any]) -> str:
