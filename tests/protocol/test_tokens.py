@@ -443,6 +443,15 @@ def test_waiting_for_a_renewal_can_be_cancelled(server, at, client, rotating):
         tokens._lock.release()
 
 
+def test_a_renewal_waits_for_another_thread_that_is_at_it(server, tokens, rotating):
+    tokens._lock.acquire()
+    threading.Timer(0.5, tokens._lock.release).start()
+    began = time.monotonic()
+    tokens.refresh(rotating.access)
+    assert time.monotonic() - began >= 0.4
+    assert server.count("/token") == 1
+
+
 def test_waiting_ends_with_the_budget(server, at, client, rotating):
     rotating.before = lambda asked: Answer(b"", 503, {"Retry-After": "300"})
     with transport_to(server.base, clock=FakeClock(), waits=WaitPolicy(budget=1000)) as transport:
