@@ -32,6 +32,12 @@ def render(image: Dataset | Path | str | Frame, window: Any = None) -> Greys:
 
     Raises NotAnImage, PixelBudget, MissingCodec, DecodeFailed, MalformedDICOM; ValueError
     for an unknown window.
+
+    >>> from pydicom.data import get_testdata_file
+    >>> render(get_testdata_file("CT_small.dcm"), "bone")[0, :3]
+    array([0, 0, 0], dtype=uint8)
+    >>> render(get_testdata_file("examples_rgb_color.dcm")).shape
+    (240, 320, 3)
     """
     frame = _as_frame(image)
     stored = frame.stored()

@@ -32,7 +32,16 @@ def read(paths: Paths, force: bool = False) -> Study:
     files that break off are kept as far as they go.
 
     Raises InvalidDICOM when nothing can be read, or the error of the one file given.
-    """
+
+    >>> from pydicom.data import get_testdata_file
+    >>> study = read(get_testdata_file("CT_small.dcm"))
+    >>> study.series
+    [<Series CT · axial · 1 slice>]
+    >>> study.series[0].frames[0].values()[0, :3]  # HU
+    array([-849, -844, -858], dtype=int32)
+    >>> study.plot(window="lung").alt
+    'Medical image: CT, axial, slice 1 of 1. Window lung, center -600, width 1500 HU. 128 x 128 pixels of 0.661 x 0.661 mm.'
+    """  # noqa: E501 - doctest shows a text on one line
     study = Study((), force=force)
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     for path in given:
@@ -175,7 +184,7 @@ class Study:
     def view(self, *args: Any, **options: Any) -> Any:
         """Open the interactive viewer; in a notebook, make it a cell's last line."""
         if viewer is None:
-            raise NotImplementedError("No viewer is loaded: import s4s_notebook.widgets first.")
+            raise RuntimeError("No viewer is loaded: import s4s_notebook.widgets.viewer first.")
         return viewer(self, *args, **options)
 
     def tags(self, series: int | Series | None = None) -> Any:

@@ -14,6 +14,9 @@ def plain(value: Any, longest: int = 200) -> str:
 
     Control characters (NUL and escapes), direction overrides, surrogates and unassigned
     code points are written as ``\\x00`` or ``\\u202e``, and the end is cut with "…".
+
+    >>> print(plain("gnp" + chr(0x202E) + "exe", longest=5))
+    gnp\\u202ee…
     """
     text = str(value)
     cut = text[:longest]
@@ -31,5 +34,9 @@ def _shown(letter: str) -> str:
 
 
 def count(number: int, one: str, many: str = "") -> str:
-    """ "1 slice", "3 slices"."""
+    """The number with its noun.
+
+    >>> count(1, "slice"), count(3000, "slice"), count(2, "series", "series")
+    ('1 slice', '3,000 slices', '2 series')
+    """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
