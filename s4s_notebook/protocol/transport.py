@@ -161,7 +161,7 @@ class Transport:
             answer.close()
 
     def close(self) -> None:
-        """Close every connection. Calls under way in other threads fail."""
+        """Close every connection. Cancel calls under way first: they would connect again."""
         self._wire.close()
 
     def _call(

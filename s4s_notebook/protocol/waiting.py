@@ -73,16 +73,6 @@ class Waiting:
 OnWait = Callable[[Waiting], None]
 
 
-class Progress(Protocol):
-    """Anything like a tqdm bar; counts bytes. More methods are used when they exist."""
-
-    total: int | None
-
-    def update(self, n: int) -> object: ...
-    def reset(self) -> object: ...
-    def close(self) -> object: ...
-
-
 @dataclass
 class WaitPolicy:
     """How long is patient enough.

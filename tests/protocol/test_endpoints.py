@@ -181,6 +181,14 @@ def test_requires_access_token(server, make, extension: Any, needs: bool | None)
     assert found[0].requires_token is needs
 
 
+@pytest.mark.fault("B12")
+def test_headers_that_an_endpoint_wants_to_be_sent_are_ignored(server, make: Make) -> None:
+    wants = endpoint(header=["Authorization: Bearer of-theirs", "Cookie: x"])
+    assert resolved(server, make, study("#e1", contained=[wants])) == [
+        WadoEndpoint(ADDRESS, None, "dicom-wado-rs")
+    ]
+
+
 def test_codes_of_other_versions(server: FaultServer, make: Make) -> None:
     five = endpoint(connectionType=[{"code": "ihe-iid"}, {"code": "dicom-wado-rs"}])
     assert resolved(server, make, study("#e1", contained=[five]))

@@ -248,6 +248,13 @@ def test_a_hospitals_own_authority_works(hospital, tls: FaultServer, make: Make)
     assert transport.notes == ()
 
 
+def test_an_encrypted_connection_is_used_again(hospital, tls: FaultServer, make: Make) -> None:
+    transport = make(trust=Trust(tls.base))
+    for _ in range(3):
+        get(transport, tls.url("/x"))
+    assert tls.connections == 1
+
+
 @pytest.mark.fault("A09")
 def test_an_unknown_authority_is_refused(tls: FaultServer, make: Make, monkeypatch, clock) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)

@@ -52,6 +52,23 @@ def test_a_request_says_what_it_wants(server: FaultServer, make: Make) -> None:
     assert (history[0].method, history[0].status) == ("GET", 200)
 
 
+@pytest.mark.fault("B03")
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/fhir?_getpages=" + "x" * 8192,
+        "/fhir?q=%2B+%7e~&q=a,b|c&r=gt2016-04-16T00:00:00%2B00:00",
+        "/fhir/$wado-rs/a%2Fb/{c}[d]'e'(f);g=1?#",
+        "/fhir//double?x=//y",
+        "/fhir/../up/./x",
+    ],
+)
+def test_an_address_is_asked_for_unchanged(server, make: Make, target: str) -> None:
+    server.on("*", OK)
+    get(make(), server.url(target))
+    assert server.requests[0].target == target.partition("#")[0]
+
+
 def test_forms_and_json_and_basic(server: FaultServer, make: Make) -> None:
     server.on("/x", OK)
     transport = make(tokens=HeldToken("abc"))
