@@ -363,3 +363,54 @@ def test_killing_and_freezing_a_real_archive(tmp_path: Path, monkeypatch) -> Non
             process.wait()
             assert get(url).status == 503
             assert get(f"{sandbox.open_fhir_url}/Patient").status == 200
+
+
+@pytest.mark.needs("orthanc")
+def test_twenty_studies_at_once(tmp_path: Path) -> None:
+    """Four moves run, the others wait their turn; each answer is its own study, whole."""
+    store_port = free_port()
+    settings = {"DicomModalities": {"s4s": ["S4S", "127.0.0.1", store_port]}}
+    wanted: dict[str, int] = {}
+    with orthanc(tmp_path, settings) as server:
+        for number in range(20):
+            for instance in range(3):
+                dataset = dcmread(TESTS / "CT_small.dcm")
+                dataset.StudyInstanceUID = f"1.2.826.0.1.3680043.9.7461.{number}"
+                dataset.SeriesInstanceUID = f"{dataset.StudyInstanceUID}.1"
+                dataset.SOPInstanceUID = f"{dataset.SeriesInstanceUID}.{instance}"
+                dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+                buffer = BytesIO()
+                dataset.save_as(buffer)
+                server.upload([buffer.getvalue()])
+            wanted[dataset.StudyInstanceUID] = 3
+        with on("ORTHANC", server.dicom_port, store_port) as sandbox:
+            base = sandbox.wado_base("smart-1288992", open_=True)
+            results: dict[str, tuple[int, set[str], int]] = {}
+
+            def ask(uid: str) -> None:
+                answer, _ = patiently(f"{base}/studies/{uid}")
+                read = [dcmread(BytesIO(p), stop_before_pixels=True) for p in parts(answer)]
+                seen = {str(d.StudyInstanceUID) for d in read}
+                results[uid] = (answer.status, seen, len(read))
+
+            threads = [threading.Thread(target=ask, args=(uid,)) for uid in wanted]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    assert results == {uid: (200, {uid}, 3) for uid in wanted}
+
+
+@pytest.mark.needs("orthanc")
+def test_orthanc_serves_the_images_of_our_studies(tmp_path: Path) -> None:
+    """``Sandbox(wado=…)``: ours says where, Orthanc's own WADO-RS gives what was uploaded."""
+    with orthanc(tmp_path) as server:
+        server.upload([TESTS / "CT_small.dcm"])
+        with Sandbox(wado=server.wado) as sandbox:
+            connection = sandbox.connect("smart-1551992")
+            frame = connection.studies()
+            spine = frame[frame.description == "CT thoracic spine without contrast"].iloc[0]
+            (path,) = connection.download(spine).result(60).paths
+            assert same(dcmread(path), dcmread(TESTS / "CT_small.dcm"))
+            assert not any("/studies/" in record.path for record in sandbox.requests)
+            connection.close()
