@@ -18,8 +18,8 @@ from .errors import S4SError
 from .start import SANDBOX_APPROVE, SANDBOX_URL, STORE_FOLDER
 
 if TYPE_CHECKING:
-    from .cohort import Store
     from .sandbox import Sandbox
+    from .store import Store
 
 NOTEBOOK = "00-first-image.ipynb"
 PATIENT = "smart-1288992"

@@ -1,0 +1,94 @@
+// The viewer in a notebook: an anywidget whose source is the kernel, asked by custom messages
+// ({ask, id, …} → {id, …} + buffers), so that neither pixels nor names are ever saved.
+
+import { Viewer } from "./viewer_panel.js";
+import { pixelsOf } from "./viewer_grey.js";
+
+const GREET = 250; // ms between greetings until the kernel answers from a thread of its own
+const GREETINGS = 8; // kernels without subshells never do
+
+/** Questions and answers over a widget's comm. */
+export class Asker {
+  #model;
+  #waiting = new Map();
+  #last = 0;
+  #heard;
+
+  constructor(model) {
+    this.#model = model;
+    this.#heard = (message, buffers) => this.#answer(message, buffers);
+    model.on("msg:custom", this.#heard);
+  }
+
+  ask(what, more = {}) {
+    this.#last += 1;
+    const id = this.#last;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#model.send({ ...more, ask: what, id });
+    });
+  }
+
+  #answer(message, buffers) {
+    const one = this.#waiting.get(message.id);
+    if (!one) return;
+    this.#waiting.delete(message.id);
+    if (message.error) one.reject(new Error(message.error));
+    else one.resolve([message, buffers]);
+  }
+
+  /**
+   * While a cell runs, a kernel handles widget messages only in a subshell, and Jupyter sends
+   * them there only once it has seen an answer from it: so greet until one comes.
+   */
+  async greet() {
+    let free = false;
+    for (let tries = 0; tries < GREETINGS && !free; tries += 1) {
+      this.ask("hello").then(([answer]) => { free ||= answer.free; }, () => {});
+      await new Promise((resolve) => setTimeout(resolve, GREET));
+    }
+  }
+
+  stop() {
+    this.#model.off("msg:custom", this.#heard);
+    this.#waiting.clear();
+  }
+}
+
+/** The viewer's source (see viewer_panel.js) behind an Asker. */
+export function kernelSource(asker) {
+  const picture = async (what, more) => {
+    const [message, buffers] = await asker.ask(what, more);
+    return unpack(message, buffers);
+  };
+  return {
+    study: async (have) => (await asker.ask("study", { have }))[0],
+    slice: (series, plane, key) => picture("slice", { series, plane, key }),
+    thumbnail: (series) => picture("thumbnail", { series }),
+    names: async (series) => (await asker.ask("names", { series }))[0].names,
+  };
+}
+
+/** A slice as the viewer wants it: buffers[0] are its pixels, the rest its tables. */
+export function unpack(slice, buffers) {
+  const table = (one) => (one && "buffer" in one ? { ...one, table: tableOf(buffers[one.buffer]) } : one);
+  return { ...slice, pixels: pixelsOf(slice, buffers[0]),
+    modality: table(slice.modality), windows: (slice.windows ?? []).map(table) };
+}
+
+const tableOf = (view) => new Float64Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
+
+export default {
+  render({ model, el }) {
+    const asker = new Asker(model);
+    const viewer = new Viewer(kernelSource(asker), {
+      height: model.get("height"), limit: model.get("memory") * 2 ** 20 });
+    el.append(viewer.node);
+    asker.greet();
+    viewer.start();
+    return () => {
+      viewer.stop();
+      asker.stop();
+    };
+  },
+};

@@ -1,0 +1,149 @@
+"""The interactive viewer in a notebook: ``study.view()``.
+
+The browser holds the pixels and pulls them slice by slice through custom messages; scrolling,
+window and level, zoom and measuring then ask the kernel nothing. Nothing that is saved with a
+notebook holds pixels or names: the widget's traits are its height and its memory limit, and
+the picture that a saved notebook shows is one PNG of the first slice beside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import anywidget
+import traitlets
+from PIL import Image
+
+from s4s_notebook.errors import S4SError
+from s4s_notebook.imaging import study as imaging_study
+from s4s_notebook.imaging.frame import Frame
+from s4s_notebook.imaging.greys import render
+from s4s_notebook.imaging.study import Study
+from s4s_notebook.widgets.assets import source
+from s4s_notebook.widgets.viewer_pictures import Pictures
+
+#: The viewer's modules, each after those that it imports.
+MODULES = (
+    "viewer_parts.js",
+    "viewer_geometry.js",
+    "viewer_grey.js",
+    "viewer_slices.js",
+    "viewer_stage.js",
+    "viewer_strip.js",
+    "viewer_keys.js",
+    "viewer_panel.js",
+    "viewer.js",
+)
+SNAPSHOT = 512  # pixels, the longer side at most
+_IMPORT = re.compile(r"^import .*?;\n", re.MULTILINE | re.DOTALL)
+
+
+def javascript() -> str:
+    """The viewer as one module: its files in order, their imports of one another left out."""
+    return _IMPORT.sub("", source(*MODULES))
+
+
+class Arriving(Protocol):
+    """A download: tells of each file as soon as it is filed."""
+
+    def on_instance(self, callback: Callable[[Any], None]) -> Any: ...
+    def done(self) -> bool: ...
+
+
+class Viewer(anywidget.AnyWidget):
+    """The viewer of one study; make it a cell's last line to show it.
+
+    Attributes:
+        height: of the picture, in CSS pixels.
+        memory: MiB of slices that the browser keeps at most.
+    """
+
+    _esm = javascript()
+    _css = source("viewer.css")
+    height = traitlets.Int(480, min=120).tag(sync=True)
+    memory = traitlets.Int(512, min=16).tag(sync=True)
+
+    def __init__(self, pictures: Pictures, *, snapshot: bool = True, **options: Any) -> None:
+        self._pictures = pictures
+        self._snapshot = snapshot
+        self._answers: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+            "hello": lambda _: {"free": threading.current_thread() is not threading.main_thread()},
+            "study": lambda asked: pictures.study(asked.get("have")),
+            "slice": lambda a: pictures.slice(str(a["series"]), str(a["plane"]), str(a["key"])),
+            "thumbnail": lambda asked: pictures.thumbnail(str(asked["series"])),
+            "names": lambda asked: pictures.names(str(asked["series"])),
+        }
+        super().__init__(**options)
+        self.on_msg(self._asked)
+
+    def _asked(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
+        """Answer one question of the browser, on the thread that the kernel gives us."""
+        answer = self._answers.get(str(content.get("ask")))
+        if answer is None:
+            return
+        message: dict[str, Any] = {"error": "The kernel could not make this picture."}
+        buffers: list[memoryview] = []
+        try:
+            found = answer(content)
+            message, buffers = found if isinstance(found, tuple) else (found, [])
+        except (S4SError, OSError, MemoryError) as error:
+            message = {"error": str(error) or type(error).__name__}
+        finally:
+            self.send({**message, "id": content.get("id")}, buffers)
+
+    def __repr__(self) -> str:
+        first = self._pictures.first()
+        return f"<Viewer {first.label if first else 'of no image yet'}>"
+
+    def _repr_mimebundle_(self, **_options: Any) -> Any:
+        """The widget, and one PNG of the first slice for where there is no kernel."""
+        bundle = super()._repr_mimebundle_()
+        first = self._pictures.first() if self._snapshot else None
+        if bundle is None or first is None:
+            return bundle
+        data, metadata = bundle
+        try:
+            return {**data, "image/png": base64.b64encode(png(first)).decode()}, metadata
+        except S4SError:
+            return bundle  # no picture of it can be made; the viewer itself says why
+
+
+def png(frame: Frame) -> bytes:
+    """A frame at its default window as PNG, square pixels, at most 512 a side."""
+    image = Image.fromarray(render(frame))
+    width, height = float(frame.columns), frame.rows * frame.aspect
+    factor = min(1.0, SNAPSHOT / max(width, height))
+    size = (max(round(width * factor), 1), max(round(height * factor), 1))
+    if size != image.size:
+        image = image.resize(size)
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def view(
+    what: Study | Arriving,
+    *,
+    snapshot: bool = True,
+    height: int = 480,
+    memory: int = 512,
+) -> Viewer:
+    """Open the viewer on a study, or on a download whose slices then appear as they come.
+
+    ``height`` of the picture in CSS pixels; ``memory``: MiB of slices that the browser keeps;
+    ``snapshot=False`` leaves the PNG of the first slice out of the saved notebook.
+    """
+    options: dict[str, Any] = {"snapshot": snapshot, "height": height, "memory": memory}
+    if isinstance(what, Study):
+        return Viewer(Pictures(what), **options)
+    study = Study()
+    what.on_instance(study.add)
+    return Viewer(Pictures(study, growing=lambda: not what.done()), **options)
+
+
+imaging_study.viewer = view

@@ -1,0 +1,93 @@
+// Where a pixel lies in the patient (PS3.3 C.7.6.2.1.1), lengths, letters, and the fit on screen.
+// Pixel (0, 0) is the centre of the top left one; a slice's `spacing` is [between rows,
+// between columns] in mm, `position` the first pixel's centre, `orientation` six cosines.
+
+/** [x, y, z] in mm of image point (column, row), or null where the file does not say. */
+export function patientPoint(slice, column, row) {
+  const { position, orientation, spacing } = slice;
+  if (!position || !orientation || !spacing) return null;
+  return [0, 1, 2].map(
+    (axis) => position[axis]
+      + orientation[axis] * column * spacing[1]
+      + orientation[3 + axis] * row * spacing[0],
+  );
+}
+
+/** Distance of two image points: {value, unit}, in mm where the spacing is known. */
+export function lengthOf(slice, [x0, y0], [x1, y1]) {
+  const [down, across] = slice.spacing ?? [1, 1];
+  return {
+    value: Math.hypot((x1 - x0) * across, (y1 - y0) * down),
+    unit: slice.spacing ? "mm" : "px",
+  };
+}
+
+/** Letters for a direction in patient space: "A", "LP", ... (at most two). */
+export function letters(direction) {
+  const names = ["LR", "PA", "HF"];
+  return direction
+    .map((part, axis) => ({ size: Math.abs(part), letter: names[axis][part > 0 ? 0 : 1] }))
+    .filter(({ size }) => size > 0.35)
+    .sort((a, b) => b.size - a.size)
+    .slice(0, 2)
+    .map(({ letter }) => letter)
+    .join("");
+}
+
+/** Letters at the four edges of the picture, or null. */
+export function edgeLetters(slice) {
+  if (!slice.orientation) return null;
+  const right = slice.orientation.slice(0, 3);
+  const down = slice.orientation.slice(3, 6);
+  const back = (direction) => direction.map((part) => -part);
+  return { top: letters(back(down)), bottom: letters(down),
+    left: letters(back(right)), right: letters(right) };
+}
+
+/** Width and height of one pixel on screen at zoom 1, so that mm are mm both ways. */
+export function pixelShape(slice) {
+  const [down, across] = slice.spacing ?? [slice.aspect ?? 1, 1];
+  const smaller = Math.min(down, across);
+  return smaller > 0 ? { width: across / smaller, height: down / smaller } : { width: 1, height: 1 };
+}
+
+/**
+ * The picture's place on a stage of stageWidth × stageHeight CSS pixels:
+ * {left, top, scaleX, scaleY}, for zoom 1 = whole picture visible and a pan in CSS pixels.
+ */
+export function place(slice, stageWidth, stageHeight, zoom, pan) {
+  const shape = pixelShape(slice);
+  const width = slice.columns * shape.width;
+  const height = slice.rows * shape.height;
+  const fit = Math.min(stageWidth / width, stageHeight / height) || 1;
+  const scaleX = fit * zoom * shape.width;
+  const scaleY = fit * zoom * shape.height;
+  return {
+    scaleX,
+    scaleY,
+    left: (stageWidth - slice.columns * scaleX) / 2 + pan[0],
+    top: (stageHeight - slice.rows * scaleY) / 2 + pan[1],
+  };
+}
+
+/** Image point under a stage point; whole numbers are pixel centres. */
+export function imagePoint(placed, x, y) {
+  return [(x - placed.left) / placed.scaleX - 0.5, (y - placed.top) / placed.scaleY - 0.5];
+}
+
+/** Stage point of an image point. */
+export function stagePoint(placed, [column, row]) {
+  return [
+    placed.left + (column + 0.5) * placed.scaleX,
+    placed.top + (row + 0.5) * placed.scaleY,
+  ];
+}
+
+/** Pan that keeps the picture under (x, y) in place while the zoom changes. */
+export function panForZoom(slice, stage, state, zoom, x, y) {
+  const before = place(slice, stage.width, stage.height, state.zoom, state.pan);
+  const point = imagePoint(before, x, y);
+  const after = place(slice, stage.width, stage.height, zoom, state.pan);
+  const [nowX, nowY] = stagePoint(after, point);
+  return [state.pan[0] + x - nowX, state.pan[1] + y - nowY];
+}
