@@ -6,6 +6,7 @@ import html
 import os
 import threading
 from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from .words import count, plain
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
-#: What draws :meth:`Study.view`: set by the floor that has widgets.
-viewer: Callable[..., Any] | None = None
+#: Entry points that open a study in a viewer; the floor that has widgets declares one.
+VIEWERS = "s4s_notebook.viewers"
 
 
 def read(paths: Paths, force: bool = False) -> Study:
@@ -181,11 +182,15 @@ class Study:
         """
         return self._pick(series).plot(frame, **options)
 
-    def view(self, *args: Any, **options: Any) -> Any:
-        """Open the interactive viewer; in a notebook, make it a cell's last line."""
-        if viewer is None:
-            raise RuntimeError("No viewer is loaded: import s4s_notebook.widgets.viewer first.")
-        return viewer(self, *args, **options)
+    def view(self, **options: Any) -> Any:
+        """Open the interactive viewer; in a notebook, make it a cell's last line.
+
+        ``height`` of the picture in CSS pixels (480); ``memory``: MiB of slices that the browser
+        keeps (512); ``snapshot=False`` leaves the PNG of the first slice out of the notebook.
+        """
+        for viewer in entry_points(group=VIEWERS):
+            return viewer.load()(self, **options)
+        raise RuntimeError("No viewer is installed: reinstall s4s-notebook.")
 
     def tags(self, series: int | Series | None = None) -> Any:
         """All elements of the first object of each series (or of ``series``) as a DataFrame.

@@ -20,7 +20,6 @@ import traitlets
 from PIL import Image
 
 from s4s_notebook.errors import S4SError
-from s4s_notebook.imaging import study as imaging_study
 from s4s_notebook.imaging.frame import Frame
 from s4s_notebook.imaging.greys import render
 from s4s_notebook.imaging.study import Study
@@ -144,6 +143,3 @@ def view(
     study = Study()
     what.on_instance(study.add)
     return Viewer(Pictures(study, growing=lambda: not what.done()), **options)
-
-
-imaging_study.viewer = view

@@ -53,6 +53,14 @@ def test_force_reads_a_file_without_preamble(tmp_path) -> None:
     assert np.array_equal(read(path, force=True).series[0].frames[0].stored().ravel(), range(24))
 
 
+@pytest.mark.parametrize("name", ["MR_small_expb.dcm", "MR_small_implicit.dcm", "MR_small.dcm"])
+def test_force_tells_the_encoding_by_the_first_element(tmp_path, name) -> None:
+    whole = Path(get_testdata_file(name)).read_bytes()
+    start = 132 + 12 + dcmread(get_testdata_file(name)).file_meta.FileMetaInformationGroupLength
+    picture = render(read(put(tmp_path, whole[start:]), force=True).series[0].frames[0])
+    assert np.array_equal(picture, render(get_testdata_file("MR_small.dcm")))
+
+
 def test_a_missing_file_is_an_error(tmp_path) -> None:
     with pytest.raises(InvalidDICOM, match="no file"):
         read(tmp_path / "nowhere.dcm")
@@ -335,6 +343,54 @@ def test_headers_of_a_large_series_stay_small(tmp_path) -> None:
     study = read(tmp_path)
     assert len(study.series[0].frames) == 200
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 * 1024
+
+
+def test_an_icon_with_fragments_is_passed_over(tmp_path) -> None:
+    """Pixel data of undefined length inside a sequence: its items are bytes, not elements."""
+    fragment = b"\xfe\xff\x00\xe0" + (6).to_bytes(4, "little") + b"\xff\xff\xff\xff\x00\x01"
+    icon = element((0x7FE0, 0x10), b"OB", fragment + b"\xfe\xff\xdd\xe0\0\0\0\0", 0xFFFFFFFF)
+    item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + icon + b"\xfe\xff\x0d\xe0\0\0\0\0"
+    end = b"\xfe\xff\xdd\xe0\0\0\0\0"
+    body = element((8, 0x60), b"CS", b"CT")
+    body += element((0x88, 0x200), b"SQ", item + end, 0xFFFFFFFF)
+    body += element((0x100, 0x10), b"LO", b"LAST")
+    study = read(put(tmp_path, file_of(body)))
+    assert "LAST" in set(study.tags().value)
+    broken = body.replace(fragment[:8], fragment[:4] + (6000).to_bytes(4, "little"))
+    with pytest.raises(MalformedDICOM, match="fragment"):
+        read(put(tmp_path, file_of(broken)))
+
+
+def test_a_flood_of_elements_is_refused(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("s4s_notebook.imaging.structure.MOST_ELEMENTS", 1000)
+    with pytest.raises(MalformedDICOM, match="more than 1,000 elements"):
+        read(put(tmp_path, file_of(element((9, 0x1001), b"LO", b"") * 1001)))
+
+
+def test_a_file_that_cannot_be_opened_is_told(tmp_path) -> None:
+    stack(tmp_path, [(0, 0, 0)])
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    study = read([*tmp_path.glob("*.dcm"), tmp_path / "loop"])
+    assert len(study.series[0].frames) == 1
+    assert [path.name for path in study.errors] == ["loop"]
+
+
+def test_the_viewer_is_an_entry_point(tmp_path, monkeypatch) -> None:
+    study = read(save(image(), tmp_path / "a.dcm"))
+    viewer = study.view(snapshot=False)
+    assert type(viewer).__name__ == "Viewer"
+    monkeypatch.setattr("s4s_notebook.imaging.study.entry_points", lambda group: ())
+    with pytest.raises(RuntimeError, match="No viewer is installed"):
+        study.view()
+
+
+def test_names_of_frames(tmp_path) -> None:
+    made = image(InstanceNumber=7)
+    frame = read(save(made, tmp_path / "a.dcm")).series[0].frames[0]
+    assert frame.key == f"{made.SOPInstanceUID}/1"
+    assert frame.label == "CT · Chest · image 7"
+    cine = read(get_testdata_file("examples_ybr_color.dcm")).series[0].frames
+    assert cine[4].label.endswith("frame 5 of 30")
 
 
 def test_importing_loads_no_plotting() -> None:
