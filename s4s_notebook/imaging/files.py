@@ -147,11 +147,12 @@ def _structure(file: BinaryIO, syntax: str) -> Pixels | None:
     start = 0
     if file.read(132)[128:] == b"DICM":
         _, start = _transfer_syntax(file)
-    implicit = syntax == ImplicitVRLittleEndian
-    if not syntax:  # no group 2, or none that says: tell by the first element's VR
+    implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+    if not syntax:  # no group 2, or none that says: tell by the first element
         file.seek(start)
-        implicit = not re.fullmatch(rb"[A-Z]{2}", file.read(6)[4:6])
-    return walk(file, start, size, implicit=implicit, little=syntax != ExplicitVRBigEndian)
+        head = file.read(6)
+        implicit, little = not re.fullmatch(rb"[A-Z]{2}", head[4:6]), head[:1] != b"\0"
+    return walk(file, start, size, implicit=implicit, little=little)
 
 
 NATIVE = {

@@ -349,6 +349,41 @@ def test_compressed_frames_are_cut_from_the_file_one_by_one(tmp_path) -> None:
         assert np.array_equal(frames[at].stored(), whole[at])
 
 
+def test_an_extended_offset_table_is_used() -> None:
+    made = dcmread(get_testdata_file("SC_rgb_rle_2frame.dcm"))
+    whole = made.pixel_array
+    from pydicom.encaps import encapsulate_extended, generate_frames
+
+    frames = list(generate_frames(made.PixelData, number_of_frames=2))
+    made.PixelData, offsets, lengths = encapsulate_extended(frames)
+    made.ExtendedOffsetTable, made.ExtendedOffsetTableLengths = offsets, lengths
+    for frame in Instance.from_dataset(made).frames:
+        assert np.array_equal(frame.stored(), whole[frame.index])
+
+
+def test_the_extra_codecs_read_every_syntax_that_is_promised() -> None:
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import (
+        HTJ2K,
+        JPEG2000,
+        HTJ2KLossless,
+        JPEG2000Lossless,
+        JPEGBaseline8Bit,
+        JPEGExtended12Bit,
+        JPEGLossless,
+        JPEGLosslessSV1,
+        JPEGLSLossless,
+        JPEGLSNearLossless,
+        RLELossless,
+    )  # fmt: skip
+
+    promised = (
+        HTJ2K, HTJ2KLossless, JPEG2000, JPEG2000Lossless, JPEGBaseline8Bit, JPEGExtended12Bit,
+        JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless, RLELossless,
+    )  # fmt: skip
+    assert [uid.name for uid in promised if not get_decoder(uid).is_available] == []
+
+
 def test_truncated_pixels_are_refused(tmp_path) -> None:
     path = tmp_path / "a.dcm"
     path.write_bytes(data(image())[:-1])
