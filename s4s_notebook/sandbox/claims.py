@@ -1,4 +1,4 @@
-"""Explanations of benefit in Blue Button's STU3 shape: carrier, outpatient, inpatient, PDE.
+"""Explanations of benefit in Blue Button's STU3 shape: what all share, and carrier claims.
 
 Faithful where tables look: the four codings of ``type``, whole-URL adjudication codes,
 amounts in extensions, ``insurance`` as one object, revenue centre 0001 as a total line,
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from s4s_notebook.sandbox.claim_bricks import (
     HCPCS,
-    NPI,
     adjudication,
     adjudication_reason,
     care_team,
@@ -70,9 +69,10 @@ class Visit:
     diagnoses: tuple[tuple[str, str], ...]
 
 
-def _head(
+def head(
     visit: Visit, kind: str, type_codings: list[Resource], part: str, id_variable: str = "clm_id"
 ) -> Resource:
+    """What every kind of claim begins with; ``part`` is the Medicare part that pays."""
     return {
         "resourceType": "ExplanationOfBenefit",
         "id": f"{kind}-{visit.claim_id}",
@@ -92,7 +92,8 @@ def _head(
     }
 
 
-def _types(claim_type: str, display: str, eob: str, ex: str, near_line: str) -> list[Resource]:
+def types(claim_type: str, display: str, eob: str, ex: str, near_line: str) -> list[Resource]:
+    """The four codings of ``type``: tables must pick by system, never by position."""
     return [
         coding(variable("nch_clm_type_cd"), claim_type, display),
         coding(f"{BLUE_BUTTON}/codesystem/eob-type", eob),
@@ -103,10 +104,10 @@ def _types(claim_type: str, display: str, eob: str, ex: str, near_line: str) -> 
 
 def carrier(visit: Visit, lines: Sequence[Line], specialty: str = "30") -> Resource:
     """A physician's claim."""
-    made = _head(
+    made = head(
         visit,
         "carrier",
-        _types(
+        types(
             "71",
             "Local carrier non-durable medical equipment, prosthetics, orthotics, and supplies "
             "(DMEPOS) claim",
@@ -167,225 +168,12 @@ def _carrier_line(sequence: int, line: Line, visit: Visit) -> Resource:
         ],
     }
     if line.modifiers:
-        made["modifier"] = _modifiers(line)
+        made["modifier"] = modifiers(line)
     return made
 
 
-def _modifiers(line: Line) -> list[Resource]:
+def modifiers(line: Line) -> list[Resource]:
+    """A line's HCPCS modifiers."""
     return [
         {"coding": [{"system": HCPCS, "version": "0", "code": code}]} for code in line.modifiers
     ]
-
-
-def outpatient(visit: Visit, lines: Sequence[Line]) -> Resource:
-    """A hospital's claim for a day; its last line, revenue centre 0001, is the total."""
-    made = _head(
-        visit,
-        "outpatient",
-        [
-            *_types("40", "Hospital Outpatient claim", "OUTPATIENT", "professional", "W"),
-            coding(variable("clm_srvc_clsfctn_type_cd"), "3"),
-        ],
-        "b",
-    )
-    charge, paid = sum(line.charge for line in lines), sum(line.paid for line in lines)
-    made["extension"] = [
-        money_extension("nch_profnl_cmpnt_chrg_amt", 0),
-        money_extension("nch_bene_ptb_ddctbl_amt", 0),
-        money_extension("nch_bene_ptb_coinsrnc_amt", sum(x.allowed - x.paid for x in lines)),
-        money_extension("clm_op_prvdr_pmt_amt", paid),
-        money_extension("clm_op_bene_pmt_amt", 0),
-        money_extension("prpayamt", 0),
-        identifier_extension("fi_num", "99999"),
-        identifier_extension("fi_doc_clm_cntl_num", f"{int(visit.claim_id):014d}"),
-    ]
-    _hospital(made, visit, frequency="1")
-    made["item"] = [
-        *(_revenue_line(n, line, visit, dated=True) for n, line in enumerate(lines, start=1)),
-        _total_line(len(lines) + 1, charge, paid),
-    ]
-    made["totalCost"] = money(charge)
-    made["payment"] = {"amount": money(paid)}
-    return made
-
-
-def inpatient(visit: Visit, lines: Sequence[Line], drg: str, paid: float) -> Resource:
-    """A hospital stay, paid by DRG: lines carry charges, no dates and no payments."""
-    made = _head(
-        visit,
-        "inpatient",
-        [
-            *_types("60", "Inpatient claim", "INPATIENT", "institutional", "V"),
-            coding(variable("clm_srvc_clsfctn_type_cd"), "1"),
-        ],
-        "a",
-    )
-    charge = sum(line.charge for line in lines)
-    made["extension"] = [
-        money_extension("clm_pass_thru_per_diem_amt", 0),
-        money_extension("nch_bene_ip_ddctbl_amt", 1340),
-        money_extension("nch_bene_pta_coinsrnc_lblty_amt", 0),
-        money_extension("nch_ip_ncvrd_chrg_amt", 0),
-        money_extension("nch_ip_tot_ddctn_amt", 1340),
-        money_extension("prpayamt", 0),
-        identifier_extension("fi_num", "99999"),
-    ]
-    _hospital(made, visit, frequency="1")
-    made["hospitalization"] = {"start": visit.start, "end": visit.end}
-    made["information"] += [
-        information(4, "clm_admsn_dt", date=visit.start),
-        information(5, "clm_ip_admsn_type_cd", code="1"),
-        information(6, "clm_src_ip_admsn_cd", code="1"),
-        information(7, "nch_bene_dschrg_dt", date=visit.end, code="A"),
-    ]
-    # CMS gives the DRG an entry of its own, which STU3 forbids: diagnosis[x] is required.
-    made["diagnosis"][0]["packageCode"] = concept(variable("clm_drg_cd"), drg)
-    made["item"] = [
-        *(_revenue_line(n, line, visit, dated=False) for n, line in enumerate(lines, start=1)),
-        _total_line(len(lines) + 1, charge, None),
-    ]
-    made["totalCost"] = money(charge)
-    made["payment"] = {"amount": money(paid)}
-    return made
-
-
-def _hospital(made: Resource, visit: Visit, *, frequency: str) -> None:
-    made["billablePeriod"]["extension"] = [coding_extension("claim_query_cd", "3", "Final bill")]
-    made["provider"] = {"identifier": {"system": variable("prvdr_num"), "value": "999999"}}
-    made["organization"] = {
-        "identifier": {"system": NPI, "value": "9999999991"},
-        "display": "Sandbox Hospital (synthetic)",
-    }
-    made["facility"] = {
-        "extension": [coding_extension("clm_fac_type_cd", "1", "Hospital")],
-        "identifier": {"system": NPI, "value": "9999999991"},
-        "display": "Sandbox Hospital (synthetic)",
-    }
-    made["information"] = [
-        information(1, "nch_wkly_proc_dt", date=visit.processed),
-        information(2, "clm_mco_pd_sw", code="0"),
-        information(3, "clm_freq_cd", code=frequency),
-    ]
-    made["careTeam"] = care_team(visit.provider)
-    made["diagnosis"] = diagnoses(*visit.diagnoses)
-
-
-def _revenue_line(sequence: int, line: Line, visit: Visit, *, dated: bool) -> Resource:
-    made: Resource = {
-        "sequence": sequence,
-        "careTeamLinkId": [1],
-        "revenue": concept(variable("rev_cntr"), line.revenue),
-        "locationAddress": {"state": "15"},
-        "quantity": {"value": line.units},
-        "adjudication": [],
-    }
-    if line.code:
-        made["service"] = concept(HCPCS, line.code)
-    if line.modifiers:
-        made["modifier"] = _modifiers(line)
-    if dated:
-        made["servicedDate"] = line.date or visit.start
-        made["adjudication"] = [
-            adjudication("rev_cntr_blood_ddctbl_amt", 0),
-            adjudication("rev_cntr_cash_ddctbl_amt", 0),
-            adjudication("rev_cntr_coinsrnc_wge_adjstd_c", line.allowed - line.paid),
-            adjudication("rev_cntr_rdcd_coinsrnc_amt", 0),
-            adjudication("rev_cntr_1st_msp_pd_amt", 0),
-            adjudication("rev_cntr_2nd_msp_pd_amt", 0),
-            adjudication("rev_cntr_prvdr_pmt_amt", line.paid),
-            adjudication("rev_cntr_bene_pmt_amt", 0),
-            adjudication("rev_cntr_ptnt_rspnsblty_pmt", line.allowed - line.paid),
-            adjudication("rev_cntr_pmt_amt_amt", line.paid),
-        ]
-    made["adjudication"] += [
-        adjudication("rev_cntr_rate_amt", 0),
-        adjudication("rev_cntr_tot_chrg_amt", line.charge),
-        adjudication("rev_cntr_ncvrd_chrg_amt", 0),
-    ]
-    return made
-
-
-def _total_line(sequence: int, charge: float, paid: float | None) -> Resource:
-    amounts = [adjudication("rev_cntr_tot_chrg_amt", charge)]
-    if paid is not None:
-        amounts.insert(0, adjudication("rev_cntr_pmt_amt_amt", paid))
-    return {
-        "sequence": sequence,
-        "careTeamLinkId": [1],
-        "revenue": concept(variable("rev_cntr"), "0001"),
-        "locationAddress": {"state": "15"},
-        "quantity": {"value": 0},
-        "adjudication": [*amounts, adjudication("rev_cntr_ncvrd_chrg_amt", 0)],
-    }
-
-
-def pde(visit: Visit, ndc: str, drug: str, cost: float, *, days: int, fill: int) -> Resource:
-    """A drug dispensed under Part D; all money is on its one line."""
-    made = _head(
-        visit,
-        "pde",
-        [
-            coding(f"{BLUE_BUTTON}/codesystem/eob-type", "PDE"),
-            coding("http://hl7.org/fhir/ex-claimtype", "pharmacy", "Pharmacy"),
-        ],
-        "d",
-        id_variable="pde_id",
-    )
-    made["identifier"].append(
-        {"system": variable("rx_srvc_rfrnc_num"), "value": str(int(visit.claim_id) % 10**6)}
-    )
-    made["insurance"]["coverage"]["extension"] = [
-        identifier_extension("plan_cntrct_rec_id", "S9999"),
-        identifier_extension("plan_pbp_rec_num", "020"),
-    ]
-    pharmacy = {"identifier": {"system": NPI, "value": "9999999992"}, "display": "Sandbox Pharmacy"}
-    made["organization"] = pharmacy
-    made["facility"] = {
-        "extension": [coding_extension("phrmcy_srvc_type_cd", "01", "Community/retail pharmacy")],
-        **pharmacy,
-    }
-    made["information"] = [
-        information(1, "daw_prod_slctn_cd", code="0"),
-        information(2, "dspnsng_stus_cd", code="C"),
-        information(3, "drug_cvrg_stus_cd", code="C"),
-        information(4, "rx_orgn_cd", code="3"),
-    ]
-    made["careTeam"] = care_team(visit.provider)
-    patient_pays = cents(cost * 0.25)
-    amounts = {
-        "cvrd_d_plan_pd_amt": cost - patient_pays,
-        "gdc_blw_oopt_amt": cost,
-        "gdc_abv_oopt_amt": 0,
-        "ptnt_pay_amt": patient_pays,
-        "othr_troop_amt": 0,
-        "lics_amt": 0,
-        "plro_amt": 0,
-        "tot_rx_cst_amt": cost,
-        "rptd_gap_dscnt_num": 0,
-    }
-    made["item"] = [
-        {
-            "sequence": 1,
-            "careTeamLinkId": [1],
-            "service": concept("http://hl7.org/fhir/sid/ndc", ndc, drug),
-            "servicedDate": visit.start,
-            "quantity": {
-                "extension": [
-                    {"url": variable("fill_num"), "valueQuantity": {"value": fill}},
-                    {"url": variable("days_suply_num"), "valueQuantity": {"value": days}},
-                ],
-                "value": float(days),
-            },
-            "adjudication": [adjudication(name, amount) for name, amount in amounts.items()],
-            "detail": [
-                {
-                    "sequence": 1,
-                    "type": concept(
-                        "http://hl7.org/fhir/v3/ActCode", "RXDINV", "Rx dispense invoice"
-                    ),
-                }
-            ],
-        }
-    ]
-    made["payment"] = {"date": visit.processed}
-    return made

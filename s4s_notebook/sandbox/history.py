@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from s4s_notebook.sandbox import claims
+from s4s_notebook.sandbox import claims, claims_drugs, claims_hospital
 from s4s_notebook.sandbox.billing import BILLS, DECOYS, Bill, Distractor, Payment, Truth
 from s4s_notebook.sandbox.claims import Line, Visit
 from s4s_notebook.sandbox.library import HeldStudy
@@ -106,7 +106,11 @@ class Historian:
         elif bill.way == "split":
             clinic = Line("G0463", 190, 98.0, revenue="0510")
             yield "professional", self._claim(claims.carrier, day, [reading], about), 1
-            yield "technical", self._claim(claims.outpatient, day, [clinic, hospital], about), 2
+            yield (
+                "technical",
+                self._claim(claims_hospital.outpatient, day, [clinic, hospital], about),
+                2,
+            )
         else:
             yield "professional", self._claim(claims.carrier, day, [reading], about), 1
             yield "stay", self._stay(_plus(day, -1), 4, bill, "065", 7410.0), 2
@@ -139,7 +143,7 @@ class Historian:
         made = (
             claims.carrier(visit, lines)
             if make is claims.carrier
-            else claims.outpatient(visit, lines)
+            else claims_hospital.outpatient(visit, lines)
         )
         self.record.claims.append(made)
         return str(made["id"])
@@ -152,7 +156,7 @@ class Historian:
             lines.append(Line("", bill.charge, 0, revenue=bill.revenue))
         lines.append(Line("", 812.35, 0, revenue="0250", units=11))
         lines.append(Line("", 1440.0, 0, revenue="0300", units=9))
-        made = claims.inpatient(visit, lines, drg, paid)
+        made = claims_hospital.inpatient(visit, lines, drg, paid)
         self.record.claims.append(made)
         return str(made["id"])
 
@@ -167,7 +171,7 @@ class Historian:
                     Line("99283", 610, 221.4, revenue="0450"),
                     Line("80053", 85, 14.5, revenue="0301"),
                 ]
-                self._claim(claims.outpatient, self._day(year), lines)
+                self._claim(claims_hospital.outpatient, self._day(year), lines)
         for drg, _, paid in STAYS:
             self._stay(self._day(self._random.randrange(2010, 2018)), 3, None, drg, paid)
         for fill in range(16):
@@ -175,7 +179,7 @@ class Historian:
             day = self._day(2012 + fill // 2)
             cost = price * self._random.uniform(0.9, 1.3)
             visit = self._visit(day, day, ())
-            made = claims.pde(visit, ndc, drug, cost, days=30, fill=fill // len(DRUGS))
+            made = claims_drugs.pde(visit, ndc, drug, cost, days=30, fill=fill // len(DRUGS))
             self.record.claims.append(made)
 
     def _day(self, year: int) -> str:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from s4s_notebook.sandbox import pages
 from s4s_notebook.sandbox.authority import (
     MAX_ENTRIES,
-    SCOPES,
-    TYPE_SCOPES,
     Approval,
     RegisteredClient,
+)
+from s4s_notebook.sandbox.browser import cookie, html, refusal, same_browser, set_cookie
+from s4s_notebook.sandbox.consent import (
+    Form,
+    RedirectedError,
+    UntrustedError,
+    checked,
+    kinds,
+    narrowed,
+    single,
+    trusted,
 )
 from s4s_notebook.sandbox.forms import BadBodyError, form_of
 from s4s_notebook.sandbox.people import person
@@ -26,19 +34,6 @@ from s4s_notebook.sandbox.state import NO_STORE, State, state_of
 
 Handler = Callable[[Request], Awaitable[Response]]
 PENDING_SECONDS = 600
-
-
-class UntrustedError(Exception):
-    """Nothing may be redirected: the app or its address is not known."""
-
-
-class RedirectedError(Exception):
-    """A refusal that the app may hear of, at its registered address."""
-
-    def __init__(self, error: str, why: str) -> None:
-        super().__init__(why)
-        self.error = error
-        self.why = why
 
 
 @dataclass(frozen=True)
@@ -52,19 +47,6 @@ class Pending:
     challenge: str | None
     csrf: str
     expires: float
-
-
-class Form:
-    """The fields of a posted form; one that is missing reads as an empty text."""
-
-    def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        self._pairs = pairs
-
-    def one(self, name: str) -> str:
-        return dict(self._pairs).get(name, "")
-
-    def all(self, name: str) -> set[str]:
-        return {value for key, value in self._pairs if key == name}
 
 
 class SignIn:
@@ -85,13 +67,13 @@ class SignIn:
 
     async def show(self, request: Request) -> Response:
         state = state_of(request)
-        asked = _single(request.query_params.multi_items())
+        asked = single(request.query_params.multi_items())
         try:
-            client, redirect_uri = _trusted(state, asked)
+            client, redirect_uri = trusted(state, asked)
         except UntrustedError as error:
-            return _refusal(400, str(error))
+            return refusal(400, str(error))
         try:
-            pending = self._open(state, client, redirect_uri, asked, _cookie(request, state))
+            pending = self._open(state, client, redirect_uri, asked, cookie(request, state))
         except RedirectedError as error:
             return _back(
                 state,
@@ -109,7 +91,7 @@ class SignIn:
         asked: Mapping[str, str],
         csrf: str,
     ) -> tuple[str, Pending]:
-        scopes = _checked(state, client, asked)
+        scopes = checked(state, client, asked)
         transaction = secrets.token_urlsafe(16)
         pending = Pending(
             client=client,
@@ -133,7 +115,7 @@ class SignIn:
             return pages.consent(
                 pending.client,
                 state.holding.people,
-                _kinds(pending.scopes),
+                kinds(pending.scopes),
                 goes_to=goes_to.netloc or goes_to.scheme,
                 offline="offline_access" in pending.scopes,
                 transaction=transaction,
@@ -143,8 +125,8 @@ class SignIn:
             )
 
         allowed = f"{goes_to.scheme}://{goes_to.netloc}" if goes_to.netloc else f"{goes_to.scheme}:"
-        response = _html(draw, 400 if message else 200, form_action=allowed)
-        _set_cookie(response, state, pending.csrf)
+        response = html(draw, 400 if message else 200, form_action=allowed)
+        set_cookie(response, state, pending.csrf)
         return response
 
     async def decide(self, request: Request) -> Response:
@@ -153,17 +135,17 @@ class SignIn:
         transaction = form.one("transaction")
         pending = self._pending.get(transaction)
         if pending is None or state.settings.now() >= pending.expires:
-            return _refusal(400, "This page is too old or was used before.")
-        if not _same_browser(request, state, form) or form.one("csrf") != pending.csrf:
-            return _refusal(403, "This form does not come from this browser.")
+            return refusal(400, "This page is too old or was used before.")
+        if not same_browser(request, state, form) or form.one("csrf") != pending.csrf:
+            return refusal(403, "This form does not come from this browser.")
         if form.one("decision") != "approve":
             del self._pending[transaction]
             return _decline(state, pending)
         patient_id = form.one("patient")
         if patient_id not in {p.id for p in state.holding.people}:
             return self._consent_page(state, (transaction, pending), "Say who you are.")
-        scopes = _narrowed(pending.scopes, form)
-        if not _kinds(scopes):
+        scopes = narrowed(pending.scopes, form)
+        if not kinds(scopes):
             message = "Allow at least one thing, or decline."
             return self._consent_page(state, (transaction, pending), message)
         del self._pending[transaction]
@@ -173,7 +155,7 @@ class SignIn:
 
     async def list_approvals(self, request: Request) -> Response:
         state = state_of(request)
-        csrf = _cookie(request, state)
+        csrf = cookie(request, state)
         rows = [
             (approval, _app_name(state, approval), _person_name(approval))
             for approval in reversed(state.authority.approvals.values())
@@ -182,19 +164,19 @@ class SignIn:
         def draw(nonce: str) -> str:
             return pages.manage(rows[:200], csrf=csrf, nonce=nonce, now=state.settings.now())
 
-        response = _html(draw, 200)
-        _set_cookie(response, state, csrf)
+        response = html(draw, 200)
+        set_cookie(response, state, csrf)
         return response
 
     async def end_approval(self, request: Request) -> Response:
         state = state_of(request)
         form = Form(await form_of(request))
-        if not _same_browser(request, state, form):
-            return _refusal(403, "This form does not come from this browser.")
+        if not same_browser(request, state, form):
+            return refusal(403, "This form does not come from this browser.")
         try:
             state.authority.revoke_approval(form.one("approval"))
         except KeyError:
-            return _refusal(404, "There is no such approval.")
+            return refusal(404, "There is no such approval.")
         return RedirectResponse("manage", 303, headers=NO_STORE)
 
 
@@ -203,65 +185,9 @@ def _guarded(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except BadBodyError as error:
-            return _refusal(400, f"The form could not be read: {error}.")
+            return refusal(400, f"The form could not be read: {error}.")
 
     return guarded
-
-
-def _single(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """Parameters that come twice are dropped: RFC 6749 forbids them, and guessing is unsafe."""
-    seen: dict[str, list[str]] = {}
-    for name, value in pairs:
-        seen.setdefault(name, []).append(value)
-    return {name: values[0] for name, values in seen.items() if len(values) == 1}
-
-
-def _trusted(state: State, asked: Mapping[str, str]) -> tuple[RegisteredClient, str]:
-    client = state.authority.client(asked.get("client_id", ""))
-    if client is None:
-        raise UntrustedError("This app is not registered here (client_id).")
-    redirect_uri = asked.get("redirect_uri", "")
-    if redirect_uri not in client.redirect_uris:
-        raise UntrustedError(
-            "The app's return address is not one that it registered (redirect_uri)."
-        )
-    return client, redirect_uri
-
-
-def _checked(state: State, client: RegisteredClient, asked: Mapping[str, str]) -> tuple[str, ...]:
-    """The scopes to offer; raises RedirectedError for anything that SMART does not allow."""
-    if asked.get("response_type") != "code":
-        raise RedirectedError("unsupported_response_type", "response_type must be code")
-    if not asked.get("state"):
-        raise RedirectedError("invalid_request", "state is missing")
-    if asked.get("aud", "").rstrip("/") != state.fhir_base:
-        raise RedirectedError("invalid_request", f"aud must be {state.fhir_base}")
-    challenge = asked.get("code_challenge")
-    if challenge is not None and asked.get("code_challenge_method") != "S256":
-        raise RedirectedError("invalid_request", "code_challenge_method must be S256")
-    if challenge is None and client.public:
-        raise RedirectedError("invalid_request", "a public client must use PKCE")
-    scopes = tuple(s for s in dict.fromkeys(asked.get("scope", "").split()) if s in SCOPES)
-    if not _kinds(scopes):
-        raise RedirectedError("invalid_scope", f"ask for some of: {' '.join(SCOPES)}")
-    return scopes
-
-
-def _kinds(scopes: tuple[str, ...]) -> list[str]:
-    """The resource types that some scopes open."""
-    return [
-        kind for kind in pages.SHARED if "patient/*.read" in scopes or TYPE_SCOPES[kind] in scopes
-    ]
-
-
-def _narrowed(scopes: tuple[str, ...], form: Form) -> tuple[str, ...]:
-    """What remains of the scopes after the person's ticks."""
-    ticked = form.all("share")
-    offered = _kinds(scopes)
-    if ticked >= set(offered):
-        return scopes
-    kept = [scope for scope in scopes if not scope.startswith("patient/")]
-    return tuple(kept + [TYPE_SCOPES[kind] for kind in offered if kind in ticked])
 
 
 def _approve(
@@ -293,46 +219,6 @@ def _back(state: State, redirect_uri: str, sent: str, values: Mapping[str, str])
     glue = "&" if urlsplit(redirect_uri).query else "?"
     headers = {**NO_STORE, "Referrer-Policy": "no-referrer"}
     return RedirectResponse(f"{redirect_uri}{glue}{urlencode(pairs)}", 303, headers=headers)
-
-
-def _refusal(status: int, why: str) -> HTMLResponse:
-    return _html(lambda nonce: pages.refusal(why, nonce), status)
-
-
-def _html(draw: Callable[[str], str], status: int, *, form_action: str = "") -> HTMLResponse:
-    nonce = secrets.token_urlsafe(12)
-    text = draw(nonce)
-    policy = (
-        f"default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; "
-        f"frame-ancestors 'none'; form-action 'self' {form_action}"
-    )
-    headers = {
-        **NO_STORE,
-        "Content-Security-Policy": policy.strip(),
-        "X-Content-Type-Options": "nosniff",
-        "X-Frame-Options": "DENY",
-        "Referrer-Policy": "no-referrer",
-    }
-    return HTMLResponse(text, status, headers=headers)
-
-
-def _cookie_name(state: State) -> str:
-    # Cookies know no ports: two sandboxes on one machine must not share one.
-    return f"s4s_sandbox_{urlsplit(state.fhir_origin).port}"
-
-
-def _cookie(request: Request, state: State) -> str:
-    held = request.cookies.get(_cookie_name(state), "")
-    return held if len(held) >= 32 else secrets.token_urlsafe(32)
-
-
-def _set_cookie(response: Response, state: State, value: str) -> None:
-    response.set_cookie(_cookie_name(state), value, httponly=True, samesite="lax", max_age=3600)
-
-
-def _same_browser(request: Request, state: State, form: Form) -> bool:
-    held = request.cookies.get(_cookie_name(state), "")
-    return bool(held) and hmac.compare_digest(held.encode(), form.one("csrf").encode())
 
 
 def _app_name(state: State, approval: Approval) -> str:
