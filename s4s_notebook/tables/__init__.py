@@ -1,11 +1,21 @@
 """FHIR resources → DataFrames that a statistician can trust.
 
 Nine tables, one function each: an iterable of FHIR resources (dicts; Bundles stand for their
-entries) in, a DataFrame out. STU3 and R4 alike. Every frame has all its columns in the same
-order and dtype, whatever came in: see :func:`dictionary`. What does not parse is null in the
-frame and a :class:`~s4s_notebook.problems.Problem` in ``problems``. Copies of a resource are
-merged, the newest version wins, and ``frame.attrs["duplicates"]`` counts them. The rows are in
-the order of patient, day and key, so the order of the resources does not matter.
+entries) in, a DataFrame out, STU3 and R4 alike::
+
+    problems = []
+    lines = tables.benefit_lines(resources, problems)
+    tables.dictionary("benefit_lines")     # every column: dtype, unit, FHIR paths, meaning
+
+- Every frame has all its columns in the same order and dtype, whatever came in.
+- What does not parse is null in the frame and a :class:`~s4s_notebook.problems.Problem` in
+  ``problems``; one odd value costs its own cell, never a row.
+- Copies of a resource are merged: the newest version stays, ``frame.attrs["duplicates"]``
+  counts the others. Rows are in the order of patient, day and key, whatever the order of the
+  resources.
+- :func:`build` makes several tables in one pass; :func:`builder` takes in page after page and
+  keeps rows only, so memory grows with the frames.
+- :func:`link` pairs studies with the claim lines that seem to have paid for them.
 
 pandas' own writers work on every frame: ``frame.to_parquet(path)`` and ``pd.read_parquet(path)``
 give the identical frame; for CSV use ``frame.to_csv(path, index=False)`` and :func:`read_csv`.

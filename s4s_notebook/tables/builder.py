@@ -61,9 +61,9 @@ class Builder:
         self._into = problems
         self._kinds = kinds
         self._rows = {name: Rows(tables[name], self._report) for name in names}
-        self._labels: list[str] = []
-        self._order: list[tuple[str, ...]] = []
-        self._best: dict[tuple[str, ...], tuple[tuple[Any, ...], int]] = {}
+        self._order: list[tuple[str, ...]] = []  # participant, patient, day, key, type
+        self._versions: list[tuple[Any, ...]] = []
+        self._best: dict[tuple[str, ...], int] = {}
         self._dead: set[int] = set()
         self._duplicates: Counter[str] = Counter()
         self._participants = False
@@ -89,17 +89,18 @@ class Builder:
         type_ = resource["resourceType"]
         version, digest = version_of(resource, bool(key))
         key = key or f"sha256:{digest[:16]}"
-        number, same = len(self._labels), (type_, participant, patient, key)
+        number, same = len(self._order), (type_, participant, patient, key)
         best = self._best.get(same)
         if best is not None:
+            kept = self._versions[best]
             self._duplicates[type_] += 1
-            if version != best[0] and version[:2] == best[0][:2]:
+            if version != kept and version[:2] == kept[:2]:
                 self._note(Problem(f"{type_}/{key}", "", "", _DIFFER))
-            if version <= best[0]:
+            if version <= kept:
                 return
-            self._dead.add(best[1])
-        self._best[same] = (version, number)
-        self._labels.append(f"{type_}/{key}")
+            self._dead.add(best)
+        self._best[same] = number
+        self._versions.append(version)
         self._order.append((participant, patient, day, key, type_))
 
         def odd(path: str, value: Any, why: str) -> None:
@@ -109,16 +110,17 @@ class Builder:
             emit(resource, key, number, rows, odd)
 
     def _report(self, number: int, path: str, value: Any, why: str) -> None:
-        self._note(Problem(self._labels[number], path, shown(value), why))
+        key, type_ = self._order[number][3:]
+        self._note(Problem(f"{type_}/{key}", path, shown(value), why))
 
     def _note(self, problem: Problem) -> None:
         self._problems[problem] = None
 
     def frames(self) -> dict[str, pd.DataFrame]:
         """The tables, each with the same columns and dtypes whatever came in."""
-        alive = [n for n in range(len(self._labels)) if n not in self._dead]
+        alive = [n for n in range(len(self._order)) if n not in self._dead]
         alive.sort(key=self._order.__getitem__)
-        rank = np.full(len(self._labels), -1, dtype="int64")
+        rank = np.full(len(self._order), -1, dtype="int64")
         rank[alive] = np.arange(len(alive))
         frames = {name: self._frame(name, rank) for name in self._rows}
         if self._into is not None:

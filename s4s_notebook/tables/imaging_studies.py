@@ -189,7 +189,7 @@ def complete_series(frame: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> p
     made = {}
     for column in columns:
         block = convert(column.kind, [row.get(column.name) for row in found], lambda *_: None)
-        made[column.name] = finish(column.kind, [block], order)
+        made[column.name] = finish(column.kind, block, order)
     extra = pd.DataFrame(made)
     extra["source"] = pd.array(["dicom"] * len(extra), dtype="str")
     key = ["study_uid", "series_uid"]

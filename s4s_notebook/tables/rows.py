@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from .columns import declared
-from .values import convert, finish
+from .values import convert, finish, join
 from .walk import compile_paths
 
 _BLOCK = 2048
+_SMALL = 32
 
 
 class Table:
@@ -58,7 +59,8 @@ class Rows:
         self.notes: dict[str, Any] = {}
         self._report = report
         self._buffer: list[tuple[Any, ...]] = []
-        self._blocks: list[list[Any]] = []
+        self._small: list[list[Any]] = []  # blocks of _BLOCK rows, a value a column
+        self._blocks: list[list[Any]] = []  # _SMALL of them each
 
     def add(self, row: list[Any], resource: int, place: int = 0) -> None:
         row[-2], row[-1] = resource, place
@@ -69,7 +71,7 @@ class Rows:
     def flush(self) -> None:
         """Turn the rows that wait into typed arrays."""
         rows, self._buffer = self._buffer, []
-        if not rows and self._blocks:
+        if not rows and (self._small or self._blocks):
             return
         table = self.table
         raw: list[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(table.blank)
@@ -82,20 +84,31 @@ class Rows:
 
             block.append(convert(column.kind, raw[slot], report))
         block.append(np.array(raw[-2], dtype="int64"))
-        self._blocks.append(block)
+        self._small.append(block)
+        if len(self._small) == _SMALL:
+            self._blocks.append(_joined(self._small))
 
     def frame(self, rank: np.ndarray[Any, Any]) -> tuple[pd.DataFrame, np.ndarray[Any, Any]]:
         """All rows, ordered by the rank of their resource; rank -1 leaves them out. And the
         number of the resource of each."""
         self.flush()
-        blocks, self._blocks = self._blocks, []
-        owners = np.concatenate([block.pop() for block in blocks])
+        blocks = [*self._blocks, *self._small]
+        self._blocks, self._small = [], []
+        owners = join([block.pop() for block in blocks])
         ranks = rank[owners]
         order = np.argsort(ranks, kind="stable")[int((ranks < 0).sum()) :]
         data: dict[str, Any] = {}
         for column in reversed(self.table.columns):
-            data[column.name] = finish(column.kind, [block.pop() for block in blocks], order)
+            whole = join([block.pop() for block in blocks])
+            data[column.name] = finish(column.kind, whole, order)
         names = [column.name for column in self.table.columns]
         index = pd.RangeIndex(len(order))
         frame = pd.DataFrame({name: data.pop(name) for name in names}, index=index, copy=False)
         return frame, owners[order]
+
+
+def _joined(blocks: list[list[Any]]) -> list[Any]:
+    """Many small blocks as a large one, which takes half the room; the small ones are used up."""
+    columns = [join([block.pop() for block in blocks]) for _ in range(len(blocks[0]))]
+    blocks.clear()
+    return columns[::-1]

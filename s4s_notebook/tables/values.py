@@ -41,20 +41,27 @@ def convert(kind: str, values: Sequence[Any], report: Report) -> Any:
     return _CONVERT[kind](values, report)
 
 
-def finish(kind: str, blocks: Sequence[Any], order: np.ndarray[Any, Any]) -> Any:
-    """The blocks as one pandas array, its values in the order given."""
-    if kind in {"int", "flag"}:
+def join(blocks: Sequence[Any]) -> Any:
+    """Several blocks as one."""
+    if isinstance(blocks[0], tuple):
         numbers, masks = zip(*blocks, strict=True)
+        return np.concatenate(numbers), np.concatenate(masks)
+    if isinstance(blocks[0], np.ndarray):
+        return np.concatenate(blocks)
+    return pa.concat_arrays(blocks)
+
+
+def finish(kind: str, block: Any, order: np.ndarray[Any, Any]) -> Any:
+    """A block as a pandas array, its values in the order given."""
+    if kind in {"int", "flag"}:
         made = pd.arrays.IntegerArray if kind == "int" else pd.arrays.BooleanArray
-        return made(np.concatenate(numbers)[order], np.concatenate(masks)[order])
+        return made(block[0][order], block[1][order])
     if kind in {"number", "money"}:
-        return np.concatenate(blocks)[order]
+        return block[order]
     if kind in {"date", "instant"}:
-        times = pd.Series(np.concatenate(blocks)[order].view("datetime64[us]"))
+        times = pd.Series(block[order].view("datetime64[us]"))
         return (times.dt.tz_localize("UTC") if kind == "instant" else times).array
-    if pa is None:
-        return pd.array(np.concatenate(blocks)[order], dtype="str")
-    return pd.array(pa.concat_arrays(blocks).take(pa.array(order)), dtype="str")
+    return pd.array(block[order] if pa is None else block.take(pa.array(order)), dtype="str")
 
 
 def _cleaned(values: Sequence[Any], report: Report, parse: Callable[[Any], Any]) -> list[Any]:
