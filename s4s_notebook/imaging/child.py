@@ -7,9 +7,11 @@ reach the parent. Run by :mod:`s4s_notebook.imaging.worker`.
 from __future__ import annotations
 
 import json
+import mmap
 import sys
 import time
 import warnings
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,8 +19,8 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
-#: Address space that Python, numpy and the codecs take before any frame comes.
-BASE = 2**30
+#: Memory that a codec may take beside eight times the decoded frame.
+ROOM = 192 * 2**20
 
 
 def main() -> None:
@@ -26,9 +28,10 @@ def main() -> None:
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # a codec that prints must not break the protocol
     warnings.simplefilter("ignore")
+    base = _address_space()
     while line := source.readline():
         request = json.loads(line)
-        _limit(BASE + 8 * request["size"], request["seconds"])
+        _limit(base + ROOM + 8 * request["size"], request["seconds"])
         frame = source.read(request["bytes"])
         answer, data = _answer(request, frame)
         _write(sink, answer, data)
@@ -48,6 +51,14 @@ def _write(sink: BinaryIO, answer: dict[str, Any], data: bytes) -> None:
     sink.write(json.dumps(answer).encode() + b"\n")
     sink.write(data)
     sink.flush()
+
+
+def _address_space() -> int:
+    """Bytes that Python, numpy and the codecs have mapped before any frame comes."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+    except OSError:
+        return 2**30  # no Linux: a generous guess
 
 
 def _limit(size: int, seconds: float) -> None:

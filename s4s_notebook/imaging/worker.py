@@ -78,7 +78,7 @@ class Worker:
             env = {name: os.environ[name] for name in _KEPT if name in os.environ}
             home = str(Path(__file__).parents[2])
             env["PYTHONPATH"] = os.pathsep.join([home, *(p for p in sys.path if p)])
-            env |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+            env |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
             self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 self.command,
                 stdin=subprocess.PIPE,

@@ -106,15 +106,24 @@ def test_a_bomb_inside_the_codestream_is_refused(frame, syntax, no_codec) -> Non
 
 
 @pytest.mark.fault("E04")
-def test_an_rle_bomb_costs_one_image() -> None:
+def test_an_rle_bomb_costs_one_image(monkeypatch) -> None:
     runs = b"\x81\xaa" * 4 * 10**6  # 128 bytes out for each 2 in: 1 GiB for a picture of 8 MB
     head = (2).to_bytes(4, "little") + (64).to_bytes(4, "little")
     head += (64 + len(runs)).to_bytes(4, "little")
     frame = head.ljust(64, b"\0") + runs + runs[:1000]
-    started = time.monotonic()
-    with pytest.raises(DecodeFailed):
-        compressed(frame, RLELossless, Rows=2000, Columns=2000).frames[0].stored()
-    assert render(dcmread(get_testdata_file("MR_small_RLE.dcm"))).shape == (64, 64)
+    mine, started = Worker(), time.monotonic()
+    monkeypatch.setattr(worker, "decoder", mine)
+    try:
+        assert render(dcmread(get_testdata_file("MR_small_RLE.dcm"))).shape == (64, 64)
+        usual = psutil.Process(mine._process.pid).memory_info().rss
+        with pytest.raises(DecodeFailed):
+            compressed(frame, RLELossless, Rows=2000, Columns=2000).frames[0].stored()
+        assert render(dcmread(get_testdata_file("MR_small_RLE.dcm"))).shape == (64, 64)
+        peak = Path(f"/proc/{mine._process.pid}/status").read_text()
+        peak_bytes = int(peak.split("VmHWM:")[1].split()[0]) * 1024
+    finally:
+        mine.close()
+    assert peak_bytes - usual < 256 * 2**20
     assert time.monotonic() - started < 60
 
 
