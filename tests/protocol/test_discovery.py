@@ -60,6 +60,8 @@ def test_well_known_is_asked_first_and_alone(server):
     assert found.imaging_base == found.base == server.base
     assert found.imaging_origins == ()
     assert "authorization" not in server.asked[0].headers
+    assert found.notes == ()
+    assert not found.iss_promised
 
 
 @pytest.mark.parametrize("first", [Answer(b"no", 404), HTML, Answer(b"", 200), Answer([1])])

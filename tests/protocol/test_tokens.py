@@ -286,6 +286,16 @@ def test_invalid_grant_ends_it_without_a_loop(transport, server, tokens, rotatin
 
 
 @pytest.mark.fault("A12")
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_the_holders_word_ends_it_whatever_the_status(server, tokens, rotating, status):
+    assert repr(tokens) == f"<Tokens for {server.base}, good>"
+    rotating.before = lambda asked: Answer({"error": "invalid_client"}, status)
+    with pytest.raises(errors.ReauthorizationRequired, match="invalid_client"):
+        tokens.refresh(rotating.access)
+    assert repr(tokens) == f"<Tokens for {server.base}, over>"
+
+
+@pytest.mark.fault("A12")
 def test_a_lost_answer_is_asked_for_once_more_then_authorise_again(
     transport, server, tokens, rotating
 ):
