@@ -63,9 +63,7 @@ def approve(
     fields += [(name, value) for name, value in form.boxes if share is None or value in share]
     fields.append(("decision", "decline" if decline else "approve"))
     target = urljoin(authorize_url.partition("?")[0], form.action)
-    cookies = SimpleCookie(headers.get("set-cookie", ""))
-    cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in cookies.items())
-    status, headers, body = _call("POST", target, urlencode(fields), cookie)
+    status, headers, body = _call("POST", target, urlencode(fields), headers.get("set-cookie", ""))
     if status not in (302, 303):
         raise AuthorizationError(f"the consent page answered {status}: {_heading(body)}")
     return headers["location"]
@@ -87,9 +85,19 @@ def _call(
         connection.request(method, path, body=form, headers=headers)
         answer = connection.getresponse()
         body = answer.read(1_000_000).decode("utf-8", "replace")
-        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, body
+        found = {k.lower(): v for k, v in answer.getheaders()}
+        found["set-cookie"] = _cookies(answer.msg.get_all("Set-Cookie", []))
+        return answer.status, found, body
     finally:
         connection.close()
+
+
+def _cookies(lines: Sequence[str]) -> str:
+    """All cookies that were set, as they are sent back; a proxy adds some of its own."""
+    jar = SimpleCookie()
+    for line in lines:
+        jar.load(line)
+    return "; ".join(f"{name}={morsel.value}" for name, morsel in jar.items())
 
 
 class _Alert(HTMLParser):
