@@ -49,8 +49,17 @@ def cookie(request: Request, state: State) -> str:
     return held if len(held) >= 32 else secrets.token_urlsafe(32)
 
 
-def set_cookie(response: Response, state: State, value: str) -> None:
-    response.set_cookie(_cookie_name(state), value, httponly=True, samesite="lax", max_age=3600)
+def set_cookie(response: Response, request: Request, state: State, value: str) -> None:
+    """Set it for the pages below ``/oauth`` alone, wherever a proxy has put them."""
+    response.set_cookie(
+        _cookie_name(state),
+        value,
+        path=f"{request.scope.get('root_path', '')}/oauth",
+        httponly=True,
+        samesite="lax",
+        secure=(state.settings.public_url or "").startswith("https:"),
+        max_age=3600,
+    )
 
 
 def same_browser(request: Request, state: State, form: Form) -> bool:

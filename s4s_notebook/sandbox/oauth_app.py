@@ -81,7 +81,7 @@ class SignIn:
                 asked.get("state", ""),
                 {"error": error.error, "error_description": error.why},
             )
-        return self._consent_page(state, pending, "")
+        return self._consent_page(request, pending, "")
 
     def _open(
         self,
@@ -107,7 +107,10 @@ class SignIn:
             del self._pending[next(iter(self._pending))]
         return transaction, pending
 
-    def _consent_page(self, state: State, opened: tuple[str, Pending], message: str) -> Response:
+    def _consent_page(
+        self, request: Request, opened: tuple[str, Pending], message: str
+    ) -> Response:
+        state = state_of(request)
         transaction, pending = opened
         goes_to = urlsplit(pending.redirect_uri)
 
@@ -126,7 +129,7 @@ class SignIn:
 
         allowed = f"{goes_to.scheme}://{goes_to.netloc}" if goes_to.netloc else f"{goes_to.scheme}:"
         response = html(draw, 400 if message else 200, form_action=allowed)
-        set_cookie(response, state, pending.csrf)
+        set_cookie(response, request, state, pending.csrf)
         return response
 
     async def decide(self, request: Request) -> Response:
@@ -143,11 +146,11 @@ class SignIn:
             return _decline(state, pending)
         patient_id = form.one("patient")
         if patient_id not in {p.id for p in state.holding.people}:
-            return self._consent_page(state, (transaction, pending), "Say who you are.")
+            return self._consent_page(request, (transaction, pending), "Say who you are.")
         scopes = narrowed(pending.scopes, form)
         if not kinds(scopes):
             message = "Allow at least one thing, or decline."
-            return self._consent_page(state, (transaction, pending), message)
+            return self._consent_page(request, (transaction, pending), message)
         del self._pending[transaction]
         return _approve(state, pending, patient_id, scopes, form.one("days"))
 
@@ -165,7 +168,7 @@ class SignIn:
             return pages.manage(rows[:200], csrf=csrf, nonce=nonce, now=state.settings.now())
 
         response = html(draw, 200)
-        set_cookie(response, state, csrf)
+        set_cookie(response, request, state, csrf)
         return response
 
     async def end_approval(self, request: Request) -> Response:

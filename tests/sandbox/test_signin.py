@@ -347,6 +347,7 @@ def test_pages_have_a_strict_policy_and_escape(shop: Sandbox) -> None:
     cookie = page.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=lax" in cookie
+    assert "path=/oauth" in cookie
 
 
 def test_manage_page_ends_an_approval(fresh: Sandbox) -> None:
@@ -455,6 +456,9 @@ def test_a_proxy_carries_the_browser_only() -> None:
         page = get(client.url(), headers=headers)
         assert page.status == 200
         assert b'action="authorize"' in page.body
+        cookie = page.headers["set-cookie"].lower()
+        assert "path=/user/ada/proxy/8123/oauth" in cookie
+        assert "secure" in cookie
         assert b"http://127.0.0.1" not in page.body.replace(b"http://127.0.0.1:1", b"")
 
 
