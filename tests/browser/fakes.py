@@ -146,3 +146,83 @@ class FakeConnection:
         self.status = status
         for callback in list(self._callbacks):
             callback(status)
+
+
+class FakeParticipant:
+    """Everything is here, no study is on disk."""
+
+    def mark(self, kind: str) -> str:
+        return kind
+
+    def study_row(self, uid: str) -> tuple[None, bool, str]:
+        return None, False, ""
+
+
+class FakeRecord(FakeConnection):
+    """An approved connection whose tables are given as FHIR resources."""
+
+    def __init__(self, resources: Iterable[dict[str, Any]], **holder: Any) -> None:
+        super().__init__(**holder)
+        from s4s_notebook import tables
+
+        every = list(resources)
+        kinds = {
+            "patient": ("Patient", tables.patients),
+            "studies": ("ImagingStudy", tables.studies),
+            "benefits": ("ExplanationOfBenefit", tables.benefits),
+            "benefit_lines": ("ExplanationOfBenefit", tables.benefit_lines),
+        }
+        self._frames = {
+            name: make([each for each in every if each["resourceType"] == kind])
+            for name, (kind, make) in kinds.items()
+        }
+        self.status, self.patient_id, self.participant = "approved", "p", FakeParticipant()
+        self.downloads: list[str] = []
+
+    def patient(self) -> Any:
+        return self._frames["patient"]
+
+    def studies(self) -> Any:
+        return self._frames["studies"]
+
+    def benefits(self) -> Any:
+        return self._frames["benefits"]
+
+    def benefit_lines(self) -> Any:
+        return self._frames["benefit_lines"]
+
+
+def study(number: int, text: str = "", day: str = "2020-01-01") -> dict[str, Any]:
+    return {
+        "resourceType": "ImagingStudy",
+        "id": f"study-{number}",
+        "uid": f"urn:oid:1.2.840.99.{number}",
+        "patient": {"reference": "Patient/p"},
+        "started": day,
+        "modalityList": [{"code": "CT" if number % 2 else "MR"}],
+        "description": text or f"Study number {number}",
+        "numberOfInstances": number,
+    }
+
+
+def claim(number: int, text: str = "CARRIER", day: str = "2020-01-01") -> dict[str, Any]:
+    eob_type = "https://bluebutton.cms.gov/resources/codesystem/eob-type"
+    return {
+        "resourceType": "ExplanationOfBenefit",
+        "id": f"claim-{number}",
+        "patient": {"reference": "Patient/p"},
+        "type": {"coding": [{"system": eob_type, "code": text}]},
+        "billablePeriod": {"start": day, "end": day},
+        "payment": {"amount": {"value": number, "code": "USD"}},
+        "item": [{"sequence": 1, "service": {"coding": [{"code": "99213", "display": text}]}}],
+    }
+
+
+def patient(text: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Patient",
+        "id": "p",
+        "name": [{"family": text, "given": [text]}],
+        "birthDate": "1950-01-01",
+        "gender": text,
+    }
