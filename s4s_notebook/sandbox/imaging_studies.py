@@ -47,13 +47,16 @@ def imaging_study(
         "meta": {"versionId": version, "lastUpdated": updated},
         "uid": f"urn:oid:{study.uid}",
         "availability": "ONLINE" if study.available else "UNAVAILABLE",
-        "modalityList": [{"system": DICOM, "code": code} for code in study.modalities],
         "patient": {"reference": f"Patient/{study.patient_id}"},
         "numberOfSeries": len(study.series),
         "numberOfInstances": study.instance_count,
-        "description": study.description,
-        "series": [_series(series) for series in study.series],
     }
+    # FHIR allows no empty text and no empty list, and archives leave much out.
+    if study.description:
+        made["description"] = study.description
+    if study.series:
+        made["modalityList"] = [{"system": DICOM, "code": code} for code in study.modalities]
+        made["series"] = [_series(series) for series in study.series]
     if study.started:
         # FHIR wants a zone on a time; DICOM has none here, and the hospital keeps UTC.
         made["started"] = f"{study.started}+00:00"

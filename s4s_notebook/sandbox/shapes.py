@@ -100,7 +100,7 @@ def _as_r4(study: Resource) -> Resource:
     if "accession" in study:
         made["identifier"].append({**study["accession"], "type": {"coding": [{"code": "ACSN"}]}})
     made["status"] = _R4_STATUS.get(study["availability"], "available")
-    made["modality"] = study["modalityList"]
+    made["modality"] = study.get("modalityList", [])
     made["subject"] = study["patient"]
     made["series"] = [_series_as_r4(series) for series in study.get("series", ())]
     return made

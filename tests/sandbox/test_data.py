@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pydicom
@@ -75,6 +76,36 @@ def test_contained_references_lead_somewhere(shop: Sandbox) -> None:
         assert {e["reference"] for e in study.get("endpoint", [])} <= local
         if study["availability"] == "ONLINE":
             assert local
+
+
+def test_the_invariants_that_matter(shop: Sandbox) -> None:
+    """Counts agree, links inside a claim lead to something, references outside it too."""
+    ids = {
+        f"{kind}/{r['id']}"
+        for kind in ("Patient", "Coverage", "ImagingStudy", "ExplanationOfBenefit")
+        for r in shop.resources(kind)
+    }
+    assert all(re.fullmatch(r"[A-Za-z]+/[A-Za-z0-9.\-]{1,64}", name) for name in ids)
+    for study in shop.resources("ImagingStudy"):
+        assert study["patient"]["reference"] in ids
+        assert study["numberOfSeries"] == len(study["series"])
+        counts = [s["numberOfInstances"] for s in study["series"]]
+        assert study["numberOfInstances"] == sum(counts)
+        assert counts == [len(s.get("instance", [])) for s in study["series"]]
+        uids = [i["uid"] for s in study["series"] for i in s.get("instance", [])]
+        assert len(uids) == len(set(uids))
+    for claim in shop.resources("ExplanationOfBenefit"):
+        assert claim["patient"]["reference"] in ids
+        assert claim["insurance"]["coverage"]["reference"] in ids
+        team = {member["sequence"] for member in claim["careTeam"]}
+        problems = {entry["sequence"] for entry in claim.get("diagnosis", [])}
+        lines = [line["sequence"] for line in claim["item"]]
+        assert lines == list(range(1, len(lines) + 1))
+        for line in claim["item"]:
+            assert set(line.get("careTeamLinkId", [])) <= team
+            assert set(line.get("diagnosisLinkId", [])) <= problems
+        period = claim["billablePeriod"]
+        assert period["start"] <= period["end"] <= claim["meta"]["lastUpdated"]
 
 
 def test_same_seed_same_data_other_seed_other_claims() -> None:

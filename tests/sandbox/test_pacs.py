@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fhir.resources.STU3.imagingstudy import ImagingStudy
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -107,6 +108,7 @@ def test_first_connection_update_and_images(archive: Sandbox) -> None:
         uid = study["uid"].removeprefix("urn:oid:")
         assert study["numberOfInstances"] == len(wanted[uid])
         assert study["modalityList"][0]["code"] in ("CT", "MR")
+        ImagingStudy.model_validate(study)
     mark = bundle["meta"]["lastUpdated"]
     assert get(f"{url}&_lastUpdated=gt{mark}").json()["total"] == 0
 

@@ -103,7 +103,7 @@ def _series(association: Any, study_uid: str, entry: Dataset) -> HeldSeries:
     return HeldSeries(
         uid=uid,
         number=_whole(entry.get("SeriesNumber")),
-        modality=str(entry.get("Modality") or "OT").strip(),
+        modality=str(entry.get("Modality") or "").strip() or "OT",
         description=str(entry.get("SeriesDescription") or "").strip(),
         body_site=str(entry.get("BodyPartExamined") or "").strip(),
         instances=tuple(sorted(instances, key=lambda i: (i.number, i.uid))),
