@@ -127,6 +127,9 @@ class Groups:
         self._per_frame = reader.items("PerFrameFunctionalGroupsSequence")
         self._shared = reader.items("SharedFunctionalGroupsSequence")[:1]
 
+    def __bool__(self) -> bool:
+        return bool(self._per_frame or self._shared)
+
     def of(self, keyword: str, index: int) -> Dataset | None:
         """The group ``keyword`` of frame ``index``, its own or the shared one; else None."""
         for group in (*self._per_frame[index : index + 1], *self._shared):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -126,6 +126,9 @@ class Frame:
 def frames(instance: Instance, reader: Reader) -> tuple[Frame, ...]:
     """All frames of an instance."""
     groups = Groups(reader)
+    if not groups:  # a cine: what holds for one frame holds for all
+        first = _frame(instance, reader, groups, 0)
+        return tuple(replace(first, index=index) for index in range(instance.count))
     return tuple(_frame(instance, reader, groups, index) for index in range(instance.count))
 
 

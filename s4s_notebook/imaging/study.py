@@ -25,6 +25,13 @@ Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 VIEWERS = "s4s_notebook.viewers"
 
 
+def open_viewer(what: Any, **options: Any) -> Any:
+    """Open a study, or a download whose slices appear as they come, in the installed viewer."""
+    for viewer in entry_points(group=VIEWERS):
+        return viewer.load()(what, **options)
+    raise RuntimeError("No viewer is installed: reinstall s4s-notebook.")
+
+
 def read(paths: Paths, force: bool = False) -> Study:
     """Read DICOM files that one already has.
 
@@ -188,9 +195,7 @@ class Study:
         ``height`` of the picture in CSS pixels (480); ``memory``: MiB of slices that the browser
         keeps (512); ``snapshot=False`` leaves the PNG of the first slice out of the notebook.
         """
-        for viewer in entry_points(group=VIEWERS):
-            return viewer.load()(self, **options)
-        raise RuntimeError("No viewer is installed: reinstall s4s-notebook.")
+        return open_viewer(self, **options)
 
     def tags(self, series: int | Series | None = None) -> Any:
         """All elements of the first object of each series (or of ``series``) as a DataFrame.
