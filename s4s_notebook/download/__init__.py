@@ -62,6 +62,12 @@ class Download(Task["Study | list[Study]"]):
 
         return unsubscribe
 
+    def view(self, **options: Any) -> Any:
+        """Open the viewer now: slices appear while the rest still comes (see ``Study.view``)."""
+        from ..imaging.study import open_viewer
+
+        return open_viewer(self, **options)
+
     def _work(self) -> Study | list[Study]:
         waiting, failed = list(self._uids), dict[str, BaseException]()
         open_: list[str] = []

@@ -78,7 +78,7 @@ def test_presets_equal_render(window, open_notebook):
     series = read(path).series[0]
     choices = list(series.window_choices)
     assert window in choices
-    notebook.page.get_by_label("Window", exact=True).select_option(label=window)
+    notebook.page.get_by_role("combobox", name="Window").select_option(label=window)
     notebook.page.evaluate(f"{VIEWER}.draw()")
     assert np.array_equal(canvas(notebook.page), as_rgb(render(series.frames[0], window)))
 
