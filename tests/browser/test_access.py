@@ -1,0 +1,62 @@
+"""Every panel state against axe, in light and dark: no serious fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+
+PANELS = """
+from tests.browser.fakes import *
+from s4s_notebook.widgets import ask, connect_panel, explore, progress_panel
+from IPython.display import display
+import ipywidgets
+asked = connect_panel(FakeConnection())
+asked._say("The request was declined.\\nNext: Authorise again.")
+approved = FakeConnection(); approved._set("approved"); approved.patient_id = "smart-1"
+needs = FakeConnection(register=None)
+record = [patient("Sample")] + [study(n) for n in range(60)] + [claim(n) for n in range(60)]
+panels = [asked, connect_panel(approved), connect_panel(needs)]
+panels += [ask.OriginQuestion("https://images.example")]
+for phase in ("queued", "waiting", "receiving", "done", "failed", "cancelled"):
+    panels.append(progress_panel(FakeWork([], phase=phase, study_uid="1.2.3", seconds_left=272.0,
+        instances=12, instances_expected=60, bytes=10**7, bytes_expected=10**8, rate=1e6)))
+display(ipywidgets.VBox([*panels, explore(FakeRecord(record))]))
+"""
+
+
+def _faults(page):
+    page.evaluate(AXE)
+    return page.evaluate(
+        """async () => {
+          const include = [".s4s-connect", ".s4s-progress", ".s4s-ask", ".s4s-browse"]
+            .filter((panel) => document.querySelector(panel)).map((panel) => [panel]);
+          const { violations } = await axe.run({ include });
+          return violations.filter(({ impact }) => ["serious", "critical"].includes(impact))
+            .map(({ id, nodes }) => [id, nodes.slice(0, 3).map((node) => node.html.slice(0, 160))]);
+        }"""
+    )
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_no_serious_fault(open_notebook, theme, tmp_path):
+    notebook = open_notebook(PANELS)
+    notebook.command("apputils:change-theme", {"theme": theme})
+    notebook.run_all()
+    page = notebook.page
+    panel = page.locator(".s4s-browse")
+    panel.locator(".s4s-scroll tbody tr").first.wait_for(state="attached", timeout=60_000)
+    page.locator(".s4s-connect").first.get_by_text("Did the page not come back").click()
+    assert _faults(page) == []
+    panel.get_by_role("tab", name="Benefits").click()
+    panel.get_by_role("button", name="Lines: ").first.click()
+    panel.get_by_text("Lines of the claim:").wait_for()
+    assert _faults(page) == []
+    # For a person to look at; kept with pytest's own temporary files.
+    page.screenshot(path=tmp_path / "benefits.png")
+    panel.get_by_role("tab", name="Studies").click()
+    page.locator(".s4s-connect").first.scroll_into_view_if_needed()
+    page.screenshot(path=tmp_path / "panels.png")
