@@ -5,13 +5,15 @@ import { Viewer } from "./viewer_panel.js";
 import { pixelsOf } from "./viewer_grey.js";
 
 const GREET = 250; // ms between greetings until the kernel answers from a thread of its own
-const GREETINGS = 8; // kernels without subshells never do
+const GREETINGS = 12; // kernels without subshells never do
 
 /** Questions and answers over a widget's comm. */
 export class Asker {
   #model;
   #waiting = new Map();
   #last = 0;
+  #own = Math.random().toString(36).slice(2); // two views of one widget hear each other's answers
+  #stopped = false;
   #heard;
 
   constructor(model) {
@@ -22,7 +24,7 @@ export class Asker {
 
   ask(what, more = {}) {
     this.#last += 1;
-    const id = this.#last;
+    const id = `${this.#own}.${this.#last}`;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
       this.#model.send({ ...more, ask: what, id });
@@ -39,17 +41,23 @@ export class Asker {
 
   /**
    * While a cell runs, a kernel handles widget messages only in a subshell, and Jupyter sends
-   * them there only once it has seen an answer from it: so greet until one comes.
+   * them there only once it has seen an answer from it: so greet until one comes. Resolves with
+   * the first answer; a question asked before it could wait for the cell to end.
    */
-  async greet() {
-    let free = false;
-    for (let tries = 0; tries < GREETINGS && !free; tries += 1) {
-      this.ask("hello").then(([answer]) => { free ||= answer.free; }, () => {});
-      await new Promise((resolve) => setTimeout(resolve, GREET));
-    }
+  greet() {
+    return new Promise((resolve) => {
+      let free = false;
+      const again = (tries) => {
+        if (free || this.#stopped || !tries) return;
+        this.ask("hello").then(([answer]) => { free ||= answer.free; resolve(); }, resolve);
+        setTimeout(() => again(tries - 1), GREET);
+      };
+      again(GREETINGS);
+    });
   }
 
   stop() {
+    this.#stopped = true;
     this.#model.off("msg:custom", this.#heard);
     this.#waiting.clear();
   }
@@ -62,6 +70,7 @@ export function kernelSource(asker) {
     return unpack(message, buffers);
   };
   return {
+    slow: "The kernel is busy, or has ended: then run this cell again.",
     study: async (have) => (await asker.ask("study", { have }))[0],
     slice: (series, plane, key) => picture("slice", { series, plane, key }),
     thumbnail: (series) => picture("thumbnail", { series }),
@@ -84,8 +93,7 @@ export default {
     const viewer = new Viewer(kernelSource(asker), {
       height: model.get("height"), limit: model.get("memory") * 2 ** 20 });
     el.append(viewer.node);
-    asker.greet();
-    viewer.start();
+    asker.greet().then(() => viewer.start());
     return () => {
       viewer.stop();
       asker.stop();

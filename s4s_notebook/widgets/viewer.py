@@ -39,12 +39,13 @@ MODULES = (
     "viewer.js",
 )
 SNAPSHOT = 512  # pixels, the longer side at most
-_IMPORT = re.compile(r"^import .*?;\n", re.MULTILINE | re.DOTALL)
+# What a browser needs not: imports of one another, lines of comment, indentation.
+_SPARE = re.compile(r"^import [^;]*;\n|^\s*(?://|/\*\*|\*).*\n|^\s+", re.MULTILINE)
 
 
 def javascript() -> str:
-    """The viewer as one module: its files in order, their imports of one another left out."""
-    return _IMPORT.sub("", source(*MODULES))
+    """The viewer as one module: its files in order, without imports, comments, indentation."""
+    return _SPARE.sub("", source(*MODULES))
 
 
 class Arriving(Protocol):
@@ -107,9 +108,11 @@ class Viewer(anywidget.AnyWidget):
             return bundle
         data, metadata = bundle
         try:
-            return {**data, "image/png": base64.b64encode(png(first)).decode()}, metadata
+            picture = base64.b64encode(png(first)).decode()
         except S4SError:
             return bundle  # no picture of it can be made; the viewer itself says why
+        alt = {"alt": f"First slice: {first.label}"}
+        return {**data, "image/png": picture}, {**metadata, "image/png": alt}
 
 
 def png(frame: Frame) -> bytes:

@@ -27,7 +27,7 @@ export const KEYS = [
   { keys: ["z"], act: (viewer) => viewer.use("zoom") },
   { keys: ["m"], act: (viewer) => viewer.use("length") },
   { keys: ["p"], act: (viewer) => viewer.use("probe") },
-  { keys: ["Enter"], shown: "Enter", does: "set an end of the length", act: (viewer) => viewer.enter() },
+  { keys: ["Enter"], shown: "Enter", does: "probe here, set an end of a length", act: (viewer) => viewer.enter() },
   { keys: ["Delete", "Backspace"], shown: "Delete", does: "remove the last length",
     act: (viewer) => viewer.removeLine() },
   { keys: ["c", " "], shown: "c, Space", does: "play, pause", act: (viewer) => viewer.togglePlay() },

@@ -1,6 +1,6 @@
 // The viewer: what is shown (series, plane, slice, window, zoom) and the controls around it.
 // It knows no kernel. A source is {study(have), slice(series, plane, id), thumbnail(series),
-// names(series)}, each giving a Promise:
+// names(series)}, each giving a Promise, and may say in `slow` why an answer can take long:
 //   study      {version, growing, note, series: [{key, title, modality, detail, rate, presets,
 //              planes: [{key, name, ids}]}]}, or {unchanged: true} when `have` is its version
 //   slice      {rows, columns, type, pixels, slope, intercept, windows, …}: see viewer_grey.js
@@ -18,6 +18,7 @@ import { Strip } from "./viewer_strip.js";
 const TOOLS = [["window", "Window and level (w)"], ["pan", "Pan (g)"], ["zoom", "Zoom (z)"],
   ["length", "Measure a length (m)"], ["probe", "Probe (p)"]];
 const POLL = 400; // ms between questions while a download still runs
+const PATIENCE = 4000; // ms after which a slice that has not come is explained
 const fresh = () => ({ id: null, index: 0, choice: "file:0", window: null, inverted: false,
   zoom: 1, pan: [0, 0], lines: new Map() });
 
@@ -53,6 +54,9 @@ export class Viewer {
     this.#listen();
     this.use("window");
     this.stage.say("Waiting for the first slice …");
+    this.#pause(PATIENCE).then(() => {
+      if (!this.plane && source.slow) this.stage.say(`Waiting for the first slice …\n${source.slow}`);
+    });
   }
 
   get view() {
@@ -204,11 +208,13 @@ export class Viewer {
     this.#drawFoot();
     if (!slice) {
       const error = this.#slices.errorOf(this.#key(view.index));
-      this.stage.say(error ? error.message : "Loading …");
+      this.#missingSince ||= performance.now();
+      this.stage.say(error ? error.message : this.#loading());
       this.canvasLabel();
       return;
     }
     const window = this.window();
+    this.#missingSince = 0;
     this.stage.say(null);
     this.stage.paint(slice, window, view.inverted);
     this.stage.arrange(view.zoom, view.pan);
@@ -216,6 +222,14 @@ export class Viewer {
     if (this.#drawn !== slice) this.#drawnNew(slice);
     this.#drawWindow(window);
     this.#drawCorners(window);
+  }
+
+  #missingSince = 0;
+
+  #loading() {
+    const late = performance.now() - this.#missingSince >= PATIENCE;
+    if (!late) this.#pause(PATIENCE).then(() => this.refresh());
+    return late && this.#source.slow ? `Loading …\n${this.#source.slow}` : "Loading …";
   }
 
   #drawnNew(slice) {
@@ -435,8 +449,8 @@ export class Viewer {
 
   /** Enter: the first end, then the second, of a length. */
   enter() {
-    if (this.tool !== "length") return;
-    if (!this.cursor) this.moveCursor(0, 0);
+    if (this.tool !== "length" && this.tool !== "probe") return;
+    if (!this.cursor || this.tool === "probe") this.moveCursor(0, 0);
     else if (this.draft) this.endLine();
     else this.draft = [this.cursor, this.cursor];
   }

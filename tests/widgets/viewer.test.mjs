@@ -1,0 +1,232 @@
+// The viewer's core without a browser: node --test. What needs a page is in tests/browser.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+const at = (name) => import(new URL(`../../s4s_notebook/widgets/${name}`, import.meta.url));
+const { Painter, greyFunction, pixelsOf, valueOf } = await at("viewer_grey.js");
+const { edgeLetters, imagePoint, lengthOf, panForZoom, patientPoint, place, stagePoint } =
+  await at("viewer_geometry.js");
+const { Slices, nearestFirst } = await at("viewer_slices.js");
+const { KEYS, nameOf, press } = await at("viewer_keys.js");
+const { Asker, unpack } = await at("viewer.js");
+const { short } = await at("viewer_parts.js");
+
+const PLAIN = { rows: 1, slope: 1, intercept: 0, windows: [] };
+const greys = (slice, window, inverted = false) => [...new Painter().paint(slice, window, inverted,
+  new Uint32Array(slice.columns))].map((word) => word & 255);
+
+test("a LINEAR window follows PS3.3 C.11.2.1.2.1, truncated", () => {
+  const grey = greyFunction({ center: 40, width: 400, rule: "LINEAR" });
+  assert.deepEqual([-1000, -160, -159, 40, 239, 240].map(grey), [0, 0, 0, 127, 255, 255]);
+  const step = greyFunction({ center: 5, width: 1, rule: "LINEAR" });
+  assert.deepEqual([4, 5].map(step), [0, 255]);
+});
+
+test("LINEAR_EXACT, SIGMOID and a table", () => {
+  const exact = greyFunction({ center: 50, width: 100, rule: "LINEAR_EXACT" });
+  assert.deepEqual([0, 50, 100, 101].map(exact), [0, 127, 255, 255]);
+  const sigmoid = greyFunction({ center: 0, width: 4, rule: "SIGMOID" });
+  assert.deepEqual([-1e9, 0, 1e9].map(sigmoid), [0, 127, 255]);
+  const table = greyFunction({ table: new Float64Array([0, 2048, 4095]), first: 10, bits: 12 });
+  assert.deepEqual([-5, 10, 11.9, 12, 99].map(table), [0, 0, 127, 255, 255]);
+});
+
+test("what is no number is black", () => {
+  assert.equal(greyFunction({ center: 0, width: 2, rule: "LINEAR_EXACT" })(NaN), 0);
+});
+
+test("signed, unsigned, wide: padding black, MONOCHROME1 last, inversion by hand", () => {
+  const window = { center: 128, width: 256, rule: "LINEAR" };
+  const signed = { ...PLAIN, columns: 3, type: "int16", pixels: new Int16Array([-5, 0, 255]) };
+  assert.deepEqual(greys(signed, window), [0, 0, 255]);
+  assert.deepEqual(greys({ ...signed, inverse: true }, window), [255, 255, 0]);
+  assert.deepEqual(greys({ ...signed, inverse: true, padding: [-5, -5] }, window), [0, 255, 0]);
+  assert.deepEqual(greys(signed, window, true), [255, 255, 0]);
+  const wide = { ...PLAIN, columns: 2, type: "uint32", pixels: new Uint32Array([0, 4e9]) };
+  assert.deepEqual(greys(wide, { center: 2e9, width: 4e9, rule: "LINEAR_EXACT" }), [0, 255]);
+});
+
+test("a slope of its own for each slice is not taken from the last look-up table", () => {
+  const painter = new Painter();
+  const window = { center: 128, width: 256, rule: "LINEAR" };
+  const slice = { ...PLAIN, columns: 1, type: "uint8", pixels: new Uint8Array([100]) };
+  const out = new Uint32Array(1);
+  painter.paint(slice, window, false, out);
+  painter.paint({ ...slice, slope: 2 }, window, false, out);
+  assert.equal(out[0] & 255, 200);
+});
+
+test("colour is shown as it comes and inverts", () => {
+  const slice = { ...PLAIN, columns: 1, type: "rgb", pixels: new Uint8Array([1, 2, 3]) };
+  const out = new Painter().paint(slice, null, false, new Uint32Array(1));
+  assert.equal(out[0], 0xff030201);
+  assert.equal(new Painter().paint(slice, null, true, out)[0], 0xfffcfdfe);
+});
+
+test("pixels of the wrong size or kind are refused", () => {
+  const slice = { rows: 2, columns: 2, type: "int16" };
+  assert.throws(() => pixelsOf(slice, new ArrayBuffer(7)), /7 bytes/);
+  assert.throws(() => pixelsOf({ ...slice, type: "text" }, new ArrayBuffer(8)), /unknown/);
+  const odd = new DataView(new ArrayBuffer(9), 1, 8); // a view that starts at an odd byte
+  assert.equal(pixelsOf(slice, odd).length, 4);
+});
+
+test("float32 is rescaled within 32 bits, as NumPy does", () => {
+  const slice = { ...PLAIN, type: "float32", slope: 0.1, intercept: 0.3 };
+  assert.equal(valueOf(slice, 7), Math.fround(Math.fround(7 * Math.fround(0.1)) + Math.fround(0.3)));
+});
+
+const AXIAL = { rows: 100, columns: 200, spacing: [2, 0.5], position: [-10, 20, 30],
+  orientation: [1, 0, 0, 0, 1, 0] };
+
+test("pixels lie where the file says, lengths are in mm both ways", () => {
+  assert.deepEqual(patientPoint(AXIAL, 4, 3), [-8, 26, 30]);
+  assert.equal(patientPoint({ ...AXIAL, position: null }, 0, 0), null);
+  assert.deepEqual(lengthOf(AXIAL, [0, 0], [6, 2]), { value: 5, unit: "mm" });
+  assert.deepEqual(lengthOf({ ...AXIAL, spacing: null }, [0, 0], [3, 4]), { value: 5, unit: "px" });
+  assert.deepEqual(edgeLetters(AXIAL), { top: "A", bottom: "P", left: "R", right: "L" });
+  assert.equal(edgeLetters({}), null);
+});
+
+test("the whole picture fits, with pixels that are not square", () => {
+  const placed = place(AXIAL, 400, 400, 1, [0, 0]);
+  assert.equal(placed.scaleY / placed.scaleX, 4);
+  assert.ok(placed.top >= 0 && placed.left >= 0);
+  assert.equal(placed.scaleY * 100, 400);
+  const point = imagePoint(placed, ...stagePoint(placed, [17, 42]));
+  assert.ok(Math.hypot(point[0] - 17, point[1] - 42) < 1e-9);
+});
+
+test("zoom keeps the point under the mouse", () => {
+  const stage = { width: 400, height: 300 };
+  const state = { zoom: 1, pan: [5, -7] };
+  const before = imagePoint(place(AXIAL, 400, 300, 1, state.pan), 123, 45);
+  const pan = panForZoom(AXIAL, stage, state, 3, 123, 45);
+  const after = imagePoint(place(AXIAL, 400, 300, 3, pan), 123, 45);
+  assert.ok(Math.hypot(after[0] - before[0], after[1] - before[1]) < 1e-9);
+});
+
+const slice = (bytes) => ({ pixels: new Uint8Array(bytes) });
+const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
+
+test("memory stays below the limit over 2,000 slices, whatever is scrolled", async () => {
+  const slices = new Slices(async () => slice(100), { limit: 5000, parallel: 3 });
+  for (const index of [0, 1999, 1000, 1001, 3]) {
+    slices.wish(nearestFirst(2000, index));
+    await slices.get(String(index));
+    while (!slices.idle) await turn();
+    assert.ok(slices.bytes <= 5000, `${slices.bytes}`);
+    assert.equal(slices.bytes, slices.count * 100);
+    assert.ok(slices.has(String(index)));
+  }
+});
+
+test("nothing is asked for twice, and few at once", async () => {
+  const asked = [];
+  let most = 0;
+  let now = 0;
+  const slices = new Slices(async (key) => {
+    asked.push(key);
+    most = Math.max(most, (now += 1));
+    await turn();
+    now -= 1;
+    return slice(10);
+  }, { parallel: 3 });
+  const both = [slices.get("a"), slices.get("a")];
+  slices.wish(["a", "b", "c", "d", "e"]);
+  await Promise.all(both);
+  while (!slices.idle) await turn();
+  assert.deepEqual(asked, ["a", "b", "c", "d", "e"]);
+  assert.ok(most <= 3);
+  slices.wish(["e", "d"]);
+  await slices.get("c");
+  assert.equal(asked.length, 5);
+});
+
+test("a slice that failed is told of, left out, and tried again when it is wanted", async () => {
+  let broken = true;
+  const slices = new Slices(async () => {
+    if (broken) throw new Error("no codec");
+    return slice(1);
+  });
+  await assert.rejects(slices.get("x"), /no codec/);
+  assert.equal(slices.errorOf("x").message, "no codec");
+  slices.wish(["x"]);
+  assert.ok(slices.idle);
+  broken = false;
+  await slices.get("x");
+  assert.equal(slices.errorOf("x"), null);
+});
+
+test("the nearest slices come first, the way one is going before the other", () => {
+  assert.deepEqual(nearestFirst(5, 2), [2, 3, 1, 4, 0]);
+  assert.deepEqual(nearestFirst(5, 2, false), [2, 1, 3, 0, 4]);
+});
+
+test("each key means one thing, and the browser keeps its own", () => {
+  const all = KEYS.flatMap(({ keys }) => keys);
+  assert.equal(new Set(all).size, all.length);
+  assert.equal(nameOf({ key: "r", ctrlKey: true }), null);
+  assert.equal(nameOf({ key: "ArrowUp", shiftKey: true }), "Shift+ArrowUp");
+  assert.equal(nameOf({ key: "?", shiftKey: true }), "?");
+  const done = [];
+  const viewer = new Proxy({}, { get: (_, name) => (...more) => done.push([name, ...more]) });
+  assert.ok(press(viewer, { key: "PageDown" }));
+  assert.ok(!press(viewer, { key: "q" }));
+  assert.deepEqual(done, [["step", 10]]);
+  for (const key of all) assert.ok(KEYS.find(({ keys }) => keys.includes(key)).act);
+});
+
+class Model {
+  heard = [];
+  sent = [];
+  on(_, callback) { this.heard.push(callback); }
+  off(_, callback) { this.heard = this.heard.filter((one) => one !== callback); }
+  send(message) { this.sent.push(message); }
+  answer(message, buffers) { for (const one of [...this.heard]) one(message, buffers); }
+}
+
+test("two views of one widget do not take each other's answers", async () => {
+  const model = new Model();
+  const [one, two] = [new Asker(model), new Asker(model)];
+  const asked = [one.ask("slice"), two.ask("slice")];
+  model.answer({ id: model.sent[1].id, name: "second" });
+  model.answer({ id: model.sent[0].id, name: "first" });
+  assert.deepEqual((await Promise.all(asked)).map(([{ name }]) => name), ["first", "second"]);
+});
+
+test("greets until a kernel answers off its main thread", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const model = new Model();
+  const asker = new Asker(model);
+  const greeted = asker.greet();
+  model.answer({ id: model.sent[0].id, free: false });
+  await greeted;
+  context.mock.timers.tick(250);
+  assert.equal(model.sent.length, 2);
+  model.answer({ id: model.sent[1].id, free: true });
+  await Promise.resolve();
+  await Promise.resolve();
+  context.mock.timers.tick(10_000);
+  assert.equal(model.sent.length, 2);
+});
+
+test("an error from the kernel is an error here", async () => {
+  const model = new Model();
+  const asked = new Asker(model).ask("slice");
+  model.answer({ id: model.sent[0].id, error: "no codec" });
+  await assert.rejects(asked, /no codec/);
+});
+
+test("tables travel as buffers", () => {
+  const table = new DataView(new Float64Array([1, 2]).buffer);
+  const got = unpack({ rows: 1, columns: 1, type: "uint8", modality: { buffer: 1, first: 0 },
+    windows: [{ buffer: 1, first: 5, bits: 8 }] }, [new DataView(new ArrayBuffer(1)), table]);
+  assert.deepEqual([...got.modality.table], [1, 2]);
+  assert.deepEqual([...got.windows[0].table], [1, 2]);
+});
+
+test("numbers for people", () => {
+  assert.deepEqual([40, -1024, 0.123456, 12.3456, 1e-9, 5e8, NaN].map(short),
+    ["40", "-1024", "0.1235", "12.35", "1.00e-9", "5.00e+8", "–"]);
+});
