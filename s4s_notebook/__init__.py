@@ -13,13 +13,18 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from . import errors, tables
+    from .checkup import doctor
     from .cohort import Store
     from .connection import Connection
     from .download import Download
     from .errors import S4SError
     from .imaging import Study, read
+    from .over_time import timeline
     from .sandbox import Sandbox
+    from .sandbox.check import check
     from .start import connect
+    from .tables import link
+    from .widgets import explore
 
 _HOME = {
     "Connection": ".connection",
@@ -28,8 +33,13 @@ _HOME = {
     "Sandbox": ".sandbox",
     "Store": ".cohort",
     "Study": ".imaging",
+    "check": ".sandbox.check",
     "connect": ".start",
+    "doctor": ".checkup",
+    "explore": ".widgets",
+    "link": ".tables",
     "read": ".imaging",
+    "timeline": ".over_time",
 }
 _MODULES = ("errors", "tables")
 
@@ -41,10 +51,15 @@ __all__ = [
     "Store",
     "Study",
     "__version__",
+    "check",
     "connect",
+    "doctor",
     "errors",
+    "explore",
+    "link",
     "read",
     "tables",
+    "timeline",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The `s4s` command: demo and sandbox."""
+"""The `s4s` command: demo, sandbox, check, doctor."""
 
 from __future__ import annotations
 
@@ -14,21 +14,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
-    if rest and arguments.command != "sandbox":
+    if rest and arguments.command not in ("sandbox", "check"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        if arguments.command == "sandbox":
-            from .sandbox import serve
-
-            return serve(rest)
-        from .demo import check, demo
-
-        return check() if arguments.check else demo(browser=not arguments.no_browser)
+        return _run(arguments, rest)
     except S4SError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    if arguments.command == "sandbox":
+        from .sandbox import serve
+
+        return serve(rest)
+    if arguments.command == "check":
+        from .sandbox.check import check_command
+
+        return check_command(rest)
+    if arguments.command == "doctor":
+        from .checkup import doctor
+
+        findings = doctor()
+        print(findings)
+        return 0 if findings.good else 1
+    from .demo import check, demo
+
+    return check() if arguments.check else demo(browser=not arguments.no_browser)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,4 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     commands.add_parser("sandbox", help="run the built-in data holder on its own", add_help=False)
+    commands.add_parser(
+        "check", help="report whether a holder does what the seed document asks", add_help=False
+    )
+    commands.add_parser("doctor", help="look at this machine; say what mends it")
     return parser
