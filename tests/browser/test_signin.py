@@ -57,6 +57,8 @@ def test_a_waiting_cell_goes_on_once_approved(open_notebook, app, consent, canar
     assert window.evaluate("window.opener") is None
     notebook.page.get_by_text("cell goes on: approved smart-1288992").wait_for(timeout=10_000)
     panel.get_by_text("Approved · patient smart-1288992").wait_for()
+    assert panel.get_by_role("link", name="Authorise").is_hidden()
+    assert panel.get_by_role("button", name="Revoke").is_visible()
     assert consent.replies[0].startswith(f"{jupyter.url}s4s/callback?")
     saved = notebook.save()
     assert canary.code not in saved

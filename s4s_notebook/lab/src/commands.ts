@@ -75,7 +75,8 @@ async function runSandbox(run: boolean): Promise<void> {
   Notification.success(
     run
       ? `The sandbox runs at ${url}. Kernels that start from now on use it.`
-      : 'The sandbox has stopped.'
+      : 'The sandbox has stopped.',
+    { autoClose: 8000 }
   );
 }
 
@@ -106,7 +107,9 @@ export const commands: JupyterFrontEndPlugin<void> = {
         icon: args => (args.isPalette ? undefined : sliceIcon),
         execute: args =>
           run(args).catch(error => {
-            Notification.error(String(error.message ?? error));
+            Notification.error(String(error.message ?? error), {
+              autoClose: false
+            });
           })
       });
       palette?.addItem({ command, category: CATEGORY, args: { isPalette: true } });
