@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..errors import DiskProblem, UnsafeStore
@@ -19,7 +19,10 @@ from .system import Folder, disk
 
 NAME = "index.sqlite"
 VERSION = 1
+_BUSY = 30.0  # seconds that another process may take
 _FILES = (NAME, f"{NAME}-wal", f"{NAME}-shm", f"{NAME}-journal")
+#: What a line raises that was written by a newer version, or is rotten but still JSON.
+_NONSENSE = (LookupError, TypeError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 _OWNED = ("resource", "run", "mark", "wait", "problem", "consent", "study", "instance")
 _TABLES = """
 CREATE TABLE participant(id INTEGER PRIMARY KEY, folder TEXT UNIQUE, holder TEXT, patient TEXT,
@@ -51,6 +54,8 @@ class Index:
         self.rebuilt = False
         try:
             self._db = self._open()
+        except sqlite3.OperationalError as error:  # locked, full or failing: not the index's fault
+            raise DiskProblem(f"The index cannot be opened: {error}.") from error
         except sqlite3.DatabaseError:
             self._db = self._again()
 
@@ -62,7 +67,7 @@ class Index:
                 if self._root.size(name) is None and name in self._root.names():
                     raise UnsafeStore("The index is a link.")
         db = sqlite3.connect(
-            self._root.path / NAME, timeout=30, isolation_level=None, check_same_thread=False
+            self._root.path / NAME, timeout=_BUSY, isolation_level=None, check_same_thread=False
         )
         try:
             db.execute("PRAGMA journal_mode=WAL")
@@ -112,8 +117,8 @@ class Index:
             try:
                 read = None
                 for record, offset, length in placed:
-                    enter = APPLY.get(record.get("t", ""))
-                    if enter is not None:
+                    with suppress(*_NONSENSE):  # such a line costs itself alone
+                        enter = APPLY[record["t"]]
                         enter(self._db, participant, {**record, "_at": (offset, length)})
                     read = (offset + length + 1, participant)
                 if read is not None:

@@ -45,7 +45,8 @@ class _Arrival:
 
     def __init__(self, wanted: str | None) -> None:
         self.wanted = wanted
-        self.part = f"{PART}{os.getpid()}-{next(_serial)}"
+        self.number = next(_serial)
+        self.part = f"{PART}{os.getpid()}-{self.number}"
         self.sha256 = hashlib.sha256()
         self.size = 0
         self.fd = -1
@@ -65,7 +66,8 @@ class Receiver:
         self._study, self._on_filed = study, on_filed
         self._have = study.instances()
         self._patient = study.dicom_patient
-        self._guard = threading.Lock()
+        self._guard = threading.Condition()
+        self._unjudged: set[int] = set()
         self._error: BaseException | None = None
         self._queues = [queue.Queue[_Job | None](_QUEUED) for _ in range(_WRITERS)]
         self._ready: queue.Queue[tuple[_Arrival, Filed] | None] = queue.Queue(_BATCH)
@@ -112,6 +114,8 @@ class Receiver:
         What the iterator raises passes through, and nothing of that instance stays.
         """
         arrival, todo = _Arrival(wanted), self._queues[self._turn]
+        with self._guard:
+            self._unjudged.add(arrival.number)
         self._turn = (self._turn + 1) % _WRITERS
         block, end = bytearray(), "drop"
         try:
@@ -141,6 +145,10 @@ class Receiver:
             except Exception as error:  # noqa: BLE001 - raised in the caller's thread; a dead writer would hang it
                 self._fail(error)
                 self._drop(arrival)
+            if then:
+                with self._guard:
+                    self._unjudged.discard(arrival.number)
+                    self._guard.notify_all()
 
     def _add(self, arrival: _Arrival, block: bytearray, *, last: bool) -> None:
         with system.disk("writing an instance"):
@@ -162,6 +170,9 @@ class Receiver:
             self._reject(arrival, "not-dicom", "", error.with_traceback(None))
             return
         with self._guard:
+            # Of two that contradict each other the first to come stays, whichever writer is faster.
+            while min(self._unjudged) < arrival.number:
+                self._guard.wait()
             if not why and arrival.wanted not in (None, filed.sop_uid):
                 why = "other-instance"
             if not why and "" != patient != self._patient != "":

@@ -149,3 +149,25 @@ def test_a_record_cut_short_by_hand_is_read_again(store, tmp_path):
     with Store(tmp_path / "s") as another:
         kept = another.participant(HOLDER, "p1").resources("Coverage")
         assert [body["id"] for body in kept] == ["a"]
+
+
+def test_changes_consents_and_problems_are_kept(store, tmp_path):
+    one = store.participant(HOLDER, "p1")
+    assert str(tmp_path) in repr(store)
+    one.save_page("Coverage", RUN, [entry("a"), entry("b")])
+    one.finish("Coverage", RUN, 1.0)
+    again = RUN._replace(run="r2")
+    changed = entry("a", "2")._replace(change="changed")
+    one.save_page("Coverage", again, [changed], seen=["a"])
+    one.finish("Coverage", again, 2.0)
+    assert one.changes("Coverage", "r2") == [("a", "changed"), ("b", "gone")]
+    assert one.changes("Coverage", "r1") == [("a", "unchanged")]
+    one.consent("https://imaging.example:443")
+    one.consent("https://imaging.example:443")
+    one.add_problems("Coverage", [Problem("Coverage/1", "x", "y", "z")])
+    (tmp_path / "s" / "index.sqlite").unlink()
+    with Store(tmp_path / "s") as another:
+        same = another.participant(HOLDER, "p1")
+        assert same.consents() == ["https://imaging.example:443"]
+        assert same.problems() == [Problem("Coverage/1", "x", "y", "z")]
+        assert same.changes("Coverage", "r2") == [("a", "changed"), ("b", "gone")]

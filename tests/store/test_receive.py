@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from s4s_notebook.errors import InvalidDICOM, InvalidUID
+from s4s_notebook.errors import DiskProblem, InvalidDICOM, InvalidUID
 from s4s_notebook.store import Receiver, Store
 
 from . import dicom
@@ -49,6 +49,13 @@ def test_a_study_is_filed_named_hashed_and_indexed(study):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not receiver.rejected
     assert not [name for name in os.listdir(study.path) if name.startswith(".")]
+
+
+def receive_chunks(study, *streams, told=lambda path, size: None):
+    with study.lock(), Receiver(study, told) as receiver:
+        for chunks in streams:
+            receiver.take(chunks)
+    return receiver
 
 
 def quarantined(store):
@@ -144,10 +151,8 @@ def test_a_broken_stream_leaves_nothing_of_its_instance(study):
         yield dicom.make(dicom.sop(2), size=600_000)[:500_000]
         raise RuntimeError("cut")
 
-    with study.lock(), pytest.raises(RuntimeError, match="cut"):
-        with Receiver(study, lambda path, size: None) as receiver:
-            receiver.take(dicom.chunks(dicom.make(dicom.sop(1))))
-            receiver.take(breaks())
+    with pytest.raises(RuntimeError, match="cut"):
+        receive_chunks(study, dicom.chunks(dicom.make(dicom.sop(1))), breaks())
     assert set(study.instances()) == {dicom.sop(1)}
     assert not [name for name in os.listdir(study.path) if name.startswith(".")]
 
@@ -156,9 +161,8 @@ def test_what_the_listener_raises_ends_the_download_and_keeps_the_files(study):
     def angry(path, size):
         raise ValueError("listener")
 
-    with study.lock(), pytest.raises(ValueError, match="listener"):
-        with Receiver(study, angry) as receiver:
-            receiver.take(dicom.chunks(dicom.make()))
+    with pytest.raises(ValueError, match="listener"):
+        receive_chunks(study, dicom.chunks(dicom.make()), told=angry)
     assert set(study.instances()) == {dicom.sop(1)}
 
 
@@ -170,7 +174,7 @@ def test_what_is_no_uid_opens_no_folder(store, uid):
 
 
 def test_completeness_is_kept_and_lost_with_a_file(study):
-    receiver, _ = receive(study, *dicom.study_of(3).values())
+    receive(study, *dicom.study_of(3).values())
     assert not study.complete()
     study.settle(expected=3, complete=True, dicom_patient="P1")
     assert study.complete()
@@ -178,3 +182,57 @@ def test_completeness_is_kept_and_lost_with_a_file(study):
     study.paths()[0].unlink()
     assert not study.complete()
     assert len(study.instances()) == 2
+
+
+@pytest.mark.fault("F03")
+def test_after_the_disk_failed_nothing_more_is_taken(study, monkeypatch):
+    """One instance larger than a block, whose writes fail: the next take says why."""
+    real = os.write
+
+    def failing(fd, data):
+        raise OSError(28, "No space left on device")
+
+    def chunks():
+        monkeypatch.setattr(os, "write", failing)
+        for _ in range(40):
+            yield b"x" * 100_000
+
+    with pytest.raises(DiskProblem):
+        receive_chunks(study, chunks())
+    monkeypatch.setattr(os, "write", real)
+    assert not study.instances()
+    assert not [name for name in os.listdir(study.path) if name.startswith(".part")]
+
+
+def test_a_stream_that_breaks_before_its_first_byte_leaves_nothing(study):
+    def breaks():
+        raise RuntimeError("cut")
+        yield b""
+
+    with pytest.raises(RuntimeError):
+        receive_chunks(study, breaks())
+    assert os.listdir(study.path) == []
+
+
+def test_more_than_a_batch_and_files_that_come_slowly(study, monkeypatch):
+    import time
+
+    from s4s_notebook.store import receive as module
+
+    monkeypatch.setattr(module, "_BATCH", 4)
+    monkeypatch.setattr(module, "_BATCH_SECONDS", 0.05)
+
+    def slowly():
+        time.sleep(0.2)
+        yield dicom.make(dicom.sop(100))
+
+    files = [dicom.chunks(data) for data in dicom.study_of(9).values()]
+    receive_chunks(study, *files, slowly())
+    assert len(study.instances()) == 10
+
+
+def test_an_instance_of_many_blocks(study):
+    data = dicom.make(size=1_500_000)
+    receive_chunks(study, (memoryview(data)[at : at + 65536] for at in range(0, len(data), 65536)))
+    [path] = study.paths()
+    assert path.read_bytes() == data

@@ -1,0 +1,175 @@
+"""Systems without POSIX's calls, indexes that cannot be opened, lines that make no sense."""
+
+import os
+import sqlite3
+import stat
+import sys
+
+import pytest
+
+from s4s_notebook.errors import DiskProblem, UnsafeStore
+from s4s_notebook.store import KeyringKeeper, Store, index, system
+
+from .killed import HOLDER, file_study
+from .test_recover import open_study
+
+
+@pytest.fixture
+def plain_system(monkeypatch):
+    """A system that cannot open names relative to a folder, as Windows."""
+    monkeypatch.setattr(system, "RELATIVE", False)
+    monkeypatch.setattr(system, "_NO_FOLLOW", 0)
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)
+
+
+def test_without_relative_names_a_study_is_filed_verified_and_purged(plain_system, tmp_path):
+    root = tmp_path / "s"
+    file_study(str(root), 3)
+    with Store(root) as store:
+        study = open_study(store)
+        assert study.complete()
+        assert store.verify() == []
+        assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in study.paths())
+        store.purge(patient="p1")
+        assert not list(root.rglob("*.dcm"))
+
+
+@pytest.mark.fault("F07")
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+def test_without_relative_names_links_are_refused_too(plain_system, tmp_path, depth):
+    root, outside = tmp_path / "s", tmp_path / "outside"
+    file_study(str(root), 1)
+    with Store(root) as store:
+        [path] = open_study(store).paths()
+    victim = [path, *path.parents][depth]
+    victim.rename(outside)
+    victim.symlink_to(outside)
+    try:
+        file_study(str(root), 2)
+        refused = False
+    except UnsafeStore:
+        refused = True
+    assert refused == (depth > 0)
+    assert depth > 0 or not victim.is_symlink()
+
+
+def test_without_relative_names_a_linked_record_is_refused(plain_system, tmp_path):
+    root = tmp_path / "s"
+    file_study(str(root), 1)
+    with Store(root) as store:
+        record = open_study(store).owner.folder.path / "record.ndjson"
+    record.rename(tmp_path / "elsewhere")
+    record.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UnsafeStore):
+        file_study(str(root), 2)
+
+
+@pytest.mark.fault("F08")
+def test_a_root_of_somebody_else_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "s").mkdir()
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(UnsafeStore):
+        Store(tmp_path / "s")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\0b"])
+def test_no_name_leads_out_of_a_folder(tmp_path, name):
+    folder = system.Folder.root(tmp_path / "s")
+    with pytest.raises(UnsafeStore):
+        folder.open(name)
+    folder.close()
+    folder.close()
+
+
+@pytest.mark.fault("F06")
+def test_an_index_that_another_holds_is_not_thrown_away(tmp_path, monkeypatch):
+    root = tmp_path / "s"
+    file_study(str(root), 1)
+    monkeypatch.setattr(index, "_BUSY", 0.1)
+    other = sqlite3.connect(root / "index.sqlite", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    number = (root / "index.sqlite").stat().st_ino
+    with pytest.raises(DiskProblem):
+        Store(root)
+    other.execute("ROLLBACK")
+    other.close()
+    assert (root / "index.sqlite").stat().st_ino == number
+    Store(root).close()
+
+
+@pytest.mark.fault("F03", "F05")
+def test_an_index_that_cannot_be_made_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(index, "_TABLES", "CREATE NONSENSE")
+    with pytest.raises(DiskProblem):
+        Store(tmp_path / "s")
+    (tmp_path / "s" / "index.sqlite").write_bytes(b"not a database, though long enough" * 100)
+    with pytest.raises(DiskProblem):
+        Store(tmp_path / "s")
+
+
+def test_an_index_that_was_closed_says_so(tmp_path):
+    store = Store(tmp_path / "s")
+    participant = store.participant(HOLDER, "p1")
+    store.close()
+    with pytest.raises(DiskProblem):
+        participant.mark("Coverage")
+
+
+@pytest.mark.fault("F05")
+@pytest.mark.parametrize(
+    "line", [b"5", b"{}", b'{"t":"later version"}', b'{"t":"file"}', b'{"t":["x"]}', b"\xff\xfe",
+             b'{"t":"wait","what":{"a":1},"not_before":1,"seconds":1}']
+)  # fmt: skip
+def test_a_line_that_makes_no_sense_costs_itself_alone(tmp_path, line):
+    root = tmp_path / "s"
+    file_study(str(root), 2)
+    with Store(root) as store:
+        record = open_study(store).owner.folder.path / "record.ndjson"
+    lines = record.read_bytes().splitlines()
+    record.write_bytes(b"\n".join([lines[0], line, *lines[1:]]) + b"\n")
+    (root / "index.sqlite").unlink()
+    with Store(root) as store:
+        assert open_study(store).complete()
+        assert store.verify() == []
+    file_study(str(root), 3)
+    with Store(root) as store:
+        assert len(open_study(store).instances()) == 3
+
+
+def test_half_a_transaction_is_taken_back(tmp_path):
+    with Store(tmp_path / "s") as store:
+        who = store.participant(HOLDER, "p1")
+
+        def breaks():
+            yield {"t": "wait", "what": "w", "not_before": 9.0, "seconds": 9.0}, 0, 5
+            raise RuntimeError("half way")
+
+        with pytest.raises(RuntimeError):
+            store._index.apply(who.id, breaks())
+        assert who.wait_left("w", 0.0) == 0.0
+        store._index.apply(who.id, [])
+
+
+def test_a_lock_on_a_file_that_its_holder_removed_guards_nothing(tmp_path, monkeypatch):
+    import fcntl
+
+    folder = system.Folder.root(tmp_path / "s")
+    real, tries = fcntl.flock, []
+
+    def too_late(fd, how):
+        if not tries:
+            (tmp_path / "s" / "x.lock").unlink()
+        tries.append(fd)
+        real(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", too_late)
+    with system.lock(folder, "x.lock"):
+        assert len(tries) == 2
+        assert (tmp_path / "s" / "x.lock").exists()
+    assert not (tmp_path / "s" / "x.lock").exists()
+    folder.close()
+
+
+def test_without_the_keyring_package_there_is_no_keyring(monkeypatch):
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    assert not KeyringKeeper.available()
