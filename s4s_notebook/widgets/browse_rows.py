@@ -7,8 +7,10 @@ same, so that a click teaches the library.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import pandas as pd
@@ -24,13 +26,15 @@ class View:
     """How one table is shown.
 
     ``columns`` maps column to heading; ``key`` names a row, ``day`` is what the dates filter,
-    ``kind`` what the choice list filters (parts separated by a backslash, as DICOM does).
+    ``kind`` what the choice list filters (parts separated by a backslash, as DICOM does),
+    ``words`` what the text filter looks through.
     """
 
     name: str
     key: str
     day: str
     kind: str
+    words: tuple[str, ...]
     columns: Mapping[str, str]
 
 
@@ -39,6 +43,7 @@ STUDIES = View(
     "study_uid",
     "started_date",
     "modalities",
+    ("study_uid", "modalities", "description"),
     {
         "started_date": "Date",
         "modalities": "Modality",
@@ -52,6 +57,7 @@ BENEFITS = View(
     "claim_id",
     "period_start",
     "claim_type",
+    ("claim_id", "claim_type"),
     {
         "period_start": "From",
         "period_end": "To",
@@ -67,6 +73,7 @@ LINES = View(
     "line_index",
     "service_from",
     "service_code",
+    ("service_code", "service_display"),
     {
         "line_number": "Line",
         "service_from": "Date",
@@ -94,69 +101,61 @@ class Query:
 
     @classmethod
     def from_browser(cls, content: Mapping[str, Any]) -> Query:
-        words = {name: shown(content.get(name, ""), 200) for name in ("text", "kind", "sort")}
+        words = {name: shown(content.get(name) or "", 200) for name in ("text", "kind", "sort")}
         days = {name: _day(content.get(name)) for name in ("since", "until")}
         return cls(**words, **days, descending=content.get("descending") is True)
 
 
 def _day(value: object) -> str:
-    day = pd.to_datetime(str(value or ""), format="%Y-%m-%d", errors="coerce")
-    return "" if pd.isna(day) else f"{day:%Y-%m-%d}"
+    try:
+        return date.fromisoformat(str(value or "")).isoformat()
+    except ValueError:  # half typed, or not typed at all
+        return ""
 
 
 def chosen(frame: pd.DataFrame, view: View, query: Query) -> pd.DataFrame:
     """Return the rows that pass the query, in its order."""
     mask = pd.Series(True, index=frame.index)
     if query.kind:
-        kinds = frame[view.kind].fillna("").str.split("\\", regex=False)
-        mask &= kinds.map(lambda parts: query.kind in parts)
+        mask &= frame[view.kind].str.contains(_whole(query.kind)).fillna(value=False)
     if query.since:
         mask &= frame[view.day] >= pd.Timestamp(query.since)
     if query.until:
         mask &= frame[view.day] <= pd.Timestamp(query.until)
     if query.text:
-        mask &= _mentions(frame, view, query.text)
+        words = frame[list(view.words)].fillna("").agg(" ".join, axis=1)
+        mask &= words.str.contains(query.text, case=False, regex=False)
     rows = frame[mask]
     if query.sort in view.columns:
         rows = rows.sort_values(query.sort, ascending=not query.descending, kind="stable")
     return rows
 
 
-def _mentions(frame: pd.DataFrame, view: View, text: str) -> pd.Series:
-    found = pd.Series(False, index=frame.index)
-    for column in (view.key, *view.columns):
-        if pd.api.types.is_string_dtype(frame[column]):
-            found |= frame[column].fillna("").str.contains(text, case=False, regex=False)
-    return found
+def _whole(kind: str) -> str:
+    """Return a pattern for a whole part: CT is not OCT."""
+    return rf"(?:^|\\){re.escape(kind)}(?:\\|$)"
 
 
 def line_of_code(name: str, view: View, query: Query) -> str:
     """Return the Python that gives the same rows.
 
-    >>> line_of_code("me", STUDIES, Query(kind="CT", since="2020-01-01"))
-    "me.studies().query('modalities.str.contains(\\"CT\\") and started_date >= \\"2020-01-01\\"')"
+    >>> print(line_of_code("me", BENEFITS, Query(since="2020-01-01", sort="payment_amount")))
+    me.benefits().query('period_start >= "2020-01-01"').sort_values("payment_amount")
     """
-    parts = []
-    if query.kind:
-        parts.append(f"{view.kind}.str.contains({_quoted(query.kind)})")
-    if query.since:
-        parts.append(f'{view.day} >= "{query.since}"')
-    if query.until:
-        parts.append(f'{view.day} <= "{query.until}"')
+    days = [(">=", query.since), ("<=", query.until)]
+    parts = [f'{view.day} {sign} "{day}"' for sign, day in days if day]
     code = f"{name}.{view.name}()"
     if parts:
         code += f".query({' and '.join(parts)!r})"
+    if query.kind:
+        code = f"(f := {code})[f.{view.kind}.str.contains({_whole(query.kind)!r}).fillna(False)]"
     if query.text:
-        words = f"frame.astype(str).apply(lambda row: {query.text.lower()!r} in "
-        code = f"frame = {code}; frame[{words}' '.join(row).lower(), axis=1)]"
-    elif query.sort in view.columns:
+        words = f'f[{list(view.words)}].fillna("").agg(" ".join, axis=1)'
+        code = f"(f := {code})[{words}.str.contains({query.text!r}, case=False, regex=False)]"
+    if query.sort in view.columns:
         order = ", ascending=False" if query.descending else ""
         code += f'.sort_values("{query.sort}"{order})'
     return code
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def page(rows: pd.DataFrame, view: View, offset: int) -> list[list[str]]:
