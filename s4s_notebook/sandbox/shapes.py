@@ -100,9 +100,11 @@ def _as_r4(study: Resource) -> Resource:
     if "accession" in study:
         made["identifier"].append({**study["accession"], "type": {"coding": [{"code": "ACSN"}]}})
     made["status"] = _R4_STATUS.get(study["availability"], "available")
-    made["modality"] = study.get("modalityList", [])
+    if "modalityList" in study:
+        made["modality"] = study["modalityList"]
     made["subject"] = study["patient"]
-    made["series"] = [_series_as_r4(series) for series in study.get("series", ())]
+    if "series" in study:
+        made["series"] = [_series_as_r4(series) for series in study["series"]]
     return made
 
 

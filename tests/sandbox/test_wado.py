@@ -209,6 +209,35 @@ def test_the_chest_is_a_chest(shop: Sandbox) -> None:
         assert parts(again) == parts(answer)
 
 
+def test_film_and_mammogram_are_monochrome1(shop: Sandbox) -> None:
+    """Low values are white there: dense tissue and bone are low, air is high."""
+    film, left, right = (
+        pydicom.dcmread(BytesIO(part))
+        for description, patient in (
+            ("XR chest, frontal", "smart-1288992"),
+            ("Screening mammogram, both sides", "smart-1137192"),
+        )
+        for part in parts(
+            get(
+                f"{shop.wado_url}/studies/{uid(shop, description)}",
+                token=shop.token(patient),
+                headers=ACCEPT,
+            )
+        )
+    )
+    for image in (film, left, right):
+        assert image.PhotometricInterpretation == "MONOCHROME1"
+        assert image.pixel_array.max() <= 4095
+    chest = film.pixel_array
+    middle = chest[chest.shape[0] // 2]
+    assert middle[256] < middle[150]  # the spine is denser than the lung
+    assert middle[150] < middle[2]  # and the lung than the air outside
+    assert (left.ImageLaterality, right.ImageLaterality) == ("L", "R")
+    breast, air = left.pixel_array[262, 100], left.pixel_array[262, 380]
+    assert breast < air - 1000
+    assert right.pixel_array[262, 283] < right.pixel_array[262, 3] - 1000
+
+
 def test_stopping_removes_files_and_ends_streams(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
