@@ -37,7 +37,7 @@ export class Viewer {
   constructor(source, { height = 480, limit } = {}) {
     this.#source = source;
     this.#slices = new Slices((key) => source.slice(...key.split("/")),
-      { limit, arrived: () => this.refresh() });
+      { limit, arrived: () => { this.firstHeard ||= performance.now(); this.refresh(); } });
     this.study = { version: null, growing: true, series: [] };
     this.series = null;
     this.plane = null;
@@ -218,6 +218,7 @@ export class Viewer {
     this.stage.say(null);
     this.stage.paint(slice, window, view.inverted);
     this.stage.arrange(view.zoom, view.pan);
+    this.firstPainted ||= performance.now();
     this.#drawMarks();
     if (this.#drawn !== slice) this.#drawnNew(slice);
     this.#drawWindow(window);
@@ -524,6 +525,8 @@ export class Viewer {
 
   // ---- names, help
 
+  firstHeard = 0; // ms, when the first slice had come and when it was painted: for benchmarks
+  firstPainted = 0;
   hideNames = true;
 
   toggleNames() {

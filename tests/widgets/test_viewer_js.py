@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
+
 from s4s_notebook.errors import S4SError
 from s4s_notebook.imaging import Window, read, render
 from s4s_notebook.widgets.viewer import Viewer, javascript
