@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks viewer`: a frame on screen, beside matplotlib inline and ipympl.
 
-One JupyterLab, one headless Chromium, one synthetic CT series of 512 × 512. For our viewer a
+One JupyterLab, one headless Chromium, one synthetic CT series of 512 x 512. For our viewer a
 frame is: next slice or next window, look-up table, canvas, done; for the peers it is a whole
 kernel round trip, from the request to the new picture in the page. Memory is what the viewer
 holds while 2,000 slices are scrolled through, against its limit.
@@ -19,6 +19,7 @@ import numpy as np
 import pydicom
 from playwright.sync_api import sync_playwright
 from pydicom.data import get_testdata_file
+
 from tests.browser.conftest import CHROMIUM, NotebookPage
 from tests.browser.jupyterserver import JupyterServer
 
@@ -73,7 +74,7 @@ def once(n, handle):
 
 
 def series(folder: Path, count: int) -> None:
-    """Write `count` CT slices of 512 × 512 whose values change from slice to slice."""
+    """Write `count` CT slices of 512 x 512 whose values change from slice to slice."""
     dataset = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
     dataset.Rows = dataset.Columns = SIDE
     rows, columns = np.mgrid[:SIDE, :SIDE]
@@ -130,7 +131,8 @@ def ipympl(page: Any, server: JupyterServer, folder: Path) -> float:
         "pixels = [frame.values() for frame in study.series[0].frames[:30]]\n"
         "figure, axes = plt.subplots(figsize=(5.12, 5.12))\n"
         "shown = axes.imshow(pixels[0], cmap='gray', vmin=-160, vmax=240)\n"
-        "def once(n):\n    shown.set_data(pixels[n]); axes.set_title(str(n)); figure.canvas.draw()\n"
+        "def once(n):\n    shown.set_data(pixels[n]); axes.set_title(str(n))\n"
+        "    figure.canvas.draw()\n"
         "plt.show()"
     )
     return peer(page, server, cell(body, folder), "once({n})", "ipympl", "canvas")
