@@ -240,7 +240,7 @@ class Connection:
         """Ask for all that is not here yet: Patient, Coverage, ImagingStudy,
         ExplanationOfBenefit. Starts at once; ``await`` it, or call ``.result()``."""
         kinds = [kind for kind in KINDS if not self._here(kind)]
-        return self._start(Loading(self, kinds or ["Patient"], full=False))
+        return self._start(Loading(self, kinds, full=False))
 
     def update(self, full: bool = False) -> pd.DataFrame:
         """Ask for what is new (*periodic-update*), or with ``full`` for everything again.

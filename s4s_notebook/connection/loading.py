@@ -39,6 +39,9 @@ class Loading(Task["Connection"]):
         self.start()
 
     def _work(self) -> Connection:
+        if not self._kinds:
+            self._set(message="Everything is here already")
+            return self._connection
         self._set(phase="asking")
         session = self._connection.session
         session.ready(self._switch, lambda text: self._set(message=text))

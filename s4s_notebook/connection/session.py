@@ -22,6 +22,7 @@ from ..protocol.transport import Exchange, Transport
 from ..protocol.trust import Trust
 from ..protocol.waiting import Cancel, Clock, WaitPolicy
 from ..store import FileKeeper, KeyringKeeper, Participant, Store
+from .sync import KINDS
 
 #: Where the browser lands when nothing listens: the person copies the address from there.
 PASTE = "http://127.0.0.1/s4s/callback"
@@ -87,7 +88,11 @@ class Session:
 
     def _only_patient(self) -> str | None:
         """The patient whose data are here already, if there is just one of this holder's."""
-        known = [each.patient for each in self.store.participants() if each.holder == self.base]
+        known = [
+            each.patient
+            for each in self.store.participants()
+            if each.holder == self.base and any(map(each.mark, KINDS))
+        ]
         return known[0] if len(known) == 1 else None
 
     @property

@@ -470,3 +470,76 @@ def test_memory_does_not_grow_with_the_size_of_a_part(holder, connect):
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown < 100, f"{grown:.0f} MB more"
     assert os.path.getsize(path) == len(holder.studies[UID][sop])
+
+
+def test_a_listener_may_leave(holder, connect):
+    holder.delay = 0.05
+    me = connect()
+    states, told = [], []
+    download = me.download(UID)
+    leave, leave_too = download.subscribe(states.append), download.on_instance(told.append)
+    leave()
+    leave()
+    leave_too()
+    seen = len(states), len(told)
+    download.result()
+    assert (len(states), len(told)) == seen
+    assert "done, 6 of 6 instances" in repr(download)
+
+
+def test_cancel_of_many_starts_no_more(holder, connect):
+    many(holder, 9)
+    holder.busy["/wado/"] = ["60"] * 20
+    me = connect()
+    download = me.download(me.studies())
+    until(lambda: len(holder.asked("/wado/")) >= 4)
+    download.cancel()
+    with pytest.raises(Cancelled):
+        download.result(2)
+    assert len(set(holder.asked("/wado/"))) == 4
+
+
+def test_announced_by_series_alone(holder, connect, monkeypatch):
+    holder.lists_instances = True
+    whole = holder.study_resource
+
+    def by_series(uid):
+        resource = whole(uid) | {"numberOfInstances": None}
+        for series in resource["series"]:
+            series["numberOfInstances"] = len(series.pop("instance"))
+        return resource
+
+    monkeypatch.setattr(holder, "study_resource", by_series)
+    holder.drop = {min(holder.studies[UID])}
+    me = connect()
+    with pytest.raises(Incomplete, match="5 of 6"):
+        me.download(UID).result()
+    holder.drop = set()
+    assert len(me.download(UID).result().paths) == 6
+
+
+def test_nothing_announced_and_all_that_was_framed_is_complete(holder, connect, monkeypatch):
+    whole = holder.study_resource
+    monkeypatch.setattr(
+        holder, "study_resource", lambda uid: whole(uid) | {"numberOfInstances": None}
+    )
+    me = connect()
+    me.download(UID).result()
+    before = len(holder.requests)
+    assert len(me.download(UID).result().paths) == 6
+    assert len(holder.requests) == before
+
+
+def test_a_second_endpoint_is_tried_where_the_first_fails(holder, connect, monkeypatch):
+    whole = holder.study_resource
+
+    def two(uid):
+        resource = whole(uid)
+        broken = resource["contained"][0] | {"id": "b", "address": f"{holder.root}/broken"}
+        return resource | {
+            "contained": [broken, *resource["contained"]],
+            "endpoint": [{"reference": "#b"}, {"reference": "#e"}],
+        }
+
+    monkeypatch.setattr(holder, "study_resource", two)
+    assert len(connect().download(UID).result().paths) == 6

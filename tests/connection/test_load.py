@@ -376,9 +376,11 @@ def test_an_interrupted_call_ends_its_work_and_says_how_to_go_on(holder, connect
 
 def test_with_data_in_the_store_nothing_is_asked(holder, connect, store):
     connect().load().result()
+    connect(patient="p2")  # nobody's data came for this one
     holder.requests.clear()
     me = connect(patient=None)
     assert me.patient_id == "p1"
+    assert me.load().result(5) is me
     assert len(me.benefits()) == 7
     assert len(me.studies()) == 1
     assert holder.requests == []

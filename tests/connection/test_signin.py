@@ -184,7 +184,6 @@ def test_revoke_and_forget(locked, connect, canary, store):
     assert list((store.root / "tokens").iterdir())
     again = connect(patient=None, remember="file")
     assert again.status == "approved"
-    again.session.ready.__self__  # noqa: B018 - nothing is asked until something is needed
     assert len(again.benefits()) == 7
     assert again.revoke() == "revoked"
     assert again.status == "not authorised"
@@ -294,3 +293,36 @@ def test_a_connection_closes_its_own_store(holder):
         root = me.store.root
         me.studies()
     assert not root.exists()
+
+
+def test_pages_asked_for_without_end_are_forgotten_from_the_oldest(locked, connect):
+    me = connect(patient=None, client_id="client-1", client_secret="s")
+    first, *_, last = [me.authorize_url() for _ in range(40)]
+    with pytest.raises(StateMismatch):
+        me.finish(reply_to(first, code="code-1"))
+    me.finish(reply_to(last, code="code-1"))
+    assert me.status == "approved"
+    assert not [path for _, path, _ in locked.requests if path == "/register"]
+
+
+def test_a_refused_approval_while_another_stands_changes_nothing(locked, connect):
+    me = connect(patient=None)
+    sign_in(me)
+    with pytest.raises(AccessDenied):
+        me.finish(reply_to(me.authorize_url(), error="access_denied"))
+    assert me.status == "approved"
+    assert len(me.studies()) == 1
+
+
+@pytest.mark.fault("A12", "F09")
+def test_a_remembered_approval_that_is_another_patients_is_not_used(locked, connect, canary, store):
+    canary.allow(store.root / "tokens")
+    sign_in(connect(patient=None, remember="file"))
+    kept = store.keeper(locked.fhir, "", "p1", kind="file").load()
+    store.keeper(locked.fhir, "", "p2", kind="file").save(kept)
+    me = connect(patient="p2", remember="file")
+    assert me.status == "approved"
+    with pytest.raises(AuthorizationRequired):
+        me.studies()
+    assert me.status != "approved"
+    assert "/fhir/ImagingStudy?patient=p2" not in locked.asked("ImagingStudy")
