@@ -79,7 +79,9 @@ class _Stream(httpcore.NetworkStream):
             raise httpcore.ConnectError(sockets.reason(error)) from error
 
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable":  # an idle connection with something to read has been closed
+        if info == "is_readable":  # an idle connection with something to read is of no more use
+            if self._sock.fileno() < 0:
+                return True
             with selectors.DefaultSelector() as selector:
                 selector.register(self._sock, selectors.EVENT_READ)
                 return bool(selector.select(0))
@@ -129,6 +131,8 @@ class Answer:
             with _translated(self._watch):
                 chunk = next(stream, None)
             if chunk is None:
+                if _leftover(self._response):
+                    self._response.extensions["network_stream"].close()
                 return
             yield chunk
 
@@ -146,6 +150,15 @@ class Answer:
     def close(self) -> None:
         with self._watch:
             self._response.close()
+
+
+def _leftover(response: Any) -> bool:
+    """Whether more came than the answer; it would be taken for the answer to the next request."""
+    try:
+        state = response.stream._stream._connection._h11_state
+    except AttributeError:  # httpcore has no public way to ask, and may change its private one
+        return False
+    return bool(state.trailing_data[0])
 
 
 class _translated:  # noqa: N801 - reads as a statement; a class, as it runs for every chunk

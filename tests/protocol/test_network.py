@@ -17,7 +17,7 @@ import trustme
 
 from s4s_notebook import errors
 from s4s_notebook.protocol import sockets
-from s4s_notebook.protocol.network import Wire
+from s4s_notebook.protocol.network import Wire, _leftover
 from s4s_notebook.protocol.transport import Transport
 from s4s_notebook.protocol.trust import Trust, parse
 from s4s_notebook.protocol.waiting import Cancel, WaitPolicy
@@ -209,6 +209,30 @@ def test_a_connection_that_the_holder_closed_is_not(server: FaultServer, make: M
     time.sleep(0.1)
     assert get(transport, server.url("/x")).status == 200
     assert server.connections == 2
+
+
+@pytest.mark.fault("D19")
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_bytes_beyond_an_answer_are_not_the_next_answer(server, make, framing: str) -> None:
+    """A Content-Length that is too short, or an answer that nobody asked for yet."""
+
+    def too_much(talk: Conversation) -> None:
+        both = b""
+        for body in (b'{"a":1}', b'{"a":"of another"}'):
+            headers, framed = send.frame(body, framing)
+            both += send.head(200, headers) + framed
+        talk.send(both)
+        talk.keep = True
+
+    server.on("/x", too_much, send.json({"a": 2}))
+    transport = make()
+    assert get(transport, server.url("/x")).json() == {"a": 1}
+    assert get(transport, server.url("/x")).json() == {"a": 2}
+    assert server.connections == 2
+
+
+def test_another_httpcore_is_no_obstacle() -> None:
+    assert _leftover(object()) is False
 
 
 # ------------------------------------------------------------------ TLS
