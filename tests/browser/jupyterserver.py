@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -49,7 +50,15 @@ def notebook(*cells: str) -> dict[str, Any]:
 class JupyterServer:
     """Starts `jupyter lab` under a hub-like base URL; `extra` are further arguments."""
 
-    def __init__(self, home: Path, *extra: str, extension: bool = True, python: str = "") -> None:
+    def __init__(
+        self,
+        home: Path,
+        *extra: str,
+        extension: bool = True,
+        python: str = "",
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
+        self._trust = trust  # of an https server's certificate
         self.home = home
         self.work = home / "work"
         self.runtime = home / "runtime"
@@ -85,7 +94,7 @@ class JupyterServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{BASE_URL}"
+        return f"{'https' if self._trust else 'http'}://127.0.0.1:{self.port}{BASE_URL}"
 
     @property
     def pid(self) -> int:
@@ -113,7 +122,7 @@ class JupyterServer:
             if self._process.poll() is not None:
                 break
             try:
-                with urllib.request.urlopen(f"{self.url}api", timeout=2):
+                with urllib.request.urlopen(f"{self.url}api", timeout=2, context=self._trust):
                     return self
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)
@@ -142,7 +151,7 @@ class JupyterServer:
         request = urllib.request.Request(
             f"{self.url}api/{path}", method=method, headers={"Authorization": f"token {TOKEN}"}
         )
-        with urllib.request.urlopen(request, timeout=20) as reply:
+        with urllib.request.urlopen(request, timeout=20, context=self._trust) as reply:
             return json.loads(reply.read() or "null")
 
     def end_kernels(self) -> None:

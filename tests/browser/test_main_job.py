@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 
 import pytest
+import trustme
 
-from tests.browser.jupyterserver import REPO
+from tests.browser.conftest import NotebookPage
+from tests.browser.jupyterserver import REPO, JupyterServer
 
 
 def first_notebook():
@@ -104,3 +107,51 @@ def test_cancel_a_real_wait_while_the_cell_blocks(open_notebook):
     notebook.page.get_by_text("cancelled in the cell").wait_for()
     notebook.page.wait_for_function("window.took !== undefined")
     assert notebook.page.evaluate("window.took") < 1000
+
+
+@pytest.mark.fault("H07")
+def test_the_sandbox_is_reached_through_the_hub(browser_type, browser_type_launch_args, hub):
+    """The browser is elsewhere: it knows the hub's name, and no port but the hub's."""
+    rules = f"--host-resolver-rules=MAP hub.example 127.0.0.1:{hub.port}, MAP * ~NOTFOUND"
+    options = browser_type_launch_args | {"args": [*browser_type_launch_args["args"], rules]}
+    hub.write("hub.ipynb", *first_notebook()[:3])
+    browser = browser_type.launch(**options)
+    try:
+        page = browser.new_page(ignore_https_errors=True)
+        page.goto(hub.page("hub.ipynb").replace(f"127.0.0.1:{hub.port}", "hub.example"))
+        page.locator(".jp-Notebook").wait_for(timeout=60_000)
+        notebook = Opened(page)
+        notebook.idle()
+        notebook.run_all()
+        window = approve(notebook)
+        window.get_by_role("heading", name="Approved").wait_for()
+        assert window.url.startswith("https://hub.example/user/repo-abc123/s4s/callback")
+        page.get_by_text("CT chest without contrast").first.wait_for(timeout=60_000)
+    finally:
+        browser.close()
+        hub.end_kernels()
+
+
+class Opened(NotebookPage):
+    """A notebook that is open already."""
+
+    def __init__(self, page):
+        self.page = page
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """A Jupyter with a name and a certificate, as behind a hub."""
+    folder = tmp_path_factory.mktemp("certificate")
+    authority, trust = trustme.CA(), ssl.create_default_context()
+    authority.configure_trust(trust)
+    certificate = authority.issue_cert("hub.example", "127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(folder / "hub.pem")
+    server = JupyterServer(
+        tmp_path_factory.mktemp("hub"),
+        "--ServerApp.allow_remote_access=True",
+        f"--ServerApp.certfile={folder / 'hub.pem'}",
+        trust=trust,
+    ).start()
+    yield server
+    server.stop()
