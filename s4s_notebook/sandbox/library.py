@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -96,6 +97,8 @@ class Library:
         self._studies = {s.uid: s for s in _known() if s.patient_id in wanted}
         self._lock = threading.Lock()
         self._folder: Path | None = None
+        self._remove: weakref.finalize[[str, bool], Library] | None = None
+        self._closed = False
 
     def studies(self) -> list[HeldStudy]:
         """All studies, newest first."""
@@ -116,6 +119,8 @@ class Library:
         if plan is None:
             return study
         with self._lock:
+            if self._closed:
+                raise KeyError(study_uid)
             study = self._studies[study_uid]
             if all(i.path is not None for _, i in study.instances()):
                 return study
@@ -126,6 +131,8 @@ class Library:
     def _draw(self, study: HeldStudy, plan: Generated) -> HeldStudy:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="s4s-sandbox-"))
+            # Also when nobody calls close(): at the end of the process at the latest.
+            self._remove = weakref.finalize(self, shutil.rmtree, str(self._folder), True)
         folder = self._folder / plan.exam.key
         folder.mkdir(mode=0o700)
         paths = {path.stem: path for path in plan.write(plan.exam, folder)}
@@ -141,15 +148,11 @@ class Library:
         )
 
     def close(self) -> None:
+        """Remove what was drawn; nothing can be prepared afterwards."""
         with self._lock:
-            if self._folder is not None:
-                shutil.rmtree(self._folder)
-                self._folder = None
-                self._studies = {s.uid: self._undrawn(s) for s in self._studies.values()}
-
-    @staticmethod
-    def _undrawn(study: HeldStudy) -> HeldStudy:
-        return study if study.generated is None else _planned(study.generated)
+            self._closed = True
+            if self._remove is not None:
+                self._remove()
 
 
 @lru_cache(maxsize=1)

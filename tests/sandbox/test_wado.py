@@ -6,6 +6,8 @@ import http.client
 import os
 import re
 import resource
+import subprocess
+import sys
 import time
 from io import BytesIO
 from urllib.parse import urlsplit
@@ -259,6 +261,24 @@ def test_stopping_removes_files_and_ends_streams(tmp_path, monkeypatch) -> None:
     assert repr(sandbox) == "<Sandbox stopped>"
     with pytest.raises(RuntimeError, match="not running"):
         _ = sandbox.fhir_url
+
+
+def test_a_process_that_never_stops_it_leaves_nothing(tmp_path) -> None:
+    program = (
+        "from s4s_notebook.sandbox import Sandbox\n"
+        "import urllib.request\n"
+        "s = Sandbox(retry_after=0).start()\n"
+        "ct = next(x for x in s.resources('ImagingStudy') if 'CT chest' in x['description'])\n"
+        "url = s.wado_base('smart-1288992', open_=True) + '/studies/' + ct['uid'][8:]\n"
+        "print(len(urllib.request.urlopen(url).read()))\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, timeout=60
+    )
+    assert done.returncode == 0
+    assert int(done.stdout) > 31_000_000
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_memory_stays_small_with_many_readers(shop: Sandbox) -> None:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +42,7 @@ class _Seen:
     version: int = 1
 
 
-@dataclass
+@dataclass(eq=False)
 class PacsImages:
     """Thread-safe. ``mrns`` maps patient ids to the archive's PatientIDs.
 
@@ -69,6 +70,8 @@ class PacsImages:
         self._receiver = Receiver(self.pacs, self.host)
         self._receiver.start()
         self._folder = Path(tempfile.mkdtemp(prefix="s4s-pacs-"))
+        # Also when nobody calls close(): at the end of the process at the latest.
+        weakref.finalize(self, shutil.rmtree, str(self._folder), True)
 
     def close(self) -> None:
         """Abort moves, close the port, remove the cache."""
