@@ -92,7 +92,8 @@ export class Viewer {
 
   stop() {
     this.#stopped = true;
-    this.#observer?.disconnect();
+    this.#observer.disconnect();
+    this.#visible.disconnect();
     cancelAnimationFrame(this.#frame);
     cancelAnimationFrame(this.#play?.frame);
     for (const timer of this.#timers) clearTimeout(timer);
@@ -279,7 +280,7 @@ export class Viewer {
     const windowText = slice.type === "rgb" ? "colour"
       : window.table ? window.label : `C ${short(window.center)}  W ${short(window.width)}`;
     stage.corner("bottom-left", [`${windowText}${view.inverted ? "  inverted" : ""}`,
-      `zoom ${Math.round(stage.placed.scaleX * 100)} %`]);
+      stage.placed ? `zoom ${Math.round(stage.placed.scaleX * 100)} %` : ""]);
     stage.corner("bottom-right", [`${view.index + 1} / ${this.count}`,
       this.#play ? `${short(this.#play.rate)} a second` : ""]);
     this.canvasLabel();
@@ -581,6 +582,7 @@ export class Viewer {
   #problem;
   #aloud;
   #observer;
+  #visible;
 
   #bar() {
     for (const [name, title] of TOOLS) this.#tools[name] = button(title, name, () => this.use(name));
@@ -638,6 +640,8 @@ export class Viewer {
     const { node } = this.stage;
     this.node.addEventListener("keydown", (event) => this.#keydown(event));
     node.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
+    // JupyterLab takes the focus to the cell on a click; the keys are meant for us.
+    node.addEventListener("click", () => setTimeout(() => node.focus({ preventScroll: true })));
     node.addEventListener("contextmenu", (event) => event.preventDefault());
     node.addEventListener("pointerdown", (event) => this.#drag(event));
     node.addEventListener("pointermove", (event) => {
@@ -646,6 +650,9 @@ export class Viewer {
     node.addEventListener("dblclick", () => { if (this.tool !== "length") this.fit(); });
     this.#observer = new ResizeObserver(() => this.refresh());
     this.#observer.observe(node);
+    // A notebook takes cells that are scrolled away out of the page and puts them back.
+    this.#visible = new IntersectionObserver(() => this.refresh());
+    this.#visible.observe(node);
   }
 
   #keydown(event) {

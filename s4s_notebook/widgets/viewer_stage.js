@@ -54,6 +54,7 @@ export class Stage {
   arrange(zoom, pan) {
     if (!this.slice) return;
     const { width, height } = this.size;
+    if (!width || !height) return; // not on screen now
     this.placed = place(this.slice, width, height, zoom, pan);
     const { left, top, scaleX, scaleY } = this.placed;
     this.canvas.style.transform = `translate(${left}px, ${top}px) scale(${scaleX}, ${scaleY})`;
