@@ -1,6 +1,7 @@
 // The browse panel's lists. The kernel filters, sorts and words; here rows become a table.
 
 const PAGE = 50;
+const AGAIN = 3000; // milliseconds without an answer after which a question is asked again
 const TYPING = 250; // milliseconds of silence before what is typed is asked for
 
 // One table with filters above and the line of code below it.
@@ -11,6 +12,7 @@ class List {
     this.asked = { offset: 0, sort: "", descending: false };
     this.ticked = new Set();
     this.number = 0;
+    this.again = 0;
     this.node = make("div", "s4s-list");
     this.filters = make("div", "s4s-filters");
     this.text = this.#filter("Text", "search");
@@ -74,6 +76,8 @@ class List {
   ask(change = {}) {
     Object.assign(this.asked, change);
     this.number += 1;
+    clearTimeout(this.again);
+    this.again = setTimeout(() => this.ask(), AGAIN);
     this.panel.line.send({
       do: "page", table: this.name, ask: this.number, ...this.asked, text: this.text.value,
       kind: this.kind.value, since: this.since.value, until: this.until.value });
@@ -81,6 +85,7 @@ class List {
 
   show(page) {
     if (page.ask !== this.number) return; // an older question's answer
+    clearTimeout(this.again);
     const { columns, names } = this.panel.state;
     this.table.tHead?.remove();
     this.table.tBodies[0]?.remove();
@@ -187,12 +192,26 @@ class Panel {
     this.node.append(this.who, this.note, this.tabs, this.body, this.taught);
   }
 
+  // A kernel that starts or is busy may lose a message; a question costs little.
+  pull() {
+    if (this.closed || this.phase === "ready" || this.phase === "failed") return;
+    this.line.send({ do: "state" });
+    setTimeout(() => this.pull(), AGAIN);
+  }
+
+  close() {
+    this.closed = true;
+    for (const list of Object.values(this.lists ?? {})) clearTimeout(list.again);
+    this.line.close();
+  }
+
   teach(code) {
     this.code.textContent = code;
     this.taught.hidden = false;
   }
 
   start(state) {
+    this.phase = state.phase;
     this.note.textContent = state.note;
     this.note.hidden = !state.note;
     if (state.phase !== "ready") {
@@ -292,6 +311,7 @@ class Panel {
     if (opened) this.teach(`study = await me.download(${JSON.stringify(opened)}); study.view()`);
     if (changed) this.lists.studies.ask();
     if (problem !== undefined) {
+      for (const list of Object.values(this.lists ?? {})) clearTimeout(list.again);
       this.note.textContent = problem;
       this.note.hidden = !problem;
     }
@@ -324,8 +344,8 @@ async function render({ model, el }) {
   const panel = new Panel(line);
   el.append(panel.node);
   line.listen((content) => panel.receive(content));
-  line.send({ do: "state" });
-  return () => line.close();
+  panel.pull();
+  return () => panel.close();
 }
 
 export default { render };

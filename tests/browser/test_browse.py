@@ -260,9 +260,9 @@ panel
 
 @pytest.mark.fault("G07")
 def test_two_panels_on_one_study_fetch_it_once(open_notebook):
-    notebook = open_notebook(
-        SANDBOX.replace("retry_after=1", "retry_after=2"), "other = explore(me)\nother"
-    )
+    two = "import ipywidgets\nipywidgets.VBox([panel, explore(me)])"
+    source = SANDBOX.replace("retry_after=1", "retry_after=2").removesuffix("panel\n") + two
+    notebook = open_notebook(source)
     notebook.run_all()
     panels = notebook.page.locator(".s4s-browse")
     for number in (0, 1):
