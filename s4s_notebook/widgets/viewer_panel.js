@@ -7,7 +7,7 @@
 //   thumbnail  {rows, columns, type: "uint8" or "rgb", pixels}
 //   names      [[label, text], …]
 
-import { button, element, setIcon, setOptions, setPressed, short } from "./viewer_parts.js";
+import { button, element, keepKeys, setIcon, setOptions, setPressed, short } from "./viewer_parts.js";
 import { patientPoint, panForZoom } from "./viewer_geometry.js";
 import { valueOf } from "./viewer_grey.js";
 import { KEYS, press } from "./viewer_keys.js";
@@ -47,9 +47,10 @@ export class Viewer {
     this.stage = new Stage(height);
     this.strip = new Strip((key) => this.show(key), (key) => source.thumbnail(key), height);
     this.node = element("section", { class: "s4s-viewer", "aria-label": "DICOM viewer",
-      "data-lm-suppress-shortcuts": "true", "data-jp-suppress-context-menu": "true" },
+      "data-jp-suppress-context-menu": "true" },
     this.#bar(), element("div", { class: "s4s-body" }, this.strip.node, this.stage.node),
     this.#foot(), this.#line(), this.#help());
+    keepKeys(this.node, ...this.node.querySelectorAll("[tabindex], button, input, select"));
     this.node.viewer = this; // for tests, and for pages that drive it
     this.#listen();
     this.use("window");

@@ -54,6 +54,11 @@ export function setPressed(node, pressed) {
   node.setAttribute("aria-pressed", pressed ? "true" : "false");
 }
 
+/** Keeps Jupyter's one-letter commands away: it looks at the element with the focus first. */
+export function keepKeys(...nodes) {
+  for (const node of nodes) node.setAttribute("data-lm-suppress-shortcuts", "true");
+}
+
 export function setIcon(node, name) {
   node.replaceChildren(icon(name));
 }

@@ -1,6 +1,6 @@
 // The series strip: one small picture a series, chosen by mouse or arrow keys.
 
-import { element } from "./viewer_parts.js";
+import { element, keepKeys } from "./viewer_parts.js";
 import { Painter, pixelsOf } from "./viewer_grey.js";
 
 const PLAIN = { slope: 1, intercept: 0, windows: [] };
@@ -45,6 +45,7 @@ export class Strip {
     const count = element("div", { class: "s4s-soft" });
     const node = element("div", { class: "s4s-card", role: "option", tabindex: "-1",
       onclick: () => this.#choose(series.key) }, canvas, title, count);
+    keepKeys(node);
     const card = { node, title, count };
     this.#cards.set(series.key, card);
     this.#thumbnail(series.key).then(
