@@ -110,6 +110,11 @@ class Connection:
         return self.session.holder
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What one should know of the holder and of the way there, such as a proxy."""
+        return self.session.notes
+
+    @property
     def patient_id(self) -> str | None:
         """FHIR id of the participant; None until somebody approved."""
         return self.session.patient

@@ -13,7 +13,6 @@ from ..errors import (
     AuthorizationError,
     AuthorizationRequired,
     LoginExpired,
-    StateMismatch,
 )
 from ..protocol import discovery, smart
 from ..protocol.smart import Client, Grant, Login
@@ -61,7 +60,6 @@ class Session:
         self._logins: dict[str, Login] = {}
         self._clients: dict[str, Client] = {}
         self._holder: discovery.Holder | None = None
-        self._granted_to: Client | None = None
         self.login: Login | None = None
         self.trust = Trust(self.base, allow_origins, ask, self._consented)
         self.transport = Transport(
@@ -78,7 +76,7 @@ class Session:
         if access_token is not None:
             self.transport.tokens = FixedToken(access_token)
             self.status = "approved"
-        elif self._has_grant():
+        elif self._has_grant(self.patient):
             self.status = "approved"
         elif patient is not None:
             self.status = "open"
@@ -87,11 +85,12 @@ class Session:
     # What is known without asking
 
     def _only_patient(self) -> str | None:
-        """The patient whose data are here already, if there is just one of this holder's."""
+        """Whose data or remembered approval are here, if that is one of this holder's patients."""
         known = [
             each.patient
             for each in self.store.participants()
-            if each.holder == self.base and any(map(each.mark, KINDS))
+            if each.holder == self.base
+            and (any(map(each.mark, KINDS)) or self._has_grant(each.patient))
         ]
         return known[0] if len(known) == 1 else None
 
@@ -136,11 +135,14 @@ class Session:
         with self._guard:
             if self._holder is None:
                 needed = self.status not in ("open", "approved")
-                found = discovery.discover(self.transport, self.base, required=needed)
-                if found.imaging_base != found.base:
-                    self.trust.allow(found.imaging_base)
-                self._holder = found
+                # Names further origins at most: they see nothing before somebody consents.
+                self._holder = discovery.discover(self.transport, self.base, required=needed)
             return self._holder
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the holder and of the way there."""
+        return (*self.holder.notes, *self.transport.notes)
 
     # Status
 
@@ -248,8 +250,8 @@ class Session:
         state = parse_qs(urlsplit(redirected_url).query).get("state", [""])[0]
         named = self._logins.get(hashlib.sha256(state.encode()).hexdigest())
         login = named or self.login
-        if login is None or login.client is None:
-            raise StateMismatch("No sign-in waits for a reply here.")
+        if login is None or login.client is None:  # of a kernel that is gone
+            raise LoginExpired("No sign-in waits for a reply here: this kernel started none.")
         try:
             code = login.code_from(redirected_url)
         except (AccessDenied, LoginExpired) as error:
@@ -267,8 +269,10 @@ class Session:
                 "The holder approved, but does not say for which patient.",
                 hint="Connect again with patient=.",
             )
-        self.patient, self._granted_to = patient, client
-        tokens = Tokens(self.transport, self.holder, client, grant, keeper=self._keeper())
+        self.patient = patient
+        tokens = Tokens(
+            self.transport, self.holder, client, grant, keeper=self._keeper(self.patient)
+        )
         tokens.keep()
         self.transport.tokens = tokens
         for origin in self.holder.imaging_origins:  # shown on the panel, consented to by pressing
@@ -279,7 +283,7 @@ class Session:
 
     # Remembering and forgetting
 
-    def _keeper(self) -> FileKeeper | None:
+    def _keeper(self, patient: str | None) -> FileKeeper | None:
         if not self._remember:
             return None
         if self._remember != "file" and not KeyringKeeper.available():
@@ -289,36 +293,37 @@ class Session:
                 "you can read.",
             )
         kind: Literal["keyring", "file"] = "file" if self._remember == "file" else "keyring"
-        return self.store.keeper(self.base, self._client_id or "", self.patient or "", kind=kind)
+        return self.store.keeper(self.base, self._client_id or "", patient or "", kind=kind)
 
-    def _has_grant(self) -> bool:
+    def _has_grant(self, patient: str | None) -> bool:
         """Whether an approval was remembered for this holder, client and patient."""
-        keeper = self._keeper() if self.patient is not None else None
+        keeper = self._keeper(patient) if patient is not None else None
         return keeper is not None and keeper.load() is not None
 
     def _recall_grant(self) -> None:
         """Take up the remembered approval, if it is this holder's and this patient's."""
-        keeper = self._keeper()
+        keeper = self._keeper(self.patient)
         kept = None if keeper is None else from_record(self.holder, keeper.load())
         if kept is None or kept[1].patient not in (None, self.patient):
             self.set_status("not authorised")
         else:
-            self._granted_to = kept[0]
             self.transport.tokens = Tokens(self.transport, self.holder, *kept, keeper=keeper)
 
     def revoke(self) -> str:
         if self.status == "approved" and self.transport.tokens is None:
             self._recall_grant()
         tokens = self.transport.tokens
-        if not isinstance(tokens, Tokens) or self._granted_to is None:
+        if not isinstance(tokens, Tokens):
             raise AuthorizationError("There is no approval of ours to take back.")
-        said = smart.revoke(self.transport, self.holder, self._granted_to, tokens.grant)
+        said = smart.revoke(self.transport, self.holder, tokens.client, tokens.grant)
         if said == "revoked":
             self.forget()
         return said
 
     def forget(self) -> None:
-        keeper: Any = self._keeper() if self.patient is not None and self._remember else None
+        keeper: Any = (
+            self._keeper(self.patient) if self.patient is not None and self._remember else None
+        )
         if keeper is not None:
             keeper.forget()
         if self.transport.tokens is not None:

@@ -80,7 +80,7 @@ class ConnectPanel(anywidget.AnyWidget):
         listener = self.sign_in.listener
         return {
             "title": shown(connection.holder.base),
-            "facts": _facts(connection.holder) if authorise else [],
+            "facts": _facts(connection) if authorise else [],
             "status": _approved(connection) if status == "approved" else _STATUS[status],
             "problem": self._problem,
             "authorise": authorise and not needs_client,
@@ -152,9 +152,10 @@ def _needs_client(connection: Any) -> bool:
     return connection.holder.register is None and connection.client_id is None
 
 
-def _facts(holder: Any) -> list[str]:
+def _facts(connection: Any) -> list[str]:
+    holder = connection.holder
     facts = [_FOUND.get(holder.source, "")]
-    facts += [shown(note) for note in holder.notes]
+    facts += [shown(note) for note in connection.notes]
     facts += [
         f"Images come from {shown(place)}. Authorise also lets them be fetched from there."
         for place in holder.imaging_origins

@@ -113,6 +113,10 @@ class FakeConnection:
         self._state = ""
         self._callbacks: list[Callable[[str], None]] = []
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.holder.notes
+
     def on_status(self, callback: Callable[[str], None]) -> None:
         self._callbacks.append(callback)
 

@@ -45,6 +45,7 @@ class Holder:
         self.clock_skew = 0.0
         self.updated: dict[str, float] = {}  # claim id: lastUpdated, by the holder's clock
         self.before_page = None  # callable(path)
+        self.images_at: str | None = None  # an imaging base that discovery names
         self.server = ThreadingHTTPServer(
             ("127.0.0.1", 0), type("Bound", (Handler,), {"holder": self})
         )
@@ -221,6 +222,11 @@ class Handler(BaseHTTPRequestHandler):
                     "revocation_endpoint": f"{self.holder.root}/revoke",
                     "code_challenge_methods_supported": ["S256"],
                     "capabilities": ["launch-standalone"],
+                    "associated_endpoints": [
+                        {"url": url, "capabilities": ["smart-imaging-access"]}
+                        for url in [self.holder.images_at]
+                        if url
+                    ],
                 }
             )
         else:

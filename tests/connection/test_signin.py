@@ -18,6 +18,7 @@ from s4s_notebook.errors import (
     LoginExpired,
     ReauthorizationRequired,
     StateMismatch,
+    UntrustedOrigin,
 )
 
 from .conftest import quick
@@ -95,10 +96,56 @@ def test_a_declined_request_ends_the_waiting_and_can_be_made_again(locked, conne
     assert len(me.studies()) == 1
 
 
+@pytest.mark.fault("A03")
+def test_a_reply_that_comes_after_the_kernel_restarted_has_expired(locked, connect):
+    url = connect(patient=None).authorize_url()
+    fresh = connect(patient=None)
+    with pytest.raises(LoginExpired) as caught:
+        fresh.finish(reply_to(url, code="code-1"))
+    assert "new sign-in" in str(caught.value)
+    fresh.authorize_url()
+    with pytest.raises(StateMismatch):
+        fresh.finish(reply_to(url, code="code-1"))
+    assert "/token" not in [path for _, path, _ in locked.requests]
+
+
+@pytest.fixture
+def images(locked):
+    """Another origin, which the holder's discovery names as the place of its images."""
+    with Holder() as elsewhere:
+        elsewhere.token, elsewhere.tokens = locked.token, locked.tokens
+        locked.images_at = elsewhere.fhir
+        yield elsewhere
+
+
+@pytest.mark.fault("B12")
+def test_an_origin_that_discovery_names_sees_no_token_before_consent(
+    locked, images, connect, canary
+):
+    me = connect(access_token=canary.token)
+    with pytest.raises(UntrustedOrigin):
+        me.studies()
+    assert me.holder.imaging_base == images.fhir
+    assert images.requests == []
+    asked = []
+    me = connect(access_token=canary.token, ask=lambda origin: asked.append(origin) or True)
+    locked.tokens.add(canary.token)
+    assert len(me.studies()) == 1
+    assert asked == [images.root]
+
+
+@pytest.mark.fault("B12")
+def test_authorise_consents_to_the_origin_that_was_shown_beside_it(locked, images, connect):
+    me = connect(patient=None)
+    assert me.holder.imaging_origins == (images.root,)
+    assert not me.session.trust.is_trusted(images.fhir)
+    sign_in(me)
+    assert len(me.studies()) == 1
+    assert len(images.asked("ImagingStudy")) == 1
+
+
 def test_a_reply_to_no_sign_in_is_refused(locked, connect):
     me = connect(patient=None)
-    with pytest.raises(StateMismatch):
-        me.finish("http://127.0.0.1/s4s/callback?code=1&state=2")
     url = me.authorize_url()
     with pytest.raises(StateMismatch):
         me.finish("http://127.0.0.1/s4s/callback?code=1&state=wrong")

@@ -16,12 +16,14 @@ import pytest
 import trustme
 
 from s4s_notebook import errors
+from s4s_notebook.connection import Connection
 from s4s_notebook.protocol import sockets
 from s4s_notebook.protocol.network import Wire, _leftover
 from s4s_notebook.protocol.transport import Transport
 from s4s_notebook.protocol.trust import Trust, parse
 from s4s_notebook.protocol.waiting import Cancel, WaitPolicy
 from s4s_notebook.protocol.watch import Broken, Limits, Watch
+from s4s_notebook.widgets.connect import ConnectPanel
 from tests.faultserver import Conversation, FaultServer
 from tests.faultserver import scripts as send
 
@@ -427,6 +429,18 @@ def test_the_environments_proxy_is_used(behind, monkeypatch, make: Make, server,
     assert holder.requests[0].bearer == "abc"
     assert holder.requests[0].header("Proxy-Authorization") is None
     assert "could not be checked" in transport.notes[0]
+
+
+def test_the_person_is_told_of_the_proxy_before_signing_in(behind, monkeypatch, tmp_path) -> None:
+    holder, proxy = behind
+    proxied(monkeypatch, HTTPS_PROXY=proxy.origin)
+    doors = ("token", "authorization")
+    found = {f"{door}_endpoint": f"https://holder.example/{door}" for door in doors}
+    found |= {"code_challenge_methods_supported": ["S256"], "capabilities": ["launch-standalone"]}
+    holder.on("/fhir/.well-known/smart-configuration", send.json(found))
+    with Connection("https://holder.example/fhir", store=tmp_path / "store") as me:
+        assert "could not be checked" in me.notes[-1]
+        assert me.notes[-1] in ConnectPanel(me).picture["facts"]
 
 
 def test_this_machine_is_never_behind_a_proxy(behind, monkeypatch, make: Make, server) -> None:
