@@ -53,7 +53,7 @@ class Loading(Task["Connection"]):
                 self.runs[kind] = future.result()
             except S4SError as error:
                 self.failed[kind] = error
-        self._set(message=f"{self._count} resources")
+        self._set(message=f"{self._count} resource{'' if self._count == 1 else 's'}")
         return self._end()
 
     def _one(self, kind: str) -> str:
