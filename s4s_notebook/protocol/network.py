@@ -27,6 +27,7 @@ from .trust import Place, Trust, literal
 from .watch import Broken, Watch
 
 Headers = list[tuple[bytes, bytes]]
+_BODY_BYTES = 256 << 10  # to read at a time
 
 
 class _Stream(httpcore.NetworkStream):
@@ -37,6 +38,8 @@ class _Stream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - watch
         watch, started = Watch.current() or Watch(), time.monotonic()
+        if watch.in_body:  # what h11 and we do for every chunk is dearer than its bytes
+            max_bytes = max(max_bytes, _BODY_BYTES)
         while True:
             watch.check()
             try:
