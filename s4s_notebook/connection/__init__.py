@@ -245,7 +245,7 @@ class Connection:
         """Ask for all that is not here yet: Patient, Coverage, ImagingStudy,
         ExplanationOfBenefit. Starts at once; ``await`` it, or call ``.result()``."""
         kinds = [kind for kind in KINDS if not self._here(kind)]
-        return self._start(Loading(self, kinds, full=False))
+        return self._start(Loading(self, kinds))
 
     def update(self, full: bool = False) -> pd.DataFrame:
         """Ask for what is new (*periodic-update*), or with ``full`` for everything again.
@@ -259,7 +259,7 @@ class Connection:
         """
         from .frames import changes
 
-        loading = self._start(Loading(self, list(KINDS), full=full))
+        loading = self._start(Loading(self, list(KINDS), update=True, full=full))
         try:
             self._finish(loading)
         except Incomplete as error:
@@ -303,7 +303,7 @@ class Connection:
 
     def _need(self, kind: str) -> None:
         if not self._here(kind):
-            self._finish(self._start(Loading(self, [kind], full=False)))
+            self._finish(self._start(Loading(self, [kind])))
 
     def _table(self, name: str, kind: str) -> pd.DataFrame:
         from .frames import table
@@ -336,7 +336,7 @@ class Connection:
 
     def imaging_study(self, uid: str, cancel: Cancel) -> Mapping[str, Any]:
         if not self._here("ImagingStudy"):
-            loading = self._start(Loading(self, ["ImagingStudy"], full=False))
+            loading = self._start(Loading(self, ["ImagingStudy"]))
             while not loading.done():
                 if cancel.wait(0.05):
                     loading.cancel()

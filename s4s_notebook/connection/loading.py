@@ -29,9 +29,17 @@ class Loading(Task["Connection"]):
         Cancelled: calling again goes on after the last page that came.
     """
 
-    def __init__(self, connection: Connection, kinds: Sequence[str], *, full: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        kinds: Sequence[str],
+        *,
+        update: bool = False,
+        full: bool = False,
+    ) -> None:
         super().__init__(State())
-        self._connection, self._kinds, self._full = connection, tuple(kinds), full
+        self._connection, self._kinds = connection, tuple(kinds)
+        self._update, self._full = update, full
         self._waiting: dict[str, Waiting] = {}
         self._count = 0
         self.runs: dict[str, str] = {}
@@ -62,7 +70,11 @@ class Loading(Task["Connection"]):
         line = Line(
             session.transport, base, self._switch, lambda w: self._holds(kind, w), self._page
         )
-        return sync(line, session.participant, kind, full=self._full)
+        who = session.participant
+        with who.asking(kind, self._switch.check):
+            if not self._update and who.mark(kind) is not None:
+                return ""  # another call brought it while this one waited
+            return sync(line, who, kind, full=self._full)
 
     def _page(self, count: int) -> None:
         with self._guard:

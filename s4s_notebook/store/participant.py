@@ -110,6 +110,16 @@ class Participant:
 
     # Resources
 
+    @contextmanager
+    def asking(self, kind: str, tick: Tick) -> Iterator[None]:
+        """One run of a type at a time, over all threads and processes.
+
+        Two full runs at once would each take what the other saw for no longer served. ``tick``
+        is called while another one asks, and may raise (Cancel).
+        """
+        with system.lock(self.folder, f".asking-{kind}", tick=tick, limit=float("inf")):
+            yield
+
     def resources(self, kind: str, *, gone: bool = False) -> Iterator[dict[str, Any]]:
         """Stored resources of a type in the order they first came, one in memory at a time.
 

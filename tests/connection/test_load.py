@@ -1,6 +1,7 @@
 """Resources: asked for once, kept, brought up to date, nothing skipped and nothing doubled."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import threading
@@ -438,3 +439,34 @@ def test_what_is_asked_for():
     assert query("ImagingStudy", "p1", "2016-04-01T02:52:32.000Z") == [
         ("patient", "p1"), ("_lastUpdated", "gt2016-04-01T02:52:32.000Z")
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["one connection", "two connections"])
+def test_calls_at_the_same_time_lose_nothing_and_ask_once(holder, connect, same):
+    first = connect()
+    second = first if same else connect()
+    together = threading.Barrier(2, timeout=1)
+
+    def meet(path):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait()
+
+    holder.before_page = meet
+    for loading in [first.load(), second.load()]:
+        loading.result()
+    for me in (first, second):
+        assert len(me.benefits()) == 7
+        assert len(me.patient()) == len(me.studies()) == 1
+    assert len(holder.asked("ExplanationOfBenefit?")) == 3  # its pages, once
+
+
+def test_two_full_updates_at_the_same_time_lose_nothing(holder, connect, store):
+    me = connect()
+    me.load().result()
+    others = [threading.Thread(target=me.update, args=(True,)) for _ in range(3)]
+    for thread in others:
+        thread.start()
+    for thread in others:
+        thread.join(20)
+    assert len(me.benefits()) == 7
+    assert not [each for each in me.update(full=True)["change"] if each != "unchanged"]
