@@ -28,7 +28,7 @@ class Line(ipywidgets.Widget):  # type: ignore[misc]  # ipywidgets has no types
         self._seen: deque[str] = deque(maxlen=64)
         self.on_msg(self._receive)
         if hasattr(self.comm, "_reply_subshell_for"):  # ipykernel 7.1 and later
-            self.comm._reply_subshell_for = _as_asked
+            self.comm._reply_subshell_for = as_asked
 
     def __repr__(self) -> str:
         return "<line to the kernel>"
@@ -42,5 +42,6 @@ class Line(ipywidgets.Widget):  # type: ignore[misc]  # ipywidgets has no types
             self._handler(content)
 
 
-def _as_asked(_data: object, asked: str | None) -> str | None:
+def as_asked(_data: object, asked: str | None) -> str | None:
+    """Leave the thread that answers to the front end: in place of ipykernel's own choice."""
     return asked

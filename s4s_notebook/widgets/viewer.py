@@ -24,7 +24,7 @@ from s4s_notebook.imaging.frame import Frame
 from s4s_notebook.imaging.greys import render
 from s4s_notebook.imaging.study import Study
 from s4s_notebook.widgets.assets import source
-from s4s_notebook.widgets.line import _as_asked
+from s4s_notebook.widgets.line import as_asked
 from s4s_notebook.widgets.viewer_pictures import Pictures
 
 #: The viewer's modules, each after those that it imports.
@@ -82,7 +82,7 @@ class Viewer(anywidget.AnyWidget):
         super().__init__(**options)
         self.on_msg(self._asked)
         if hasattr(self.comm, "_reply_subshell_for"):  # ipykernel 7.1 and later: see line.py
-            self.comm._reply_subshell_for = _as_asked
+            self.comm._reply_subshell_for = as_asked
 
     def _asked(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
         """Answer one question of the browser, on the thread that the kernel gives us."""
