@@ -9,6 +9,7 @@ the picture that a saved notebook shows is one PNG of the first slice beside it.
 from __future__ import annotations
 
 import base64
+import html
 import io
 import re
 import threading
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 
 import anywidget
 import traitlets
+from IPython.display import display
 from PIL import Image
 
 from s4s_notebook.errors import S4SError
@@ -103,19 +105,32 @@ class Viewer(anywidget.AnyWidget):
         first = self._pictures.first()
         return f"<Viewer {first.label if first else 'of no image yet'}>"
 
-    def _repr_mimebundle_(self, **_options: Any) -> Any:
-        """The widget, and one PNG of the first slice for where there is no kernel."""
-        bundle = super()._repr_mimebundle_()
+    def _ipython_display_(self) -> None:
+        """Show the widget, then one PNG of the first slice for where there is no kernel.
+
+        Two outputs, because JupyterLab takes the widget of one that has both, even when its
+        kernel is gone. viewer.css hides the picture as long as the viewer lives.
+        """
+        data, metadata = self._repr_mimebundle_() or ({"text/plain": repr(self)}, {})
+        picture = self._picture()
+        # The empty HTML: nbconvert, which has no live widget, then shows the picture alone.
+        display({**data, "text/html": ""} if picture else data, metadata=metadata, raw=True)
+        if picture:
+            display(picture[0], metadata=picture[1], raw=True)
+
+    def _picture(self) -> tuple[dict[str, str], dict[str, Any]] | None:
         first = self._pictures.first() if self._snapshot else None
-        if bundle is None or first is None:
-            return bundle
-        data, metadata = bundle
+        if first is None:
+            return None
         try:
-            picture = base64.b64encode(png(first)).decode()
+            image = base64.b64encode(png(first)).decode()
         except S4SError:
-            return bundle  # no picture of it can be made; the viewer itself says why
-        alt = {"alt": f"First slice: {first.label}"}
-        return {**data, "image/png": picture}, {**metadata, "image/png": alt}
+            return None  # no picture of it can be made; the viewer itself says why
+        alt = f"First slice: {first.label}"
+        words = html.escape(alt)
+        page = f'<img class="s4s-snapshot" alt="{words}" src="data:image/png;base64,{image}">'
+        data = {"image/png": image, "text/html": page, "text/plain": alt}
+        return data, {"image/png": {"alt": alt}}
 
 
 def png(frame: Frame) -> bytes:

@@ -166,7 +166,7 @@ def test_a_saved_notebook_keeps_the_picture_and_no_name(open_notebook, tmp_path)
     saved = notebook.save()
     assert "Hidden" not in saved
     assert len(saved) < 1_000_000
-    [output] = [o for cell in json.loads(saved)["cells"] for o in cell["outputs"]]
+    [_, output] = [o for cell in json.loads(saved)["cells"] for o in cell["outputs"]]
     png = Image.open(io.BytesIO(base64.b64decode("".join(output["data"]["image/png"]))))
     assert np.array_equal(np.asarray(png), render(read(tmp_path / "a.dcm").series[0].frames[0]))
     assert output["metadata"]["image/png"]["alt"]
