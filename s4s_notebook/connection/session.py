@@ -15,6 +15,7 @@ from ..errors import (
     LoginExpired,
 )
 from ..protocol import discovery, smart
+from ..protocol.secret import Secret
 from ..protocol.smart import Client, Grant, Login
 from ..protocol.tokens import FixedToken, Tokens, from_record
 from ..protocol.transport import Exchange, Transport
@@ -54,7 +55,8 @@ class Session:
         self.base = discovery.check_base(url)
         self.store, self.patient = store, patient
         self.history: list[Exchange] = []
-        self._client_id, self._client_secret, self._redirect_uri = client
+        self._client_id, secret, self._redirect_uri = client
+        self._client_secret = Secret.wrap(secret)
         self._scope, self._legacy, self._remember = scope or smart.SCOPE, legacy, remember
         self._guard, self._listeners = threading.RLock(), list[Callable[[str], None]]()
         self._logins: dict[str, Login] = {}
@@ -216,7 +218,8 @@ class Session:
     def use_client(self, client_id: str, client_secret: str | None) -> None:
         if not client_id:
             raise AuthorizationError("A client id is needed.", hint="The holder gave you one.")
-        self._client_id, self._client_secret = client_id, client_secret
+        self._client_id = client_id
+        self._client_secret = Secret.wrap(client_secret)
 
     def authorize_url(self, redirect_uri: str | None = None) -> str:
         """A fresh sign-in's page; registers this program first where the holder offers it."""

@@ -373,3 +373,11 @@ def test_a_remembered_approval_that_is_another_patients_is_not_used(locked, conn
         me.studies()
     assert me.status != "approved"
     assert "/fhir/ImagingStudy?patient=p2" not in locked.asked("ImagingStudy")
+
+
+@pytest.mark.fault("G04")
+def test_a_client_secret_is_never_shown(locked, connect, canary):
+    me = connect(patient=None, client_id="client-1", client_secret=canary.secret)
+    assert canary.secret not in repr(vars(me)) + repr(vars(me.session))
+    me.session.use_client("client-2", canary.secret)
+    assert canary.secret not in repr(vars(me.session))
