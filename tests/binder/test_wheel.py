@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from tests.binder import extensions, machine
 
 
+@pytest.fixture
+def folder():
+    """A temporary folder that does not outlive the test: environments are large."""
+    with tempfile.TemporaryDirectory(prefix="s4s-wheel-") as name:
+        yield Path(name)
+
+
 @pytest.mark.slow
-def test_the_wheel_alone_brings_both_extensions(tmp_path):
-    settings = machine.environment(tmp_path)
-    repository = machine.clone(tmp_path / "clone")
-    builder = machine.virtualenv(tmp_path / "builder")
+def test_the_wheel_alone_brings_both_extensions(folder):
+    settings = machine.environment(folder)
+    repository = machine.clone(folder / "clone")
+    builder = machine.virtualenv(folder / "builder")
     for program in sorted(machine.NODE):
         which = f"command -v {program} || true"
         assert machine.run("bash", "-c", which, env=settings) == "", "there is no Node here"
 
     machine.run(
-        *(builder, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path / "dist"),
+        *(builder, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder / "dist"),
         repository,
         env=settings,
     )
 
-    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    (wheel,) = (folder / "dist").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert [name for name in names if name.endswith("labextensions/s4s-notebook/package.json")]
     assert not [name for name in names if "node_modules" in name or "/lab/" in name]
-    empty = machine.virtualenv(tmp_path / "empty")
+    empty = machine.virtualenv(folder / "empty")
     machine.run(empty, "-m", "pip", "install", "--quiet", wheel, env=settings)
-    said = extensions.listed(empty, machine.environment(tmp_path, empty))
+    said = extensions.listed(empty, machine.environment(folder, empty))
     assert extensions.enabled(said), said
 
 

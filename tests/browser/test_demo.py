@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,9 +21,13 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/lab/tree/\S+token=\w+")
 
 
 @pytest.fixture(scope="module")
-def synced(tmp_path_factory):
+def synced():
     """A clone after `uv sync`, and settings in which to run its commands."""
-    folder = tmp_path_factory.mktemp("demo")
+    with tempfile.TemporaryDirectory(prefix="s4s-demo-") as folder:
+        yield _sync(Path(folder))
+
+
+def _sync(folder):
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     assert uv, "the README's command needs uv"
     cache = os.environ.get("UV_CACHE_DIR") or Path("~/.cache/uv").expanduser()
