@@ -114,9 +114,12 @@ class Viewer(anywidget.AnyWidget):
         data, metadata = self._repr_mimebundle_() or ({"text/plain": repr(self)}, {})
         picture = self._picture()
         # The empty HTML: nbconvert, which has no live widget, then shows the picture alone.
-        display({**data, "text/html": ""} if picture else data, metadata=metadata, raw=True)
         if picture:
-            display(picture[0], metadata=picture[1], raw=True)
+            data = {**data, "text/html": ""}
+        # IPython does not annotate display().
+        display(data, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
+        if picture:
+            display(picture[0], metadata=picture[1], raw=True)  # type: ignore[no-untyped-call]
 
     def _picture(self) -> tuple[dict[str, str], dict[str, Any]] | None:
         first = self._pictures.first() if self._snapshot else None
