@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,10 @@ def missing(part: str) -> str | None:
         return None if SHARED.is_dir() else "the folder ../shared/data"
     absent = [program for program in PROGRAMS[part] if shutil.which(program) is None]
     return f"the program {', '.join(absent)}" if absent else None
+
+
+# A shell that starts us in the background has us ignore ■ (SIGINT); some tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
