@@ -53,7 +53,7 @@ def _open(page, server, place="lab"):
 
 
 def _see_a_picture(viewer):
-    viewer.locator("canvas").first.wait_for(timeout=30_000)
+    viewer.locator("canvas.s4s-picture").wait_for(timeout=30_000)
     viewer.page.wait_for_function(
         """() => [...document.querySelectorAll(".s4s-viewer canvas")].some((canvas) => {
           const pixels = canvas.getContext("2d")
@@ -103,14 +103,24 @@ def test_the_launcher_leads_to_the_first_notebook(page, lab):
     assert (lab.work / "00-first-image.ipynb").exists()
 
 
+def _palette(page):
+    """The palette's search box; the keys that open it also close it, so look before pressing."""
+    box = page.locator(".lm-CommandPalette-input")
+    for _ in range(20):
+        if box.is_visible():
+            break
+        page.keyboard.press("Control+Shift+C")
+        page.wait_for_timeout(500)
+    return box
+
+
 def test_the_palette_starts_and_stops_the_sandbox(page, lab):
     _open(page, lab)
     for words, told in (
         ("S4S: start the sandbox", "The sandbox runs at http://127.0.0.1"),
         ("S4S: stop the sandbox", "The sandbox has stopped"),
     ):
-        page.keyboard.press("Control+Shift+C")
-        page.locator(".lm-CommandPalette-input").fill(words)
+        _palette(page).fill(words)
         page.locator(".lm-CommandPalette-item.lm-mod-active", has_text=words).wait_for()
         page.keyboard.press("Enter")
         page.get_by_text(told).wait_for(timeout=60_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -75,6 +76,19 @@ def no_delay(event: Any) -> None:
     sock = event.assoc.dul.socket.socket
     if sock is not None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def park(association: Any) -> None:
+    """Have pynetdicom's own reader stand still before a request is sent.
+
+    It says that it is paused a moment before it is; a request sent in that moment has its first
+    answer read by the wrong thread, which then ends the association.
+    """
+    association._reactor_checkpoint.clear()
+    for _ in range(2):
+        time.sleep(0.005)
+        while association.is_alive() and not association._is_paused:
+            time.sleep(0.001)
 
 
 def _refused(primitives: list[Any]) -> Exception:

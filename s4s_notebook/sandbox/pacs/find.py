@@ -12,7 +12,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from s4s_notebook.sandbox.library import HeldSeries, HeldStudy, Instance
-from s4s_notebook.sandbox.pacs.association import associated, failed
+from s4s_notebook.sandbox.pacs.association import associated, failed, park
 from s4s_notebook.sandbox.settings import Pacs
 
 UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
@@ -62,6 +62,7 @@ def _find(
         setattr(query, name, value)
     found: list[Dataset] = []
     status: Any = None
+    park(association)
     for status, answer in association.send_c_find(query, _MODEL):
         if status and "Status" in status and status.Status in (0xFF00, 0xFF01):
             found.append(answer)

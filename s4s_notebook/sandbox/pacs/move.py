@@ -13,7 +13,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from s4s_notebook.sandbox.library import HeldStudy
-from s4s_notebook.sandbox.pacs.association import associated, failed
+from s4s_notebook.sandbox.pacs.association import associated, failed, park
 from s4s_notebook.sandbox.pacs.receiver import Delivery, Receiver
 from s4s_notebook.sandbox.settings import Pacs
 from s4s_notebook.sandbox.state import NotReadyError, UpstreamError
@@ -91,6 +91,7 @@ class Move:
                 query = Dataset()
                 query.QueryRetrieveLevel = "STUDY"
                 query.StudyInstanceUID = self.announced.uid
+                park(association)
                 replies = association.send_c_move(query, self.pacs.our_aet, _MODEL, msg_id=number)
                 for status, _ in replies:
                     if status and status.get("Status") != 0xFF00:
