@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,9 +20,15 @@ from .values import MOMENTS
 from .walk import Odd
 
 _DIFFER = "two copies differ and neither has a version; one is kept"
+_SAID = 16  # bytes of a version that the holder said, before the digest of the content
+_UNSAID = struct.pack(">QQ", 0, 0)
 
 Emit = Callable[[dict[str, Any], str, int, Rows, Odd], None]
 """Adds the rows of a resource: (resource, key, number of the resource, rows, odd)."""
+
+
+Notes = Mapping[tuple[str, str], Any]
+"""What ``Emit`` left in ``rows.notes``, by participant and key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +39,13 @@ class Kind:
         identify: the resource → (patient, day, key): what rows are ordered by; patient and key
             together are what makes two copies the same. An empty key: told apart by content.
         emit: table name → what adds the rows.
-        amend: table name → what puts the last hand to the frame, with the notes of its rows.
+        amend: table name → what puts the last hand to the frame, with the notes of its rows
+            by participant and key.
     """
 
     identify: Callable[[Mapping[str, Any]], tuple[str, str, str]]
     emit: Mapping[str, Emit]
-    amend: Mapping[str, Callable[[pd.DataFrame, Mapping[str, Any]], None]] | None = None
+    amend: Mapping[str, Callable[[pd.DataFrame, Notes], None]] | None = None
 
 
 class Builder:
@@ -62,8 +70,9 @@ class Builder:
         self._kinds = kinds
         self._rows = {name: Rows(tables[name], self._report) for name in names}
         self._order: list[tuple[str, ...]] = []  # participant, patient, day, key, type
-        self._versions: list[tuple[Any, ...]] = []
-        self._best: dict[tuple[str, ...], int] = {}
+        self._texts: dict[str, str] = {}  # patients and days repeat: each kept once
+        self._versions: list[bytes] = []
+        self._best: dict[bytes, int] = {}  # digest of what makes two copies the same → number
         self._dead: set[int] = set()
         self._duplicates: Counter[str] = Counter()
         self._participants = False
@@ -87,20 +96,21 @@ class Builder:
             return
         patient, day, key = kind.identify(resource)
         type_ = resource["resourceType"]
-        version, digest = version_of(resource, bool(key))
-        key = key or f"sha256:{digest[:16]}"
-        number, same = len(self._order), (type_, participant, patient, key)
+        version = version_of(resource, bool(key))
+        key = key or f"sha256:{version[_SAID:].hex()}"
+        number, same = len(self._order), _digest(type_, participant, patient, key)
         best = self._best.get(same)
         if best is not None:
             kept = self._versions[best]
             self._duplicates[type_] += 1
-            if version != kept and version[:2] == kept[:2]:
+            if version != kept and version[:_SAID] == kept[:_SAID]:
                 self._note(Problem(f"{type_}/{key}", "", "", _DIFFER))
             if version <= kept:
                 return
             self._dead.add(best)
         self._best[same] = number
         self._versions.append(version)
+        patient, day = (self._texts.setdefault(text, text) for text in (patient, day))
         self._order.append((participant, patient, day, key, type_))
 
         def odd(path: str, value: Any, why: str) -> None:
@@ -117,26 +127,42 @@ class Builder:
         self._problems[problem] = None
 
     def frames(self) -> dict[str, pd.DataFrame]:
-        """The tables, each with the same columns and dtypes whatever came in."""
-        alive = [n for n in range(len(self._order)) if n not in self._dead]
-        alive.sort(key=self._order.__getitem__)
-        rank = np.full(len(self._order), -1, dtype="int64")
+        """The tables, each with the same columns and dtypes whatever came in.
+
+        To be called once: what was collected is used up, so that no more than one column is
+        held twice.
+        """
+        for rows in self._rows.values():
+            rows.flush()  # tells of problems, which needs the keys
+        order = self._order
+        alive = [n for n in range(len(order)) if n not in self._dead]
+        alive.sort(key=order.__getitem__)
+        rank = np.full(len(order), -1, dtype="int64")
         rank[alive] = np.arange(len(alive))
-        frames = {name: self._frame(name, rank) for name in self._rows}
+        for rows in self._rows.values():
+            told = {(order[n][0], order[n][3]): note for n, note in rows.notes.items()}
+            rows.notes = told  # a number is above those of the older copies
+        codes: dict[str, int] = {}
+        who = np.array([codes.setdefault(one[0], len(codes)) for one in order], dtype="int64")
+        for used in (self._order, self._texts, self._versions, self._best):
+            used.clear()
+        participants = pd.array(list(codes), dtype="str") if self._participants else None
+        frames = {}
+        for name, rows in self._rows.items():
+            frame, owners = rows.frame(rank)
+            if participants is not None:
+                frame.insert(0, "participant", pd.Series(participants.take(who[owners])))
+            frames[name] = self._finished(name, frame)
         if self._into is not None:
             self._into.extend(self._problems)
         return frames
 
-    def _frame(self, name: str, rank: np.ndarray[Any, Any]) -> pd.DataFrame:
-        frame, owners = self._rows[name].frame(rank)
+    def _finished(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
         types = [type_ for type_, kind in self._kinds.items() if name in kind.emit]
         for type_ in types:
             amend = (self._kinds[type_].amend or {}).get(name)
             if amend is not None:
                 amend(frame, self._rows[name].notes)
-        if self._participants:
-            who = pd.Series([self._order[owner][0] for owner in owners], dtype="str")
-            frame.insert(0, "participant", who)
         frame.attrs["table"] = name
         frame.attrs["duplicates"] = sum(self._duplicates[type_] for type_ in types)
         frame.attrs["problems"] = len(self._problems)
@@ -172,12 +198,13 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def version_of(resource: Mapping[str, Any], has_key: bool) -> tuple[tuple[int, int, str], str]:
-    """What tells the newer of two copies, and the digest of the content.
+def version_of(resource: Mapping[str, Any], has_key: bool) -> bytes:
+    """What tells the newer of two copies: to be compared as it is.
 
-    Ordered by versionId where it is a number, then lastUpdated, then the digest, so that the
-    choice never depends on which came first. The digest is worked out only for resources that
-    have no version, or no id of their own.
+    Ordered by versionId where it is a number, then lastUpdated, then a digest of the content, so
+    that the choice does not depend on which came first. The digest is worked out only for
+    resources that have no version, or no id of their own: it takes as long as a third of parsing
+    them. So of two copies that claim the same version the first stays, unseen.
     """
     meta = resource.get("meta")
     number, updated = -1, NOT_A_TIME
@@ -186,8 +213,13 @@ def version_of(resource: Mapping[str, Any], has_key: bool) -> tuple[tuple[int, i
         if type(found) is str and found.isascii() and found.isdigit() and len(found) < 19:
             number = int(found)
         updated = MOMENTS[instant] if type(instant) is str else NOT_A_TIME
-    if has_key and (updated != NOT_A_TIME or number >= 0):
-        return (number, updated, ""), ""
+    said = struct.pack(">QQ", number + 1, updated - NOT_A_TIME)
+    if has_key and said != _UNSAID:
+        return said
     text = json.dumps(resource, sort_keys=True, default=repr)
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return (number, updated, digest), digest
+    return said + hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8]
+
+
+def _digest(*texts: str) -> bytes:
+    """Sixteen bytes that stand for the texts."""
+    return hashlib.sha256(repr(texts).encode("ascii", "backslashreplace")).digest()[:16]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .builder import Kind
+from .builder import Kind, Notes
 from .columns import declared
 from .elements import objects, patient_of
 from .rows import Rows, Table
@@ -149,21 +149,28 @@ def emit_series(study: dict[str, Any], _key: str, number: int, rows: Rows, odd: 
         rows.add(row, number, place)
 
 
-def emit_endpoint(resource: dict[str, Any], key: str, _number: int, rows: Rows, _odd: Odd) -> None:
+def emit_endpoint(resource: dict[str, Any], _key: str, number: int, rows: Rows, _odd: Odd) -> None:
     """No row: an Endpoint that came beside the studies tells where their images are."""
     address = resource.get("address")
     usable = is_wado(resource) and type(address) is str and address.isprintable()
-    rows.notes[key] = address if usable else None
+    rows.notes[number] = address if usable else None
 
 
-def resolve(frame: pd.DataFrame, endpoints: Mapping[str, Any]) -> None:
-    """Fill in the Endpoints that came as resources of their own."""
-    for row, reference in frame.loc[frame["downloadable"].isna(), "endpoint"].dropna().items():
-        key = reference.rstrip("/").rpartition("/")[2]
-        if key in endpoints:
-            told = type(endpoints[key]) is str
-            frame.loc[row, "downloadable"] = told
-            frame.loc[row, "endpoint"] = endpoints[key] if told else reference
+def resolve(frame: pd.DataFrame, endpoints: Notes) -> None:
+    """Fill in the Endpoints that came as resources of their own, each participant's for itself."""
+    if not endpoints:
+        return
+    waiting = frame["downloadable"].isna() & frame["endpoint"].notna()
+    open_ = frame.loc[waiting]
+    people = open_["participant"] if "participant" in frame else [""] * len(open_)
+    addresses, told = [], []
+    for who, reference in zip(people, open_["endpoint"], strict=True):
+        known = (who, reference.rstrip("/").rpartition("/")[2])
+        address = endpoints.get(known)
+        addresses.append(address or reference)
+        told.append(address is not None if known in endpoints else None)
+    frame.loc[waiting, "endpoint"] = pd.array(addresses, dtype="str")
+    frame.loc[waiting, "downloadable"] = pd.array(told, dtype="boolean")
 
 
 KIND = Kind(identify, {"studies": emit_study, "series": emit_series}, {"studies": resolve})

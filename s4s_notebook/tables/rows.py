@@ -1,7 +1,8 @@
 """The rows of one table: collected in blocks, kept as typed arrays, joined into a frame.
 
 Only the rows of the current block exist as Python objects. So memory grows with the frame and
-not with the pages that were read.
+not with the pages that were read. The frame is made column by column; the blocks of each are
+given back to the system before the next one is made.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from .columns import declared
-from .values import convert, finish, join
+from .values import convert, finish, give_back, join
 from .walk import compile_paths
 
 _BLOCK = 2048
-_SMALL = 32
+_SMALL = 8
 
 
 class Table:
@@ -52,11 +53,12 @@ class Table:
 
 
 class Rows:
-    """The rows of one table as they come in; ``notes`` are for what its module needs at the end."""
+    """The rows of one table as they come in; ``notes`` are for what its module needs at the end,
+    by the number of the resource."""
 
     def __init__(self, table: Table, report: Callable[[int, str, Any, str], None]) -> None:
         self.table = table
-        self.notes: dict[str, Any] = {}
+        self.notes: dict[Any, Any] = {}
         self._report = report
         self._buffer: list[tuple[Any, ...]] = []
         self._small: list[list[Any]] = []  # blocks of _BLOCK rows, a value a column
@@ -101,6 +103,8 @@ class Rows:
         for column in reversed(self.table.columns):
             whole = join([block.pop() for block in blocks])
             data[column.name] = finish(column.kind, whole, order)
+            del whole
+            give_back()
         names = [column.name for column in self.table.columns]
         index = pd.RangeIndex(len(order))
         frame = pd.DataFrame({name: data.pop(name) for name in names}, index=index, copy=False)
@@ -111,4 +115,5 @@ def _joined(blocks: list[list[Any]]) -> list[Any]:
     """Many small blocks as a large one, which takes half the room; the small ones are used up."""
     columns = [join([block.pop() for block in blocks]) for _ in range(len(blocks[0]))]
     blocks.clear()
+    give_back()
     return columns[::-1]

@@ -64,6 +64,13 @@ def finish(kind: str, block: Any, order: np.ndarray[Any, Any]) -> Any:
     return pd.array(block[order] if pa is None else block.take(pa.array(order)), dtype="str")
 
 
+def give_back() -> None:
+    """Give the system the memory of blocks that are no more: Arrow would keep it for blocks of
+    the same size, which do not come again."""
+    if pa is not None:
+        pa.default_memory_pool().release_unused()
+
+
 def _cleaned(values: Sequence[Any], report: Report, parse: Callable[[Any], Any]) -> list[Any]:
     """Parse one by one; ValueError from ``parse`` makes null."""
     out: list[Any] = []
@@ -194,7 +201,7 @@ class _Parsed(dict[str | None, Any]):
             value, note = self._null, str(why)
         if note:
             self.notes[text] = note
-        if len(self) < 100_000:
+        if len(self) < 20_000:
             self[text] = value
         return value
 
