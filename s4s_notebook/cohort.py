@@ -14,8 +14,8 @@ class Store(store.Store):
     """A folder that keeps what was downloaded; several processes may share it.
 
     Each table method gives all participants in one frame, with a first column ``participant``
-    (FHIR base address and Patient id). Resources are read one at a time, so that it needs no
-    more memory than the frame.
+    (FHIR base address and Patient id), and ``attrs["participants"]``: how many were read, those
+    without a row included. Resources are read one at a time into that frame.
 
     Args:
         root: the folder; made with mode 0700 when it is not there. Without one, everything
@@ -63,21 +63,16 @@ class Store(store.Store):
         return self._cohort("adjudications", "ExplanationOfBenefit")
 
     def _cohort(self, name: str, kind: str) -> pd.DataFrame:
-        import pandas as pd
-
         from . import tables
 
-        made: list[pd.DataFrame] = []
-        for who in self.participants():
-            frame = tables.build((name,), who.resources(kind))[name]
-            if len(frame):
-                person = f"{who.holder}/Patient/{who.patient}"
-                frame.insert(0, "participant", pd.Series([person] * len(frame), dtype="str"))
-                made.append(frame)
-        if not made:
-            frame = tables.build((name,), ())[name]
-            frame.insert(0, "participant", pd.Series([], dtype="str"))
-            made.append(frame)
-        out = pd.concat(made, ignore_index=True)
-        out.attrs = {"participants": len(made)}
-        return out
+        builder = tables.builder(name)
+        builder.add((), participant="nobody")  # an empty store has the column all the same
+        everybody = self.participants()
+        for who in everybody:
+            person = f"{who.holder}/Patient/{who.patient}"
+            if name == "studies":  # tells where the images are
+                builder.add(who.resources("Endpoint"), participant=person)
+            builder.add(who.resources(kind), participant=person)
+        frame = builder.frames()[name]
+        frame.attrs["participants"] = len(everybody)
+        return frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -53,7 +54,8 @@ def _made(connection: Connection, name: str, kind: str) -> tuple[pd.DataFrame, l
     kept = connection._frames.get(state[0])
     if kept is None or kept[0] != state:
         found: list[Problem] = []
-        frame = tables.build((name,), who.resources(kind), found)[name]
+        beside = who.resources("Endpoint") if name == "studies" else ()
+        frame = tables.build((name,), chain(beside, who.resources(kind)), found)[name]
         kept = connection._frames[state[0]] = (state, frame, found)
     return kept[1], kept[2]
 

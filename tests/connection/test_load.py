@@ -426,6 +426,56 @@ def test_a_cohort_is_one_frame(holder, connect, store):
         assert str(cohort["participant"].dtype) == "str"
 
 
+def _referring(reference):
+    return {
+        "resourceType": "ImagingStudy", "id": "s", "uid": "urn:oid:1.2.3",
+        "patient": {"reference": "Patient/p"}, "endpoint": [{"reference": reference}],
+    }  # fmt: skip
+
+
+def _endpoint(address):
+    return {
+        "resourceType": "Endpoint", "id": "9", "address": address,
+        "connectionType": {"code": "dicom-wado-rs"},
+    }  # fmt: skip
+
+
+def _keep(who, study, endpoint=None):
+    from s4s_notebook.store import Entry, Run
+
+    beside = [("Endpoint", Entry("Endpoint/9", "1", endpoint))] if endpoint else []
+    run = Run("r", None, None, None, True, 1)
+    who.save_page("ImagingStudy", run, [Entry("1.2.3", "1", study)], included=beside)
+
+
+def test_each_participant_of_a_cohort_has_its_own_endpoints(store):
+    people = {
+        "https://a.example/fhir": _endpoint("https://a.example/wado"),
+        "https://b.example/fhir": _endpoint("https://b.example/wado"),
+        "https://c.example/fhir": None,
+    }
+    for base, endpoint in reversed(people.items()):
+        _keep(store.participant(base, "p"), _referring("Endpoint/9"), endpoint)
+    store.participant("https://d.example/fhir", "p")  # nothing came yet
+    frame = store.studies()
+    assert list(frame["participant"]) == [f"{base}/Patient/p" for base in people]
+    assert list(frame["endpoint"]) == [
+        "https://a.example/wado", "https://b.example/wado", "Endpoint/9"
+    ]  # fmt: skip
+    assert list(frame["downloadable"].astype(object).fillna("ask")) == [True, True, "ask"]
+    assert frame.attrs["participants"] == 4
+    assert len(store.series()) == 0
+
+
+def test_endpoints_beside_the_studies_say_what_can_be_downloaded(holder, connect):
+    me = connect()
+    me.load().result()
+    _keep(me.participant, _referring("Endpoint/9"), _endpoint("https://a.example/wado"))
+    frame = me.studies().set_index("study_uid")
+    assert frame.loc["1.2.3", "endpoint"] == "https://a.example/wado"
+    assert frame.loc["1.2.3", "downloadable"]
+
+
 def test_an_empty_store_has_the_columns_all_the_same(store, connect):
     empty = store.benefits()
     assert len(empty) == 0
