@@ -84,7 +84,7 @@ def _studies(axis: Any, studies: pd.DataFrame) -> None:
     axis.margins(y=0.3)
     axis.grid(axis="x", alpha=0.3)
     axis.set_ylabel("studies")
-    axis.legend(fontsize=8, loc="upper left")
+    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))  # beside: it hides nothing
 
 
 def _payments(axis: Any, claims: pd.DataFrame) -> None:
@@ -96,5 +96,5 @@ def _payments(axis: Any, claims: pd.DataFrame) -> None:
         axis.scatter(days, amounts, c=color, marker=marker, s=25, label=label)
     if len(claims):
         axis.set_yscale("log")
-        axis.legend(fontsize=8, loc="upper left")
+        axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))  # beside: it hides nothing
     axis.grid(alpha=0.3)
