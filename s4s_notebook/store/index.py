@@ -15,9 +15,10 @@ from typing import Any
 
 from ..errors import DiskProblem, UnsafeStore
 from .journal import Record
-from .system import Folder, disk
+from .system import Folder, disk, lock
 
 NAME = "index.sqlite"
+LOCK = ".index.lock"
 VERSION = 1
 _BUSY = 30.0  # seconds that another process may take
 _FILES = (NAME, f"{NAME}-wal", f"{NAME}-shm", f"{NAME}-journal")
@@ -52,12 +53,15 @@ class Index:
         self._root = root
         self._guard = threading.RLock()
         self.rebuilt = False
-        try:
-            self._db = self._open()
-        except sqlite3.OperationalError as error:  # locked, full or failing: not the index's fault
-            raise DiskProblem(f"The index cannot be opened: {error}.") from error
-        except sqlite3.DatabaseError:
-            self._db = self._again()
+        # One process at a time: SQLite does not wait while another changes to WAL, and an index
+        # that one process makes again must not be open in another.
+        with lock(root, LOCK, limit=_BUSY):
+            try:
+                self._db = self._open()
+            except sqlite3.OperationalError as error:  # full or failing: not the index's fault
+                raise DiskProblem(f"The index cannot be opened: {error}.") from error
+            except sqlite3.DatabaseError:
+                self._db = self._again()
 
     def _open(self) -> sqlite3.Connection:
         with disk("opening the index"):

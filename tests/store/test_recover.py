@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -265,6 +266,20 @@ def test_two_processes_share_a_store(tmp_path):
     assert assert_sound(root, 40) == 40
     with Store(root) as store:
         assert store.verify() == []
+
+
+@pytest.mark.fault("F06")
+def test_many_processes_make_a_store_at_once(tmp_path):
+    code = (
+        "import sys, time\nfrom s4s_notebook.store import Store\n"
+        "for number in range(100):\n"
+        "  time.sleep(max(0, float(sys.argv[2]) + number / 50 - time.time()))\n"
+        "  with Store(f'{sys.argv[1]}/{number}') as store:\n    assert store.verify() == []\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), str(time.time() + 2)]
+    several = [subprocess.Popen(command, stderr=subprocess.PIPE, cwd=HERE) for _ in range(3)]
+    said = [process.communicate(timeout=60)[1] for process in several]
+    assert [process.returncode for process in several] == [0, 0, 0], said
 
 
 @pytest.mark.fault("F06")
