@@ -100,6 +100,9 @@ class _Refresh:
     used: bool = False
 
 
+_Once = TypeVar("_Once", _Code, _Refresh)
+
+
 @dataclass
 class Authority:
     """Thread-safe. Everything is bounded: the oldest entries go when there are too many."""
@@ -163,14 +166,7 @@ class Authority:
     ) -> tuple[Approval, dict[str, object]]:
         """Tokens for a code; raises OAuthError(invalid_grant) on any mismatch."""
         with self._lock:
-            held = self._codes.get(digest(code))
-            if held is None or held.approval.client_id != client.id:
-                raise OAuthError("invalid_grant", "this code is unknown")
-            if held.used:
-                held.approval.revoked = True
-                raise OAuthError(
-                    "invalid_grant", "this code was used before: its approval is withdrawn"
-                )
+            held = _unused(self._codes.get(digest(code)), client, "code")
             held.used = True
             if self.settings.now() >= held.expires:
                 raise OAuthError("invalid_grant", "this code is too old")
@@ -206,15 +202,7 @@ class Authority:
     ) -> tuple[Approval, dict[str, object]]:
         """New tokens for a refresh token, which is used up by it."""
         with self._lock:
-            held = self._refresh.get(digest(token))
-            if held is None or held.approval.client_id != client.id:
-                raise OAuthError("invalid_grant", "this refresh token is unknown")
-            if held.used:
-                held.approval.revoked = True
-                raise OAuthError(
-                    "invalid_grant",
-                    "this refresh token was used before: its approval is withdrawn",
-                )
+            held = _unused(self._refresh.get(digest(token)), client, "refresh token")
             self._check(held.approval)
             if scope is not None and not set(scope.split()) <= set(held.approval.scopes):
                 raise OAuthError("invalid_scope", "a refresh cannot widen the scope")
@@ -252,6 +240,16 @@ class Authority:
             refresh = self._refresh.get(digest(token))
             if refresh is not None and refresh.approval.client_id == client.id:
                 refresh.approval.revoked = True
+
+
+def _unused(held: _Once | None, client: RegisteredClient, what: str) -> _Once:
+    """What may be used once, if it is this client's; a second use withdraws the approval."""
+    if held is None or held.approval.client_id != client.id:
+        raise OAuthError("invalid_grant", f"this {what} is unknown")
+    if held.used:
+        held.approval.revoked = True
+        raise OAuthError("invalid_grant", f"this {what} was used before: its approval is withdrawn")
+    return held
 
 
 def _check_verifier(challenge: str | None, verifier: str | None) -> None:

@@ -6,9 +6,8 @@ record is in the widget's state, so nothing of it is saved with a notebook.
 
 from __future__ import annotations
 
-import contextvars
-import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anywidget
@@ -16,6 +15,7 @@ import ipywidgets
 import traitlets
 
 from s4s_notebook.errors import S4SError
+from s4s_notebook.widgets.acting import act, in_thread
 from s4s_notebook.widgets.assets import source
 from s4s_notebook.widgets.browse_rows import (
     BENEFITS,
@@ -48,7 +48,7 @@ class Lists(anywidget.AnyWidget):
     """The lists of the panel; what they show travels over ``line`` only."""
 
     _esm = source("line.js", "browse_chart.js", "browse.js")
-    _css = source("browse.css")
+    _css = source("spoken.css", "browse.css")
     line = traitlets.Instance(Line).tag(sync=True, **ipywidgets.widget_serialization)
 
     def __repr__(self) -> str:
@@ -82,7 +82,7 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
             "open": self._open,
         }
         super().__init__([Lists(line=self._line), self._stage])
-        _in_thread(self._load)
+        in_thread(self._load)
 
     def __repr__(self) -> str:
         sizes = ", ".join(
@@ -133,17 +133,10 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
     def _from_browser(self, content: Mapping[str, Any]) -> None:
         action = self._actions.get(str(content.get("do")))
         if action is not None and (self._phase == "ready" or content.get("do") == "state"):
-            _in_thread(self._safely, action, content)
+            act(partial(action, content), self._problem)
 
-    def _safely(
-        self, action: Callable[[Mapping[str, Any]], None], content: Mapping[str, Any]
-    ) -> None:
-        try:
-            action(content)
-        except S4SError as error:
-            self._line.send({"problem": shown(error, 600)})
-        except Exception as error:  # noqa: BLE001 - on a thread, only the panel can tell
-            self._line.send({"problem": f"That failed: {type(error).__name__}."})
+    def _problem(self, words: str) -> None:
+        self._line.send({"problem": shown(words, 600)})
 
     def _tell_state(self) -> None:
         state: dict[str, Any] = {"phase": self._phase, "note": self._note}
@@ -218,12 +211,6 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         self._line.send({"opened": shown(uid, 64)})
         download.result()
         self._line.send({"changed": True})
-
-
-def _in_thread(work: Callable[..., None], *given: Any) -> None:
-    """Run on a thread that writes to the output of the cell that we are in."""
-    run = contextvars.copy_context().run
-    threading.Thread(target=run, args=(work, *given), name="s4s browse", daemon=True).start()
 
 
 def explore(connection: Any) -> ExplorePanel:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextvars
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from s4s_notebook.errors import S4SError
+from s4s_notebook.widgets.acting import act
 from s4s_notebook.widgets.assets import source
 from s4s_notebook.widgets.line import Line
 from s4s_notebook.widgets.signin import SignIn
@@ -93,7 +93,7 @@ class ConnectPanel(anywidget.AnyWidget):
         }
 
     def _from_browser(self, content: Mapping[str, Any]) -> None:
-        """Do what was pressed, on a thread: the holder may take its time."""
+        """Do what was pressed."""
         actions: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "listen": self._listen,
             "link": self._link,
@@ -104,20 +104,7 @@ class ConnectPanel(anywidget.AnyWidget):
         }
         action = actions.get(str(content.get("do")))
         if action is not None:
-            run = contextvars.copy_context().run
-            threading.Thread(
-                target=run, args=(self._safely, action, content), name="s4s panel", daemon=True
-            ).start()
-
-    def _safely(
-        self, action: Callable[[Mapping[str, Any]], None], content: Mapping[str, Any]
-    ) -> None:
-        try:
-            action(content)
-        except S4SError as error:
-            self._say(str(error))
-        except Exception as error:  # noqa: BLE001 - on a thread, only the panel can tell
-            self._say(f"That failed: {type(error).__name__}.")
+            act(partial(action, content), self._say)
 
     def _listen(self, _content: Mapping[str, Any]) -> None:
         self.sign_in.listen()

@@ -55,7 +55,7 @@ class ProgressPanel(anywidget.AnyWidget):
     """
 
     _esm = source("line.js", "progress.js")
-    _css = source("progress.css")
+    _css = source("spoken.css", "progress.css")
     picture = traitlets.Dict().tag(sync=True)
     line = traitlets.Instance(Line).tag(sync=True, **ipywidgets.widget_serialization)
 

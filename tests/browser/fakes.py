@@ -12,22 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from s4s_notebook.download.task import State
 from s4s_notebook.errors import AccessDenied, StateMismatch
-
-
-@dataclass(frozen=True)
-class State:
-    phase: str = "queued"
-    study_uid: str | None = None
-    seconds_left: float | None = None
-    attempt: int = 1
-    instances: int = 0
-    instances_expected: int | None = None
-    bytes: int = 0
-    bytes_expected: int | None = None
-    rate: float | None = None
-    message: str = ""
-    error: Any = None
 
 
 class FakeWork:
