@@ -40,9 +40,13 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         findings = doctor()
         print(findings)
         return 0 if findings.good else 1
-    from .demo import check, demo
+    if arguments.check:
+        from .rehearsal import check
 
-    return check() if arguments.check else demo(browser=not arguments.no_browser)
+        return check()
+    from .demo import demo
+
+    return demo(browser=not arguments.no_browser)
 
 
 def _parser() -> argparse.ArgumentParser:
