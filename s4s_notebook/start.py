@@ -12,7 +12,10 @@ from .connection import Connection
 from .errors import UntrustedOrigin
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .cohort import Store
+    from .connection.session import Remember
     from .protocol.waiting import WaitPolicy
     from .sandbox import Sandbox
 
@@ -39,10 +42,10 @@ def connect(
     client_secret: str | None = None,
     redirect_uri: str | None = None,
     scope: str | None = None,
-    store: Store | None = None,
+    store: Store | Path | str | None = None,
     allow_origins: Sequence[str] = (),
     waits: WaitPolicy | None = None,
-    remember: bool = False,
+    remember: Remember = False,
     legacy: bool = False,
 ) -> Connection:
     """Connect one participant at one data holder.
@@ -61,13 +64,14 @@ def connect(
             Left out, the holder is asked to register this client (RFC 7591).
         scope: the SMART scopes to ask for; by default
             ``launch/patient patient/*.read offline_access``.
-        store: where data is kept. Left out, the folder that the environment variable
+        store: where data is kept: a Store or a folder. Left out, the folder that the environment variable
             S4S_STORE names, else a private temporary one.
         allow_origins: further origins that may be sent the token, as
             ``"https://imaging.example"``. Origins that are not named anywhere are asked for
             in a notebook and refused in a script.
         waits: how long a 503 may be waited out (two hours by default).
-        remember: keep the approval in the system's keyring for the next session.
+        remember: True keeps the approval for the next session in the system's keyring,
+            ``"file"`` in a file of the store that only you can read.
         legacy: accept a holder that advertises PKCE without S256.
 
     Returns:
@@ -96,7 +100,7 @@ def connect(
         "client_secret": client_secret,
         "redirect_uri": redirect_uri,
         "scope": scope,
-        "store": store or _default_store(),
+        "store": store or os.environ.get(STORE_FOLDER),
         "allow_origins": allow_origins,
         "waits": waits,
         "remember": remember,
@@ -112,15 +116,6 @@ def connect(
     elif needs_sign_in and connection.status == "not authorised" and connection.can_authorize:
         _say_where_to_approve(connection)
     return connection
-
-
-def _default_store() -> Store | None:
-    folder = os.environ.get(STORE_FOLDER)
-    if not folder:
-        return None
-    from .cohort import Store
-
-    return Store(folder)
 
 
 def on_binder() -> bool:
