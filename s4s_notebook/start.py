@@ -64,8 +64,8 @@ def connect(
             Left out, the holder is asked to register this client (RFC 7591).
         scope: the SMART scopes to ask for; by default
             ``launch/patient patient/*.read offline_access``.
-        store: where data is kept: a Store or a folder. Left out, the folder that the environment variable
-            S4S_STORE names, else a private temporary one.
+        store: where data is kept: a Store or a folder. Left out, the folder that the
+            environment variable S4S_STORE names, else a private temporary one.
         allow_origins: further origins that may be sent the token, as
             ``"https://imaging.example"``. Origins that are not named anywhere are asked for
             in a notebook and refused in a script.
