@@ -38,6 +38,8 @@ MODULES = (
     "viewer_stage.js",
     "viewer_strip.js",
     "viewer_keys.js",
+    "viewer_gestures.js",
+    "viewer_cine.js",
     "viewer_panel.js",
     "viewer.js",
 )

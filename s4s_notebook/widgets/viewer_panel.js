@@ -8,7 +8,9 @@
 //   names      [[label, text], …]
 
 import { button, element, keepKeys, setIcon, setOptions, setPressed, short } from "./viewer_parts.js";
+import { Cine } from "./viewer_cine.js";
 import { patientPoint, panForZoom } from "./viewer_geometry.js";
+import { listenToPointer } from "./viewer_gestures.js";
 import { valueOf } from "./viewer_grey.js";
 import { KEYS, press } from "./viewer_keys.js";
 import { Slices, nearestFirst } from "./viewer_slices.js";
@@ -31,7 +33,12 @@ export class Viewer {
   #timers = new Set();
   #stopped = false;
   #forward = true;
-  #play = null;
+  // Steps by what is due; waits for a frame that is still on its way.
+  #cine = new Cine((due) => {
+    if (!this.slice) return false;
+    this.go((this.view.index + Math.min(due, this.count)) % this.count);
+    return true;
+  });
   #names = null;
 
   constructor(source, { height = 480, limit } = {}) {
@@ -96,7 +103,7 @@ export class Viewer {
     this.#observer.disconnect();
     this.#visible.disconnect();
     cancelAnimationFrame(this.#frame);
-    cancelAnimationFrame(this.#play?.frame);
+    this.#cine.stop();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#slices.clear();
   }
@@ -283,7 +290,7 @@ export class Viewer {
     stage.corner("bottom-left", [`${windowText}${view.inverted ? "  inverted" : ""}`,
       stage.placed ? `zoom ${Math.round(stage.placed.scaleX * 100)} %` : ""]);
     stage.corner("bottom-right", [`${view.index + 1} / ${this.count}`,
-      this.#play ? `${short(this.#play.rate)} a second` : ""]);
+      this.#cine.rate ? `${short(this.#cine.rate)} a second` : ""]);
     this.canvasLabel();
   }
 
@@ -486,20 +493,18 @@ export class Viewer {
 
   // ---- cine
 
-  togglePlay() { if (this.#play) this.pause(); else this.play(); }
+  togglePlay() { if (this.#cine.rate) this.pause(); else this.play(); }
 
   play() {
-    if (this.count < 2 || this.#play) return;
-    this.#play = { rate: this.series.rate || 10, since: performance.now(), frame: 0 };
+    if (this.count < 2 || this.#cine.rate) return;
+    this.#cine.start(this.series.rate || 10);
     setIcon(this.#playButton, "pause");
     setPressed(this.#playButton, true);
-    this.#tick();
   }
 
   pause() {
-    if (!this.#play) return;
-    cancelAnimationFrame(this.#play.frame);
-    this.#play = null;
+    if (!this.#cine.rate) return;
+    this.#cine.stop();
     setIcon(this.#playButton, "play");
     setPressed(this.#playButton, false);
     this.refresh();
@@ -507,22 +512,8 @@ export class Viewer {
 
   speed(factor) {
     this.series.rate = Math.min(Math.max((this.series.rate || 10) * factor, 0.5), 60);
-    if (this.#play) this.#play.rate = this.series.rate;
+    if (this.#cine.rate) this.#cine.rate = this.series.rate;
     this.refresh();
-  }
-
-  /** Keeps the file's pace; waits for a frame that is still on its way. */
-  #tick() {
-    const play = this.#play;
-    play.frame = requestAnimationFrame((now) => {
-      if (this.#play !== play) return;
-      const due = Math.floor(((now - play.since) * play.rate) / 1000);
-      if (due > 0 && this.slice) {
-        play.since += (due * 1000) / play.rate;
-        this.go((this.view.index + Math.min(due, this.count)) % this.count);
-      }
-      this.#tick();
-    });
   }
 
   // ---- names, help
@@ -640,15 +631,7 @@ export class Viewer {
   #listen() {
     const { node } = this.stage;
     this.node.addEventListener("keydown", (event) => this.#keydown(event));
-    node.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
-    // JupyterLab takes the focus to the cell on a click; the keys are meant for us.
-    node.addEventListener("click", () => setTimeout(() => node.focus({ preventScroll: true })));
-    node.addEventListener("contextmenu", (event) => event.preventDefault());
-    node.addEventListener("pointerdown", (event) => this.#drag(event));
-    node.addEventListener("pointermove", (event) => {
-      if (this.stage.placed) this.probe(this.stage.pointOf(event));
-    });
-    node.addEventListener("dblclick", () => { if (this.tool !== "length") this.fit(); });
+    listenToPointer(this);
     this.#observer = new ResizeObserver(() => this.refresh());
     this.#observer.observe(node);
     // A notebook takes cells that are scrolled away out of the page and puts them back.
@@ -663,66 +646,6 @@ export class Viewer {
       event.preventDefault();
       event.stopPropagation();
     }
-  }
-
-  #wheel(event) {
-    if (!this.plane) return;
-    if (event.ctrlKey || event.metaKey) {
-      const box = this.stage.node.getBoundingClientRect();
-      this.zoomBy(Math.exp(-event.deltaY / 300), event.clientX - box.left, event.clientY - box.top);
-    } else if (this.count > 1) {
-      const lines = event.deltaMode === 0 ? event.deltaY / 60 : event.deltaY;
-      this.#turned += lines;
-      const by = Math.abs(lines) >= 1 ? Math.sign(lines) * Math.max(1, Math.round(Math.abs(lines) / 2))
-        : Math.trunc(this.#turned);
-      if (by) {
-        this.#turned = 0;
-        this.step(by);
-      }
-    } else return; // one slice: the page scrolls
-    event.preventDefault();
-  }
-  #turned = 0;
-
-  #toolFor(event) {
-    if (event.button === 1 || event.shiftKey) return "pan";
-    if (event.button === 2 || event.ctrlKey || event.metaKey) return "zoom";
-    return this.tool;
-  }
-
-  #drag(event) {
-    if (!this.slice || !this.stage.placed) return;
-    const { node } = this.stage;
-    const tool = this.#toolFor(event);
-    const box = node.getBoundingClientRect();
-    const start = [event.clientX - box.left, event.clientY - box.top];
-    let last = [event.clientX, event.clientY];
-    const point = this.stage.pointOf(event);
-    if (tool === "length") this.draft = [point, point];
-    if (tool === "probe") { this.cursor = point.map(Math.round); this.announce(this.probe(point)); }
-    const move = (next) => {
-      const [dx, dy] = [next.clientX - last[0], next.clientY - last[1]];
-      last = [next.clientX, next.clientY];
-      if (tool === "window") this.moveWindow(dx, dy);
-      else if (tool === "pan") this.panBy(dx, dy);
-      else if (tool === "zoom") this.zoomBy(Math.exp(-dy / 150), ...start);
-      else if (tool === "length") this.draft = [point, this.stage.pointOf(next)];
-      else this.cursor = this.stage.pointOf(next).map(Math.round);
-      this.refresh();
-    };
-    const end = () => {
-      node.removeEventListener("pointermove", move);
-      node.removeEventListener("pointerup", end);
-      node.removeEventListener("pointercancel", end);
-      if (tool === "length") this.endLine();
-    };
-    node.setPointerCapture(event.pointerId);
-    node.addEventListener("pointermove", move);
-    node.addEventListener("pointerup", end);
-    node.addEventListener("pointercancel", end);
-    node.focus({ preventScroll: true });
-    event.preventDefault();
-    this.refresh();
   }
 }
 
