@@ -1,0 +1,1 @@
+"""Checks of the workshop: its notebooks, its glossary, its links, and the room it needs."""

@@ -1,0 +1,134 @@
+"""The checks of form and of saved outputs: each rule is broken once, and seen."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.notebooks import form, outputs
+from tests.notebooks.samples import (
+    CLOSING,
+    OPENING,
+    chapter,
+    code,
+    made,
+    shows,
+    solution,
+    text,
+    turn,
+)
+
+NEXT = made("02-next.ipynb", *[text("# Next")])
+
+
+def told(book):
+    return [line for line in form.complaints([book, NEXT]) if line.startswith(book.name)]
+
+
+def test_a_chapter_in_form_has_no_complaint():
+    assert told(chapter()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"c0": text("Hello")}, "does not begin with a title"),
+        ({"c0": text(OPENING.replace("20 min", "many min"))}, "does not say **Time**"),
+        ({"c0": text(OPENING.replace("20 min", "200 min"))}, "does not say **Time**"),
+        ({"c0": text(OPENING.replace("**Before**", "Before"))}, "what comes **Before**"),
+        ({"c0": text(OPENING.replace("- do", "- a\n- b\n- do"))}, "one to three objectives"),
+        ({"c0": text(OPENING.replace("- ", ""))}, "one to three objectives"),
+        ({"c1": text("## 2 · First")}, "its sections are numbered [2, 2]"),
+        ({"c2": code("a = 1\n" * 11)}, "cell 3: 11 lines of code, at most 10"),
+        ({"c2": code("a", execution={"iopub.status.idle": "x"})}, "cell 3: its metadata say when"),
+        ({"c4": code("# Your turn")}, "exercise 1 is not followed by a code cell"),
+        ({"c4": code("a", tags=["exercise"])}, "exercise 1 is not followed by a code cell"),
+        ({"c5": code("a")}, "exercise 1 has no solution after that"),
+        ({"c5": code("a")}, "1 solutions for 2 exercises"),
+        ({"c5": solution(source_hidden=False)}, "exercise 1 has a solution that is not folded"),
+        ({"c8": code("a", tags=["solution"])}, "exercise 2 has a solution that is not folded"),
+        ({"c5": solution("\n")}, "exercise 1 has an empty solution"),
+        ({"c6": text("No exercise")}, "two or three exercises wanted, numbered; there are 1"),
+        ({"c6": text("### Exercise 3 · No")}, "two or three exercises wanted, numbered"),
+        ({"c9": solution()}, "3 solutions for 2 exercises"),
+        ({"c17": text(CLOSING.replace("- Three.", ""))}, "three to five key points"),
+        ({"c17": text(CLOSING.replace("## Key points", "## End"))}, "three to five key points"),
+        ({"c17": text(CLOSING.replace("02-next", "03-next"))}, "no link to 02-next.ipynb"),
+        ({f"c{n}": None for n in range(9, 17)}, "6 cells, 10 to 25 wanted"),
+    ],
+)
+def test_what_is_not_in_form_is_seen(change, complaint):
+    found = told(chapter(**change))
+    assert any(complaint in line for line in found), found
+
+
+def test_too_many_cells_are_seen():
+    many = made("01-sample.ipynb", text(OPENING), *[text("More")] * 25)
+    assert "01-sample.ipynb: 26 cells, 10 to 25 wanted" in told(many)
+
+
+def test_an_exercise_at_the_very_end_is_seen():
+    book = made("01-sample.ipynb", text(OPENING), text("### Exercise 1 · What?"))
+    assert any("exercise 1 is not followed" in line for line in told(book))
+    book = made("01-sample.ipynb", text(OPENING), text("### Exercise 1 · What?"), turn())
+    assert any("exercise 1 has no solution" in line for line in told(book))
+
+
+def test_notebook_00_is_freer_but_has_a_title_and_a_kernel():
+    short = made("00-first.ipynb", text("# First"), code("a"))
+    assert form.complaints([short, chapter()]) == []
+    assert form.complaints([made("00-first.ipynb", text("First"))]) != []
+    kernel = made("00-first.ipynb", text("# First\n\nText"), kernelspec={"name": "xeus"})
+    assert form.complaints([kernel]) == ["00-first.ipynb: its kernelspec is not python3"]
+
+
+SECRET = "b3Jk7hT9xQ2mZ5vL8cN1wR4yP6sD0fGa-_HjUe"
+
+
+@pytest.mark.parametrize(
+    ("output", "complaint"),
+    [
+        ({"output_type": "error", "ename": "KeyError"}, "an error is saved: KeyError"),
+        ({"output_type": "stream", "name": "stderr", "text": "oh"}, "text on stderr is saved"),
+        (
+            {"output_type": "stream", "name": "stdout", "text": "a" * 111},
+            "a line of 111 characters",
+        ),
+        (shows(text_plain=["ok\n", "b" * 111]), "a line of 111 characters"),
+        (shows(text_plain="at http://127.0.0.1:41505/x"), "a port"),
+        (shows(text_html="localhost:8123"), "a port"),
+        (shows(text_plain="'/tmp/s4s-x/y'"), "a path of a machine"),
+        (shows(text_plain="/home/me/x"), "a path of a machine"),
+        (shows(text_plain=r"C:\Users"), "a path of Windows"),
+        (shows(text_plain="<object at 0x7f3c1c0a2b10>"), "an address in memory"),
+        (shows(text_plain="Authorization: Bearer abcdefghij"), "a token"),
+        (shows(text_plain="eyJhbGciOiJIUzI1NiJ9.e30"), "a token"),
+        (shows(text_plain="?code=abcdefghijklmnopq"), "a token"),
+        (shows(text_plain=f"token {SECRET}"), "what looks like a secret"),
+        (shows(image_png="aGk=", text_plain="x"), "a picture (image/png) without alt text"),
+        (shows(text_html='<img src="data:image/png;base64,aGk=">'), "1 pictures in HTML without"),
+        (shows(text_html='<img alt=" " src="x">'), "1 pictures in HTML without alt"),
+        (shows(text_html="<tr>" + "<td>a</td>" * 10 + "</tr>"), "a table of 10 columns"),
+        (shows(text_html=f"<tr><th>{'a' * 80}</th><td>{'b' * 71}</td></tr>"), "151 characters"),
+    ],
+)
+def test_what_an_output_must_not_be_is_seen(output, complaint):
+    found = outputs.complaints([made("01-a.ipynb", code("x", output))])
+    assert any(complaint in line for line in found), found
+    assert all(line.startswith("01-a.ipynb, cell 1: ") for line in found)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        shows(text_plain="2.25.79590156557136257150738527547826643219: 60 instances"),
+        shows(text_plain="a" * 200, text_html="<tr><td>a b</td></tr>"),
+        shows(text_plain="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
+        shows(text_plain="GET /api/fhir/ImagingStudy 200; 3 /work; http://hl7.org/fhir"),
+        shows(text_plain="ExplanationOfBenefit/outpatient-12889920372"),
+        shows(text_html=f'<img alt="A chest" src="data:image/png;base64,{SECRET}">', image_png="a"),
+        {**shows(image_png="a"), "metadata": {"image/png": {"alt": "A chest"}}},
+        shows(text_html="<tr>" + "<td>a few short words</td>" * 9 + "</tr>"),
+    ],
+)
+def test_what_an_output_may_be_is_let_pass(output):
+    assert outputs.complaints([made("01-a.ipynb", code("x", output))]) == []
