@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .download import Download
     from .errors import S4SError
     from .imaging import Study, read
+    from .imaging.plot import Picture
     from .over_time import timeline
     from .sandbox import Sandbox
     from .sandbox.check import check
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Connection": ".connection",
     "Download": ".download",
+    "Picture": ".imaging.plot",
     "S4SError": ".errors",
     "Sandbox": ".sandbox",
     "Store": ".cohort",
@@ -46,6 +48,7 @@ _MODULES = ("errors", "tables")
 __all__ = [
     "Connection",
     "Download",
+    "Picture",
     "S4SError",
     "Sandbox",
     "Store",

@@ -12,6 +12,7 @@ import s4s_notebook
 PUBLIC = [
     "Connection",
     "Download",
+    "Picture",
     "S4SError",
     "Sandbox",
     "Store",
@@ -66,3 +67,15 @@ def test_importing_the_package_loads_nothing_heavy():
     code = f"import sys, s4s_notebook; print([m for m in {HEAVY} if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_a_plot_of_ones_own_has_a_text_and_leaves_nothing_open():
+    from matplotlib import pyplot
+
+    picture = s4s_notebook.Picture(figsize=(2, 1))
+    picture.subplots().plot([1, 2], [3, 4])
+    picture.alt = 'Rises from 3 to 4 "<units>".'
+    data, metadata = picture._repr_mimebundle_()
+    assert data["text/plain"] == metadata["image/png"]["alt"] == picture.alt
+    assert 'alt="Rises from 3 to 4 &quot;&lt;units&gt;&quot;."' in data["text/html"]
+    assert pyplot.get_fignums() == []

@@ -40,9 +40,18 @@ _INK: dict[str, Any] = {
 
 
 class Picture(Figure):
-    """A Figure that shows itself once in a notebook, with ``alt`` as its text.
+    """A matplotlib Figure that shows itself once in a notebook, with ``alt`` as its text.
 
-    It belongs to no pyplot state, so nothing is left open and nothing is drawn twice.
+    For plots of one's own, with the arguments of Figure. It belongs to no pyplot state, so
+    nothing is left open and nothing is drawn twice::
+
+        picture = s4s.Picture(figsize=(8, 4), layout="constrained")
+        picture.subplots().plot(days, amounts)
+        picture.alt = "Payments rise from 20 dollars in 2004 to 400 in 2016."
+        picture
+
+    Attributes:
+        alt: what the picture shows, for those who cannot see it.
     """
 
     alt: str = ""
