@@ -12,6 +12,7 @@ from .errors import S4SError
 from .start import SANDBOX_URL
 
 NOTEBOOK = "00-first-image.ipynb"
+_NOT_FOR_READERS = ("conftest.py", "__pycache__", ".*")  # the tests', and Jupyter's own
 
 
 def notebooks() -> Path:
@@ -57,5 +58,5 @@ def _writable(folder: Path) -> Path:
         return folder
     copy = Path.cwd() / "s4s-notebooks"
     if not copy.exists():
-        shutil.copytree(folder, copy)
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(*_NOT_FOR_READERS))
     return copy

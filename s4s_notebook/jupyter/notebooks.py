@@ -1,7 +1,8 @@
-"""``s4s/notebooks``: puts the workshop's notebooks into the person's own folder."""
+"""``s4s/notebooks``: puts the workshop into the person's own folder."""
 
 from __future__ import annotations
 
+import base64
 import json
 import posixpath
 from pathlib import Path
@@ -15,18 +16,23 @@ from tornado.web import HTTPError, authenticated
 import s4s_notebook
 
 WORKSHOP = "s4s-workshop"
+CONTENTS = "README.md"  # the page that lists the notebooks
+_NOTEBOOKS = "[0-9]*.ipynb"
+_BESIDE = ("*.md", "how-to/*.md", "images/*.png")
 
 
-def shipped() -> list[Path]:
-    """Return the notebooks that come with the package, in their order.
+def shipped() -> tuple[Path, list[Path]]:
+    """Return the folder that comes with the package, and what a person gets of it, in order.
 
-    An installed package holds them; in a checkout they stand beside it.
+    An installed package holds it; in a checkout it stands beside it. What only the tests need
+    is left out. The list is empty where there are no notebooks.
     """
     package = Path(s4s_notebook.__file__).parent
     for folder in (package / "notebooks", package.parent / "notebooks"):
-        if found := sorted(folder.glob("[0-9]*.ipynb")):
-            return found
-    return []
+        if notebooks := sorted(folder.glob(_NOTEBOOKS)):
+            beside = (path for kind in _BESIDE for path in sorted(folder.glob(kind)))
+            return folder, [*notebooks, *beside]
+    return package, []
 
 
 class NotebooksHandler(APIHandler):
@@ -35,34 +41,45 @@ class NotebooksHandler(APIHandler):
     @authenticated
     @authorized
     async def post(self) -> None:
-        """Copy the first notebook, or all of them, and say which to open.
+        """Copy the workshop into a folder of its own, and say what to open there.
 
-        Asked with ``{"which": "first" | "workshop", "folder": path}``; a notebook that is
-        there already is left as it is, for somebody may have worked in it.
+        Asked with ``{"which": "first" | "workshop", "folder": path}``: the first notebook, or
+        the page that lists them all. They link to each other, so they come together. A file
+        that is there already is left as it is, for somebody may have worked in it.
         """
         asked = self.get_json_body() or {}
-        notebooks = shipped()
-        if not notebooks:
+        source, files = shipped()
+        if not files:
             raise HTTPError(404, "This installation brings no notebooks.")
         folder = str(asked.get("folder", "")).strip("/")
-        chosen = notebooks if asked.get("which") == "workshop" else notebooks[:1]
-        if asked.get("which") == "workshop":
+        if posixpath.basename(folder) != WORKSHOP:  # not a workshop within a workshop
             folder = posixpath.join(folder, WORKSHOP)
-            await self._make(folder)
-        for notebook in chosen:
-            await self._copy(notebook, posixpath.join(folder, notebook.name))
+        names = [path.relative_to(source).as_posix() for path in files]
+        for place in dict.fromkeys(posixpath.dirname(name) for name in names):
+            await self._make(posixpath.join(folder, place).rstrip("/"))
+        for path, name in zip(files, names, strict=True):
+            await self._copy(path, posixpath.join(folder, name))
+        workshop = asked.get("which") == "workshop" and CONTENTS in names
         self.set_status(201)
-        self.finish({"path": posixpath.join(folder, notebooks[0].name)})
+        self.finish({"path": posixpath.join(folder, CONTENTS if workshop else names[0])})
 
     async def _make(self, folder: str) -> None:
         contents: Any = self.contents_manager
         if not await ensure_async(contents.dir_exists(folder)):
             await ensure_async(contents.save({"type": "directory"}, folder))
 
-    async def _copy(self, notebook: Path, path: str) -> None:
+    async def _copy(self, file: Path, path: str) -> None:
         contents: Any = self.contents_manager
-        if await ensure_async(contents.file_exists(path)):
-            return
-        content = json.loads(notebook.read_text(encoding="utf-8"))
-        model = {"type": "notebook", "format": "json", "content": content}
-        await ensure_async(contents.save(model, path))
+        if not await ensure_async(contents.file_exists(path)):
+            await ensure_async(contents.save(_model(file), path))
+
+
+def _model(file: Path) -> dict[str, Any]:
+    """The file as Jupyter's contents service takes it."""
+    if file.suffix == ".ipynb":
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return {"type": "notebook", "format": "json", "content": content}
+    if file.suffix == ".md":
+        return {"type": "file", "format": "text", "content": file.read_text(encoding="utf-8")}
+    encoded = base64.b64encode(file.read_bytes()).decode("ascii")
+    return {"type": "file", "format": "base64", "content": encoded}

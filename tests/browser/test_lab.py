@@ -100,7 +100,16 @@ def test_the_launcher_leads_to_the_first_notebook(page, lab):
     card.click()
     page.locator(".jp-Notebook").wait_for()
     assert page.locator(".jp-mod-current .lm-TabBar-tabLabel", has_text="00-first").count()
-    assert (lab.work / "00-first-image.ipynb").exists()
+    assert (lab.work / "s4s-workshop" / "00-first-image.ipynb").exists()
+
+
+def test_the_launcher_leads_to_the_list_of_notebooks_and_on(page, lab):
+    _open(page, lab)
+    page.locator(".jp-LauncherCard", has_text="workshop").click()
+    contents = page.locator(".jp-MarkdownViewer:visible")
+    contents.get_by_role("heading", level=1).wait_for()
+    contents.get_by_role("link", name="00", exact=True).click()
+    page.locator(".jp-Notebook:visible").wait_for()
 
 
 def _palette(page):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
-from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
@@ -127,19 +126,6 @@ def post(server, place, **asked):
         return reply.status, json.loads(reply.read())
     finally:
         link.close()
-
-
-def test_workshop_notebooks_are_copied_once(server):
-    assert post(server, "notebooks", which="first") == (201, {"path": "00-first-image.ipynb"})
-    mine = server.work / "00-first-image.ipynb"
-    text = mine.read_text().replace('"nbformat": 4', '"nbformat":  4')
-    mine.write_text(text)
-    assert post(server, "notebooks", which="first")[0] == 201
-    assert mine.read_text() == text, "somebody's work is not overwritten"
-    status, made = post(server, "notebooks", which="workshop")
-    assert status == 201
-    assert Path(server.work / made["path"]).is_file()
-    assert made["path"].startswith("s4s-workshop/")
 
 
 def test_the_sandbox_starts_and_stops(server):

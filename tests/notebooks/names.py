@@ -48,10 +48,8 @@ def ours() -> frozenset[str]:
 
 @cache
 def columns() -> frozenset[str]:
-    """Columns of our frames, but for those that are a plain word."""
-    return frozenset(
-        column.name for table in TABLES for column in declared(table) if "_" in column.name
-    )
+    """Columns of our frames."""
+    return frozenset(column.name for table in TABLES for column in declared(table))
 
 
 def complaints(books: Sequence[Book]) -> list[str]:
@@ -92,12 +90,13 @@ def _unknown(cell: Cell, shown: set[str], seen: set[str]) -> Iterator[str]:
     for kind, name in dict.fromkeys(used):
         if name in shown or name in own:
             continue
-        if kind == "name" and name in ours() - columns():
-            yield f"{name!r} was not shown before"
-        elif kind == "argument":
+        if kind == "argument":
             yield f"the argument {name!r} was not shown before"
-        elif name in columns() and kind in ("name", "text") and name not in seen:
-            yield f"the column {name!r} was not shown before"
+        elif name in columns() - _FREE and kind in ("name", "text"):
+            if name not in seen and "_" in name:  # a plain word may be anything
+                yield f"the column {name!r} was not shown before"
+        elif kind == "name" and name in ours():
+            yield f"{name!r} was not shown before"
 
 
 def python(source: str) -> str:

@@ -158,4 +158,4 @@ def _not_in_the_glossary(books: Sequence[Book], terms: Sequence[Term]) -> Iterat
 
 def _is_emphasis(text: str) -> bool:
     """Whether bold text is a label, or a whole sentence that is stressed."""
-    return text.strip(" .,:;") in NO_TERMS or (text.endswith(".") and len(text.split()) > 3)
+    return text.strip(" .,:;") in NO_TERMS or (text.endswith(".") and len(text.split()) > 2)

@@ -46,7 +46,9 @@ async function openCopy(
   folder: string
 ): Promise<void> {
   const { path } = await post<{ path: string }>('notebooks', { which, folder });
-  await app.commands.execute('docmanager:open', { path });
+  // The list of notebooks is there to be read and clicked, not to be edited.
+  const factory = path.endsWith('.md') ? 'Markdown Preview' : undefined;
+  await app.commands.execute('docmanager:open', { path, factory });
 }
 
 async function connectNew(

@@ -1,0 +1,94 @@
+"""The workshop in the person's own folder, over a real Jupyter server, and for `s4s demo`."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from pathlib import Path
+
+import pytest
+
+from s4s_notebook import demo
+from s4s_notebook.jupyter import notebooks
+from tests.browser.jupyterserver import BASE_URL, REPO, TOKEN, JupyterServer
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    running = JupyterServer(tmp_path_factory.mktemp("server")).start()
+    yield running
+    running.stop()
+
+
+def post(server, **asked):
+    link = http.client.HTTPConnection("127.0.0.1", server.port, timeout=90)
+    headers = {"Authorization": f"token {TOKEN}"}
+    try:
+        link.request("POST", f"{BASE_URL}s4s/notebooks", json.dumps(asked), headers)
+        reply = link.getresponse()
+        return reply.status, json.loads(reply.read())
+    finally:
+        link.close()
+
+
+def below(folder):
+    files = (path for path in folder.rglob("*") if path.is_file())
+    names = (path.relative_to(folder).as_posix() for path in files)
+    return {name for name in names if ".ipynb_checkpoints" not in name}  # Jupyter's own
+
+
+def test_the_workshop_comes_whole_and_opens_at_its_list(server):
+    (server.work / "mine").mkdir()
+    assert post(server, which="workshop", folder="mine") == (
+        201,
+        {"path": "mine/s4s-workshop/README.md"},
+    )
+    came = below(server.work / "mine" / "s4s-workshop")
+    assert {"00-first-image.ipynb", "glossary.md", "images/first-image.png"} <= came
+    assert "conftest.py" not in came
+    for name in came:
+        copy = server.work / "mine" / "s4s-workshop" / name
+        source = REPO / "notebooks" / name
+        if copy.suffix == ".ipynb":
+            assert json.loads(copy.read_text())["cells"] == json.loads(source.read_text())["cells"]
+        else:
+            assert copy.read_bytes() == source.read_bytes()
+
+
+def test_the_first_notebook_opens_where_the_others_are(server):
+    opened = {"path": "s4s-workshop/00-first-image.ipynb"}
+    assert post(server, which="first") == (201, opened)
+    assert (server.work / "s4s-workshop" / "glossary.md").is_file()
+    assert post(server, which="first", folder="s4s-workshop") == (201, opened), "no nesting"
+
+
+def test_somebodys_work_is_not_overwritten(server):
+    (server.work / "kept").mkdir()
+    post(server, which="first", folder="kept")
+    mine = server.work / "kept" / "s4s-workshop" / "00-first-image.ipynb"
+    text = mine.read_text().replace('"nbformat": 4', '"nbformat":  4')
+    mine.write_text(text)
+    assert post(server, which="workshop", folder="kept")[0] == 201
+    assert mine.read_text() == text
+
+
+def test_an_installation_without_notebooks_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks.s4s_notebook, "__file__", str(tmp_path / "a" / "__init__.py"))
+    assert notebooks.shipped()[1] == []
+
+
+def test_the_demo_of_an_installed_package_works_on_a_copy(tmp_path, monkeypatch):
+    installed = tmp_path / "site-packages" / "notebooks"
+    for name in ("00-first-image.ipynb", "how-to/a.md", "conftest.py", ".ipynb_checkpoints/b.txt"):
+        (installed / name).parent.mkdir(parents=True, exist_ok=True)
+        (installed / name).write_text("as shipped")
+    monkeypatch.chdir(tmp_path)
+    assert demo._writable(installed) == Path.cwd() / "s4s-notebooks"
+    assert below(tmp_path / "s4s-notebooks") == {"00-first-image.ipynb", "how-to/a.md"}
+    assert not (tmp_path / "s4s-notebooks" / ".ipynb_checkpoints").exists()
+    (tmp_path / "s4s-notebooks" / "00-first-image.ipynb").write_text("my work")
+    assert demo._writable(installed) == tmp_path / "s4s-notebooks"
+    assert (tmp_path / "s4s-notebooks" / "00-first-image.ipynb").read_text() == "my work"
+    ours = tmp_path / "checkout"
+    ours.mkdir()
+    assert demo._writable(ours) == ours
