@@ -108,7 +108,7 @@ def test_the_launcher_leads_to_the_list_of_notebooks_and_on(page, lab):
     page.locator(".jp-LauncherCard", has_text="workshop").click()
     contents = page.locator(".jp-MarkdownViewer:visible")
     contents.get_by_role("heading", level=1).wait_for()
-    contents.get_by_role("link", name="00", exact=True).click()
+    contents.get_by_role("link", name="Your first image").click()
     page.locator(".jp-Notebook:visible").wait_for()
 
 

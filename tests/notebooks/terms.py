@@ -157,5 +157,6 @@ def _not_in_the_glossary(books: Sequence[Book], terms: Sequence[Term]) -> Iterat
 
 
 def _is_emphasis(text: str) -> bool:
-    """Whether bold text is a label, or a whole sentence that is stressed."""
-    return text.strip(" .,:;") in NO_TERMS or (text.endswith(".") and len(text.split()) > 2)
+    """Whether bold text is a label, a letter, or a whole sentence that is stressed."""
+    label = text.strip(" .,:;")
+    return label in NO_TERMS or len(label) == 1 or (text.endswith(".") and len(text.split()) > 2)

@@ -122,7 +122,8 @@ def test_bold_that_the_glossary_lacks_is_seen_and_labels_are_not():
     assert told(two("A **study**, a **series**.")) == [
         "02-two.ipynb, cell 2: 'series' is in bold, but not in the glossary"
     ]
-    assert told(two("A **study**. **Time**: 3. **No amount is not zero.** **Approve**")) == []
+    labels = "**Time**: 3. **No amount is not zero.** **Approve** and **R**"
+    assert told(two(f"A **study**. {labels}")) == []
 
 
 def test_an_everyday_sense_is_taken_out_by_its_phrase():
