@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.notebooks import form, links, names, outputs, terms
-from tests.notebooks.books import CHAPTERS, FOLDER, workshop
+from tests.notebooks.books import CHAPTERS, FOLDER, REPO, workshop
 
 README = (FOLDER / "README.md").read_text("utf-8")
 ROW = re.compile(r"^\| (\d\d) \| \[([^\]]+)\]\(([^)]+)\) \| (\d+) \| (.+) \|$", re.MULTILINE)
@@ -57,3 +57,18 @@ def test_the_plan_of_half_a_day_adds_up():
         assert whole is None or minutes[whole[1]] == int(lasts), what
     assert clock == timedelta(hours=13), "four hours"
     assert sum(what == "Break." for *_, what in rows) == 2
+
+
+def test_the_readme_lists_the_same_notebooks_and_pages():
+    readme = (REPO / "README.md").read_text("utf-8")
+    listed = re.findall(r"^- (\d\d) \[([^\]]+)\]\(notebooks/([^)]+)\)$", readme, re.MULTILINE)
+    assert listed == [row[:3] for row in ROW.findall(README)]
+    for page in (FOLDER / "how-to").glob("*.md"):
+        assert f"(notebooks/how-to/{page.name})" in readme
+
+
+def test_binder_links_lead_to_a_notebook():
+    named = re.findall(r"urlpath=lab/tree/([\w./-]+\.ipynb)", README)
+    assert named
+    assert all((REPO / path).is_file() for path in named)
+    assert (REPO / "binder" / "postBuild").is_file()
