@@ -146,6 +146,9 @@ class Download(Task["Study | list[Study]"]):
     def _study(self, uid: str) -> Study:
         from ..imaging import Study
 
+        transfer = self._transfers[uid]
+        if transfer.state.error is None:
+            return Study(later=transfer.result())
         return Study(later=self._source.store.study(self._source.participant, uid).paths())
 
 

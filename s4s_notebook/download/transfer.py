@@ -20,7 +20,7 @@ from ..protocol import dicomweb
 from ..protocol.dicomweb import WadoEndpoint
 from ..protocol.transport import Transport
 from ..protocol.waiting import Cancel
-from ..store import Participant, Receiver, Store, StudyFolder
+from ..store import Filed, Participant, Receiver, Store, StudyFolder
 from .plan import Piece, announced, pieces
 from .task import State, Task, Unsubscribe
 
@@ -135,9 +135,10 @@ class Transfer(Task[list[Path]]):
                 # Go on at once where only what is missing will be asked for, and it leads on.
                 if self._source.no_pieces(url) or len(folder.instances()) == before:
                     raise
-        if count is not None and len(folder.instances()) < count and not listed:
+        have = folder.instances()
+        if count is not None and len(have) < count and not listed:
             listed = self._list(transport, url, token)
-        self._conclude(folder, receiver, count, listed)
+        self._conclude(folder, receiver, have, count, listed)
 
     def _list(self, transport: Transport, url: str, token: bool) -> Sequence[dicomweb.Instance]:
         """What the holder says the study has, where it offers to say (QIDO-RS)."""
@@ -200,11 +201,11 @@ class Transfer(Task[list[Path]]):
         self,
         folder: StudyFolder,
         receiver: Receiver,
+        have: Mapping[str, Filed],
         count: int | None,
         listed: Sequence[dicomweb.Instance],
     ) -> None:
         """Compare what is on disk with what was announced, and write down how it ended."""
-        have = folder.instances()
         missing = tuple(each.instance_uid for each in listed if each.instance_uid not in have)
         odd = receiver.rejected
         short = bool(missing) or not have or (count is not None and len(have) < count)

@@ -47,7 +47,7 @@ class Part:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def chunks(self) -> Iterator[Chunk]:
-        """The bytes as they come. A chunk may be a memoryview: copy what you keep.
+        """The bytes as they come. A chunk may be a memoryview; none is changed afterwards.
 
         Raises:
             IntegrityError: the part is cut or not as long as it said.
@@ -198,7 +198,7 @@ class Parts:
         limit, seen = self._limits.header_bytes, 0
         while (end := self._data.find(b"\r\n\r\n", self._at + seen)) < 0:
             unread = len(self._data) - self._at
-            if unread > limit:
+            if unread > limit + 3:  # three bytes may be those of the empty line to come
                 raise MalformedResponse("The headers of a part are too long.")
             seen = max(0, unread - 3)
             if not self._more():

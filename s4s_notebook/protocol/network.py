@@ -28,6 +28,7 @@ from .watch import Broken, Watch
 
 Headers = list[tuple[bytes, bytes]]
 _BODY_BYTES = 256 << 10  # to read at a time
+_ENDS = {b"content-length", b"transfer-encoding"}
 
 
 class _Stream(httpcore.NetworkStream):
@@ -129,13 +130,37 @@ class Answer:
 
     def chunks(self) -> Iterator[bytes]:
         """The raw body as it comes. Raises :class:`Broken` when it is cut short."""
+        begun = _unread(self._response) if self._ends_with_connection() else None
+        if begun is not None:
+            yield from self._to_the_end(begun)
+            return
         stream = self._response.iter_stream()
         while True:
             with _translated(self._watch):
                 chunk = next(stream, None)
             if chunk is None:
-                if _leftover(self._response):
+                if _unread(self._response):
                     self._response.extensions["network_stream"].close()
+                return
+            yield chunk
+
+    def _ends_with_connection(self) -> bool:
+        """Whether there is a body, and nothing in the head says where it ends (RFC 9112 6.3)."""
+        names = {name.lower() for name, _ in self.headers}
+        return self.status not in (204, 304) and not names & _ENDS
+
+    def _to_the_end(self, begun: bytes) -> Iterator[bytes]:
+        """A body that ends with its connection, straight from the socket.
+
+        That is how archives send studies, and h11 would copy each byte twice on its way.
+        """
+        stream = self._response.extensions["network_stream"]
+        if begun:
+            yield begun
+        while True:
+            with _translated(self._watch):
+                chunk = stream.read(_BODY_BYTES)
+            if not chunk:
                 return
             yield chunk
 
@@ -155,13 +180,15 @@ class Answer:
             self._response.close()
 
 
-def _leftover(response: Any) -> bool:
-    """Whether more came than the answer; it would be taken for the answer to the next request."""
+def _unread(response: Any) -> bytes | None:
+    """What has come and has not been handed out: the beginning of the body, or, after its end, what
+    would be taken for the answer to the next request. None when it cannot be known."""
     try:
         state = response.stream._stream._connection._h11_state
     except AttributeError:  # httpcore has no public way to ask, and may change its private one
-        return False
-    return bool(state.trailing_data[0])
+        return None
+    data: bytes = state.trailing_data[0]
+    return data
 
 
 class _translated:  # noqa: N801 - reads as a statement; a class, as it runs for every chunk

@@ -92,16 +92,17 @@ class StudyFolder:
                 series = self.folder.child(safe_name(series_uid))
             except FileNotFoundError:
                 return {}
-            found = {name: series.size(name) for name in series.names()}
+            found = series.sizes()
             series.close()
-        return {name: size for name, size in found.items() if size is not None}
+        return found
 
     def file(self, filed: Filed) -> Path:
         return self.path / safe_name(filed.series_uid) / filed.name
 
     def paths(self) -> list[Path]:
         """The files, sorted by name within their series."""
-        return sorted(self.file(filed) for filed in self.instances().values())
+        places = sorted((safe_name(f.series_uid), f.name) for f in self.instances().values())
+        return [self.path / series / name for series, name in places]
 
     def complete(self) -> bool:
         """True when a download ended with all that was announced, and all of it is still there."""

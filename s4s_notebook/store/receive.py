@@ -1,8 +1,8 @@
 """From a stream of instances to files that can be relied on.
 
-The caller's thread reads the network; two writer threads hash and write; a third syncs in
-batches, records and then names the files. A file has its name only after its bytes and its
-record are on disk. Memory is bounded by the queues, however large an instance is.
+The caller's thread reads the network; a writer hashes and writes; a third thread syncs in batches,
+records and then names the files. A file has its name only after its bytes and its record are on
+disk. Memory is bounded by what may wait for the writer, however large an instance is.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from ..errors import DICOMError
 from . import system
 from .files import PART, Filed, StudyFolder, identify
 
-_BLOCK = 256 << 10
-_QUEUED = 16  # blocks a writer may be behind: 4 MB
+_BLOCK = 1 << 20  # bytes that a writer gets at a time, in at most
+_PIECES = 64
+_QUEUED = 8  # blocks that the writer may be behind: 8 MB
 _BATCH = 64  # files that are synced and recorded in one go, at least once in
 _BATCH_SECONDS = 0.5
-_WRITERS = 2
+_SYNCING = 2  # at a time
 _serial = itertools.count()
+T = TypeVar("T")
 
 
 class Rejected(NamedTuple):
@@ -40,19 +42,42 @@ class Rejected(NamedTuple):
     error: DICOMError | None = None
 
 
+class _Line(Generic[T]):
+    """What one thread hands to another, ``room`` pieces at most; the giver waits for room.
+
+    Two queues that wake the other side once; ``queue.Queue`` does so several times for a piece,
+    and each time the threads fight for the interpreter.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._pieces: queue.SimpleQueue[T] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(room):
+            self._room.put(None)
+
+    def put(self, piece: T) -> None:
+        self._room.get()
+        self._pieces.put(piece)
+
+    def get(self, timeout: float | None = None) -> T:
+        """The next piece. Raises queue.Empty after ``timeout`` seconds."""
+        piece = self._pieces.get(timeout=timeout)
+        self._room.put(None)
+        return piece
+
+
 class _Arrival:
     """An instance on its way in."""
 
     def __init__(self, wanted: str | None) -> None:
         self.wanted = wanted
-        self.number = next(_serial)
-        self.part = f"{PART}{os.getpid()}-{self.number}"
+        self.part = f"{PART}{os.getpid()}-{next(_serial)}"
         self.sha256 = hashlib.sha256()
         self.size = 0
         self.fd = -1
 
 
-_Job = tuple[_Arrival, bytearray, str]  # then: "" more to come, "end", "drop"
+_Job = tuple[_Arrival, list[bytes | memoryview], str]  # then: "" more to come, "end", "drop"
 
 
 class Receiver:
@@ -66,19 +91,14 @@ class Receiver:
         self._study, self._on_filed = study, on_filed
         self._have = study.instances()
         self._patient = study.dicom_patient
-        self._guard = threading.Condition()
-        self._unjudged: set[int] = set()
         self._error: BaseException | None = None
-        self._queues = [queue.Queue[_Job | None](_QUEUED) for _ in range(_WRITERS)]
-        self._ready: queue.Queue[tuple[_Arrival, Filed] | None] = queue.Queue(_BATCH)
-        self._turn = 0
+        self._todo: _Line[_Job | None] = _Line(_QUEUED)
+        self._ready: _Line[tuple[_Arrival, Filed] | None] = _Line(_BATCH)
         self.filed: list[Filed] = []
         self.rejected: list[Rejected] = []
         self.repeated = 0
-        self._writers = [
-            threading.Thread(target=self._write, args=(todo,), daemon=True) for todo in self._queues
-        ]
-        self._syncing = ThreadPoolExecutor(_WRITERS)
+        self._writer = threading.Thread(target=self._write, daemon=True)
+        self._syncing = ThreadPoolExecutor(_SYNCING)
         self._committer = threading.Thread(target=self._commit, daemon=True)
 
     @property
@@ -86,8 +106,8 @@ class Receiver:
         return self._patient
 
     def __enter__(self) -> Receiver:
-        for thread in (*self._writers, self._committer):
-            thread.start()
+        self._writer.start()
+        self._committer.start()
         return self
 
     def __exit__(
@@ -96,46 +116,41 @@ class Receiver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for todo in self._queues:
-            todo.put(None)
-        for writer in self._writers:
-            writer.join()
+        self._todo.put(None)
+        self._writer.join()
         self._ready.put(None)
         self._committer.join()
         self._syncing.shutdown()
         if kind is None:
             self._raise()
 
-    def take(
-        self, chunks: Iterable[bytes | bytearray | memoryview], wanted: str | None = None
-    ) -> None:
+    def take(self, chunks: Iterable[bytes | memoryview], wanted: str | None = None) -> None:
         """Read one instance to its end. ``wanted`` is its SOP Instance UID where one was asked for.
 
-        What the iterator raises passes through, and nothing of that instance stays.
+        Chunks are kept until they are written and must not change. What the iterator raises
+        passes through, and nothing of that instance stays.
         """
-        arrival, todo = _Arrival(wanted), self._queues[self._turn]
-        with self._guard:
-            self._unjudged.add(arrival.number)
-        self._turn = (self._turn + 1) % _WRITERS
-        block, end = bytearray(), "drop"
+        arrival = _Arrival(wanted)
+        block, size, end = list[bytes | memoryview](), 0, "drop"
         try:
             for chunk in chunks:
-                block += chunk  # copied: the reader uses its buffer again
-                if len(block) >= _BLOCK:
+                block.append(chunk)
+                size += len(chunk)
+                if size >= _BLOCK or len(block) >= _PIECES:
                     self._raise()
-                    todo.put((arrival, block, ""))
-                    block = bytearray()
+                    self._todo.put((arrival, block, ""))
+                    block, size = [], 0
             end = "end"
         finally:
-            todo.put((arrival, block, end))
+            self._todo.put((arrival, block, end))
         self._raise()
 
     def _raise(self) -> None:
         if self._error is not None:
             raise self._error
 
-    def _write(self, todo: queue.Queue[_Job | None]) -> None:
-        while (job := todo.get()) is not None:
+    def _write(self) -> None:
+        while (job := self._todo.get()) is not None:
             arrival, block, then = job
             try:
                 if self._error is not None or then == "drop":
@@ -145,19 +160,16 @@ class Receiver:
             except Exception as error:  # noqa: BLE001 - raised in the caller's thread; a dead writer would hang it
                 self._fail(error)
                 self._drop(arrival)
-            if then:
-                with self._guard:
-                    self._unjudged.discard(arrival.number)
-                    self._guard.notify_all()
 
-    def _add(self, arrival: _Arrival, block: bytearray, *, last: bool) -> None:
+    def _add(self, arrival: _Arrival, block: list[bytes | memoryview], *, last: bool) -> None:
         with system.disk("writing an instance"):
             if arrival.fd < 0:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
                 arrival.fd = self._study.folder.open(arrival.part, flags)
-            arrival.sha256.update(block)
-            arrival.size += len(block)
-            system.write_all(arrival.fd, block)
+            for piece in block:
+                arrival.sha256.update(piece)
+                arrival.size += len(piece)
+            system.write_all(arrival.fd, *block)
         if last:
             self._judge(arrival)
 
@@ -169,18 +181,14 @@ class Receiver:
             # Without its traceback, which would keep the file mapped.
             self._reject(arrival, "not-dicom", "", error.with_traceback(None))
             return
-        with self._guard:
-            # Of two that contradict each other the first to come stays, whichever writer is faster.
-            while min(self._unjudged) < arrival.number:
-                self._guard.wait()
-            if not why and arrival.wanted not in (None, filed.sop_uid):
-                why = "other-instance"
-            if not why and "" != patient != self._patient != "":
-                why = "other-patient"
-            before = self._have.get(filed.sop_uid)
-            if not why and before is None:
-                self._have[filed.sop_uid] = filed
-                self._patient = self._patient or patient
+        if not why and arrival.wanted not in (None, filed.sop_uid):
+            why = "other-instance"
+        if not why and "" != patient != self._patient != "":
+            why = "other-patient"
+        before = self._have.get(filed.sop_uid)  # of two that contradict each other the first stays
+        if not why and before is None:
+            self._have[filed.sop_uid] = filed
+            self._patient = self._patient or patient
         if why:
             self._reject(arrival, why, filed.sop_uid)
         elif before is None:
@@ -210,8 +218,7 @@ class Receiver:
                 self._study.folder.remove(arrival.part)
 
     def _fail(self, error: BaseException) -> None:
-        with self._guard:
-            self._error = self._error or error
+        self._error = self._error or error
 
     def _commit(self) -> None:
         going = True
@@ -241,5 +248,8 @@ class Receiver:
                 self._on_filed(self._study.file(filed), filed.size)
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
-        for arrival, _ in batch:
-            self._drop(arrival)  # closes it; its part is there only if something failed
+            for arrival, _ in batch:
+                self._drop(arrival)
+        else:
+            for arrival, _ in batch:
+                os.close(arrival.fd)

@@ -139,6 +139,15 @@ class Folder:
     def names(self) -> list[str]:
         return sorted(os.listdir(self._fd if self._fd is not None else self.path))
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each plain file, by name."""
+        with os.scandir(self._fd if self._fd is not None else self.path) as entries:
+            return {
+                entry.name: entry.stat(follow_symlinks=False).st_size
+                for entry in entries
+                if entry.is_file(follow_symlinks=False)
+            }
+
     def write(self, name: str, content: bytes) -> None:
         """Put a small file in place in one step, durably, 0600."""
         part = f".part-{name}"
@@ -162,11 +171,15 @@ class Folder:
             self._fd = None
 
 
-def write_all(fd: int, data: bytes | bytearray) -> None:
+def write_all(fd: int, *pieces: bytes | memoryview) -> None:
     """Write every byte; ``os.write`` may stop short, for one when the disk is nearly full."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    left = [memoryview(piece) for piece in pieces]
+    while left:
+        written = os.writev(fd, left) if hasattr(os, "writev") else os.write(fd, left[0])
+        while left and written >= len(left[0]):
+            written -= len(left.pop(0))
+        if left:
+            left[0] = left[0][written:]
 
 
 def start_writeback(fd: int) -> None:

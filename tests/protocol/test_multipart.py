@@ -253,6 +253,20 @@ def test_headers_without_an_end() -> None:
             read(cut)
 
 
+@pytest.mark.parametrize("step", range(1, 12))
+@pytest.mark.parametrize("over", [0, 1])
+def test_the_limit_of_headers_is_the_same_however_they_arrive(step: int, over: int) -> None:
+    limits = Limits(header_bytes=300)
+    body = b"--b\r\nX: " + b"x" * (297 + over) + b"\r\n\r\nab\r\n--b--"
+    pieces = [body[at : at + step] for at in range(0, len(body), step)]
+    parts = Parts("multipart/related; boundary=b", pieces, limits)
+    if over:
+        with pytest.raises(MalformedResponse, match="too long"):
+            list(parts)
+    else:
+        assert [b"".join(part.chunks()) for part in parts] == [b"ab"]
+
+
 def test_many_headers_within_the_limits_are_fine() -> None:
     lines = b"".join(b"X-%d: y\r\n" % n for n in range(60)) + b"Y: " + b"z" * 10_000 + b"\r\n"
     assert read(b"--b0undary\r\n" + lines + b"\r\nab\r\n--b0undary--", 11) == [b"ab"]

@@ -17,8 +17,8 @@ import trustme
 
 from s4s_notebook import errors
 from s4s_notebook.connection import Connection
-from s4s_notebook.protocol import sockets
-from s4s_notebook.protocol.network import Wire, _leftover
+from s4s_notebook.protocol import network, sockets
+from s4s_notebook.protocol.network import Wire, _unread
 from s4s_notebook.protocol.transport import Transport
 from s4s_notebook.protocol.trust import Trust, parse
 from s4s_notebook.protocol.waiting import Cancel, WaitPolicy
@@ -233,8 +233,40 @@ def test_bytes_beyond_an_answer_are_not_the_next_answer(server, make, framing: s
     assert server.connections == 2
 
 
-def test_another_httpcore_is_no_obstacle() -> None:
-    assert _leftover(object()) is False
+@pytest.mark.parametrize("known", [True, False], ids=["from the socket", "another httpcore"])
+@pytest.mark.parametrize("pause", ["after the head", "within the body", "no pause"])
+def test_a_body_that_ends_with_its_connection(server, make, monkeypatch, known, pause) -> None:
+    if not known:
+        assert _unread(object()) is None
+        monkeypatch.setattr(network, "_unread", lambda response: None)
+    body = bytes(range(256)) * 4000
+
+    def script(talk: Conversation) -> None:
+        at = {"after the head": 0, "within the body": 5000, "no pause": len(body)}[pause]
+        talk.send(send.head(200, {"Connection": "close"}) + body[:at])
+        talk.pause(0.2)
+        talk.send(body[at:])
+
+    server.on("/x", script, OK)
+    transport = make()
+    with transport.stream(server.url("/x"), accept="*/*") as stream:
+        assert b"".join(stream.chunks()) == body
+    assert get(transport, server.url("/x")).json() == {"ok": True}
+    assert server.connections == 2
+
+
+def test_an_answer_without_a_body_keeps_the_connection(server, make) -> None:
+    """A 204 says no length, and nothing must be waited for."""
+
+    def script(talk: Conversation) -> None:
+        talk.send(send.head(204))
+        talk.keep = True
+
+    server.on("/x", script, OK)
+    transport = make()
+    assert get(transport, server.url("/x")).body == b""
+    assert get(transport, server.url("/x")).json() == {"ok": True}
+    assert server.connections == 1
 
 
 # ------------------------------------------------------------------ TLS

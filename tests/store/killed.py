@@ -15,7 +15,7 @@ from s4s_notebook.store import Receiver, Store
 from . import dicom
 
 HOLDER = "https://holder.example/fhir"
-_POINTS = ("write", "fsync", "replace", "unlink", "mkdir", "ftruncate")
+_POINTS = ("writev", "fsync", "replace", "unlink", "mkdir", "ftruncate")
 
 
 def arm(fatal: int) -> None:

@@ -20,6 +20,7 @@ def plain_system(monkeypatch):
     monkeypatch.setattr(system, "RELATIVE", False)
     monkeypatch.setattr(system, "_NO_FOLLOW", 0)
     monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    monkeypatch.delattr(os, "writev", raising=False)
 
 
 def test_without_relative_names_a_study_is_filed_verified_and_purged(plain_system, tmp_path):
@@ -173,3 +174,19 @@ def test_a_lock_on_a_file_that_its_holder_removed_guards_nothing(tmp_path, monke
 def test_without_the_keyring_package_there_is_no_keyring(monkeypatch):
     monkeypatch.setitem(sys.modules, "keyring", None)
     assert not KeyringKeeper.available()
+
+
+@pytest.mark.parametrize("longest", [1, 3, 4, 5, 9, 100])
+@pytest.mark.parametrize("gathering", [True, False])
+def test_a_write_that_stops_short_goes_on(tmp_path, monkeypatch, longest, gathering):
+    """As near a full disk; and where several pieces cannot be written in one call (Windows)."""
+    if gathering:
+        real = os.writev
+        monkeypatch.setattr(os, "writev", lambda fd, left: real(fd, [b"".join(left)[:longest]]))
+    else:
+        real_write = os.write
+        monkeypatch.delattr(os, "writev")
+        monkeypatch.setattr(os, "write", lambda fd, data: real_write(fd, data[:longest]))
+    with open(tmp_path / "file", "wb") as file:
+        system.write_all(file.fileno(), b"abcd", b"", memoryview(b"ef"), b"ghi")
+    assert (tmp_path / "file").read_bytes() == b"abcdefghi"

@@ -187,19 +187,19 @@ def test_completeness_is_kept_and_lost_with_a_file(study):
 @pytest.mark.fault("F03")
 def test_after_the_disk_failed_nothing_more_is_taken(study, monkeypatch):
     """One instance larger than a block, whose writes fail: the next take says why."""
-    real = os.write
+    real = os.writev
 
-    def failing(fd, data):
+    def failing(fd, pieces):
         raise OSError(28, "No space left on device")
 
     def chunks():
-        monkeypatch.setattr(os, "write", failing)
+        monkeypatch.setattr(os, "writev", failing)
         for _ in range(40):
             yield b"x" * 100_000
 
     with pytest.raises(DiskProblem):
         receive_chunks(study, chunks())
-    monkeypatch.setattr(os, "write", real)
+    monkeypatch.setattr(os, "writev", real)
     assert not study.instances()
     assert not [name for name in os.listdir(study.path) if name.startswith(".part")]
 
