@@ -12,7 +12,8 @@ from .errors import S4SError
 from .start import SANDBOX_URL
 
 NOTEBOOK = "00-first-image.ipynb"
-_NOT_FOR_READERS = ("conftest.py", "__pycache__", ".*")  # the tests', and Jupyter's own
+# What the tests, the repository's README and Jupyter itself need.
+_NOT_FOR_READERS = ("conftest.py", "__pycache__", "images", ".*")
 
 
 def notebooks() -> Path:

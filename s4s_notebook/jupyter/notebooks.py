@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import posixpath
 from pathlib import Path
@@ -18,7 +17,7 @@ import s4s_notebook
 WORKSHOP = "s4s-workshop"
 CONTENTS = "README.md"  # the page that lists the notebooks
 _NOTEBOOKS = "[0-9]*.ipynb"
-_BESIDE = ("*.md", "how-to/*.md", "images/*.png")
+_BESIDE = ("*.md", "how-to/*.md")
 
 
 def shipped() -> tuple[Path, list[Path]]:
@@ -79,7 +78,4 @@ def _model(file: Path) -> dict[str, Any]:
     if file.suffix == ".ipynb":
         content = json.loads(file.read_text(encoding="utf-8"))
         return {"type": "notebook", "format": "json", "content": content}
-    if file.suffix == ".md":
-        return {"type": "file", "format": "text", "content": file.read_text(encoding="utf-8")}
-    encoded = base64.b64encode(file.read_bytes()).decode("ascii")
-    return {"type": "file", "format": "base64", "content": encoded}
+    return {"type": "file", "format": "text", "content": file.read_text(encoding="utf-8")}

@@ -11,6 +11,7 @@ import pytest
 from s4s_notebook import demo
 from s4s_notebook.jupyter import notebooks
 from tests.browser.jupyterserver import BASE_URL, REPO, TOKEN, JupyterServer
+from tests.notebooks import links, prose
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_the_workshop_comes_whole_and_opens_at_its_list(server):
         {"path": "mine/s4s-workshop/README.md"},
     )
     came = below(server.work / "mine" / "s4s-workshop")
-    assert {"00-first-image.ipynb", "glossary.md", "images/first-image.png"} <= came
+    assert {"00-first-image.ipynb", "glossary.md", "how-to/tokens.md"} <= came
     assert "conftest.py" not in came
     for name in came:
         copy = server.work / "mine" / "s4s-workshop" / name
@@ -53,6 +54,16 @@ def test_the_workshop_comes_whole_and_opens_at_its_list(server):
             assert json.loads(copy.read_text())["cells"] == json.loads(source.read_text())["cells"]
         else:
             assert copy.read_bytes() == source.read_bytes()
+
+
+def test_what_comes_along_is_all_that_its_own_links_lead_to():
+    source, files = notebooks.shipped()
+    for path in files:
+        for link in prose.links(links.markdown(path)):
+            place = link.target.partition("#")[0]
+            target = (path.parent / place).resolve()
+            if place and "://" not in place and target.is_relative_to(source):
+                assert target in files, f"{path.name}: {place}"
 
 
 def test_the_first_notebook_opens_where_the_others_are(server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
@@ -12,6 +13,8 @@ from tests.notebooks.books import Book, texts
 WIDTH = 110  # characters of a line of plain text: about 900 pixels in JupyterLab
 TABLE_COLUMNS = 9  # with the index
 TABLE_WIDTH = 150  # characters: the longest words of all columns together
+
+_CODE = ("_esm", "_css")  # a panel's own program and style, the same for everybody
 
 SHOULD_NOT = {
     "a port": re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\]):\d+"),
@@ -29,13 +32,25 @@ SHOULD_NOT = {
 
 def complaints(books: Sequence[Book]) -> list[str]:
     """What is wrong with the saved outputs, one sentence each."""
-    return [
+    told = [
         f"{book.at(cell)}: {text}"
         for book in books
         for cell in book.cells
         for output in cell.outputs
         for text in _about(output)
     ]
+    return told + [f"{book.name}: {text}" for book in books for text in _panels(book)]
+
+
+def _panels(book: Book) -> Iterator[str]:
+    """What the saved state of panels must not hold. They may name a sandbox that is gone."""
+    for saved in book.metadata.get("widgets", {}).values():
+        for model in saved["state"].values():
+            state = {name: kept for name, kept in model["state"].items() if name not in _CODE}
+            text = re.sub(r"IPY_MODEL_[0-9a-f]{32}", "", json.dumps(state))
+            for name, pattern in SHOULD_NOT.items():
+                if name != "a port" and pattern.search(text):
+                    yield f"the saved state of {model['model_name']} holds {name}"
 
 
 def _about(output: dict[str, Any]) -> Iterator[str]:

@@ -132,3 +132,17 @@ def test_what_an_output_must_not_be_is_seen(output, complaint):
 )
 def test_what_an_output_may_be_is_let_pass(output):
     assert outputs.complaints([made("01-a.ipynb", code("x", output))]) == []
+
+
+def saved_panel(**state):
+    state = {"_esm": f"let x = '{SECRET}'", "line": "IPY_MODEL_" + "a1" * 16, **state}
+    model = {"model_name": "AnyModel", "state": state}
+    state = {"application/vnd.jupyter.widget-state+json": {"state": {"x": model}}}
+    return made("01-a.ipynb", code("x"), widgets=state)
+
+
+def test_a_panel_is_saved_without_secrets_and_paths():
+    assert outputs.complaints([saved_panel(title="http://127.0.0.1:8123/api/fhir")]) == []
+    for kept in (f"is {SECRET}", {"link": "?state=abcdefghijklmnopq"}, ["/home/me/x"]):
+        [complaint] = outputs.complaints([saved_panel(kept=kept)])
+        assert complaint.startswith("01-a.ipynb: the saved state of AnyModel holds ")
