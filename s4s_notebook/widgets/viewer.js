@@ -70,7 +70,7 @@ export function kernelSource(asker) {
     return unpack(message, buffers);
   };
   return {
-    slow: "The kernel is busy, or has ended: then run this cell again.",
+    slow: "The kernel is busy, or has ended: then run this cell again to move the picture.",
     study: async (have) => (await asker.ask("study", { have }))[0],
     slice: (series, plane, key) => picture("slice", { series, plane, key }),
     thumbnail: (series) => picture("thumbnail", { series }),
@@ -93,7 +93,7 @@ export default {
     const viewer = new Viewer(kernelSource(asker), {
       height: model.get("height"), limit: model.get("memory") * 2 ** 20 });
     el.append(viewer.node);
-    asker.greet().then(() => viewer.start());
+    asker.greet().then(() => { viewer.quiet(""); viewer.start(); });
     return () => {
       viewer.stop();
       asker.stop();

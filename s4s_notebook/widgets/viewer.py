@@ -29,6 +29,12 @@ from s4s_notebook.widgets.assets import source
 from s4s_notebook.widgets.line import as_asked
 from s4s_notebook.widgets.viewer_pictures import Pictures
 
+#: Where the kernel that made a widget is gone, JupyterLab writes "model not found" in its place:
+#: this takes that line away, but not a viewer (which has elements in it) nor any other output.
+_STILL = (
+    "<style>.jp-OutputArea-child:has(> .jupyter-widgets):not(:has(.jupyter-widgets *))"
+    ":has(+ .jp-OutputArea-child .s4s-snapshot){display:none}</style>"
+)
 #: The viewer's modules, each after those that it imports.
 MODULES = (
     "viewer_parts.js",
@@ -111,7 +117,7 @@ class Viewer(anywidget.AnyWidget):
         """Show the widget, then one PNG of the first slice for where there is no kernel.
 
         Two outputs, because JupyterLab takes the widget of one that has both, even when its
-        kernel is gone. viewer.css hides the picture as long as the viewer lives.
+        kernel is gone. viewer.css hides the picture as long as the viewer is answered.
         """
         data, metadata = self._repr_mimebundle_() or ({"text/plain": repr(self)}, {})
         picture = self._picture()
@@ -133,7 +139,8 @@ class Viewer(anywidget.AnyWidget):
             return None  # no picture of it can be made; the viewer itself says why
         alt = f"First slice: {first.label}"
         words = html.escape(alt)
-        page = f'<img class="s4s-snapshot" alt="{words}" src="data:image/png;base64,{image}">'
+        source = f"data:image/png;base64,{image}"
+        page = f'{_STILL}<img class="s4s-snapshot" alt="{words}" src="{source}">'
         data = {"image/png": image, "text/html": page, "text/plain": alt}
         return data, {"image/png": {"alt": alt}}
 

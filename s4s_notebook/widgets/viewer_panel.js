@@ -20,6 +20,7 @@ import { Strip } from "./viewer_strip.js";
 const TOOLS = [["window", "Window and level (w)"], ["pan", "Pan (g)"], ["zoom", "Zoom (z)"],
   ["length", "Measure a length (m)"], ["probe", "Probe (p)"]];
 const POLL = 400; // ms between questions while a download still runs
+const EAGER = 100; // and before its first slice
 const PATIENCE = 4000; // ms after which a slice that has not come is explained
 const fresh = () => ({ id: null, index: 0, choice: "file:0", window: null, inverted: false,
   zoom: 1, pan: [0, 0], lines: new Map() });
@@ -44,7 +45,7 @@ export class Viewer {
   constructor(source, { height = 480, limit } = {}) {
     this.#source = source;
     this.#slices = new Slices((key) => source.slice(...key.split("/")),
-      { limit, arrived: () => { this.firstHeard ||= performance.now(); this.refresh(); } });
+      { limit, arrived: () => this.refresh() });
     this.study = { version: null, growing: true, series: [] };
     this.series = null;
     this.plane = null;
@@ -62,13 +63,24 @@ export class Viewer {
     this.#listen();
     this.use("window");
     this.stage.say("Waiting for the first slice …");
-    this.#pause(PATIENCE).then(() => {
-      if (!this.plane && source.slow) this.stage.say(`Waiting for the first slice …\n${source.slow}`);
-    });
+    this.#pause(PATIENCE).then(() => { if (!this.#heard && source.slow) this.quiet(source.slow); });
+  }
+
+  #heard = false;
+
+  /**
+   * With a text: nothing but this line, as long as nobody answers; the still picture that a
+   * notebook keeps beside us is then shown. Without: the viewer again.
+   */
+  quiet(text) {
+    if (!text) this.#heard = true;
+    if (!text && !this.node.classList.contains("s4s-quiet")) return;
+    this.node.classList.toggle("s4s-quiet", Boolean(text));
+    this.#note.textContent = text;
   }
 
   get view() {
-    const key = `${this.series?.key}/${this.plane?.key}`;
+    const key = this.#group();
     if (!this.#views.has(key)) this.#views.set(key, fresh());
     return this.#views.get(key);
   }
@@ -82,7 +94,8 @@ export class Viewer {
     return lines.get(id);
   }
 
-  #key(index) { return `${this.series?.key}/${this.plane?.key}/${this.plane?.ids[index]}`; }
+  #group() { return `${this.series?.key}/${this.plane?.key}`; }
+  #key(index) { return `${this.#group()}/${this.plane?.ids[index]}`; }
 
   // ---- the study: asked for once, and again while it still grows
 
@@ -94,7 +107,7 @@ export class Viewer {
         this.#warn(error.message);
       }
       if (!this.study.growing) return;
-      await this.#pause(POLL);
+      await this.#pause(this.study.series.length ? POLL : EAGER);
     }
   }
 
@@ -116,6 +129,7 @@ export class Viewer {
   }
 
   setStudy(study) {
+    this.quiet("");
     if (study.unchanged) return;
     this.study = study;
     this.#note.textContent = study.note ?? "";
@@ -190,18 +204,14 @@ export class Viewer {
     view.id = this.plane.ids[to];
     this.#slices.get(this.#key(to)).catch(() => this.refresh());
     if (!this.#everything()) {
-      this.#slices.wish(nearestFirst(this.count, to, this.#forward).map((one) => this.#key(one)));
+      const near = nearestFirst(this.count, to, this.#forward, this.#slices.room);
+      this.#slices.wish(near.map((one) => this.#key(one)));
     }
     this.refresh();
     this.announce(`Slice ${to + 1} of ${this.count}`);
   }
 
-  #loadedCount() {
-    return this.plane.ids.reduce((sum, _, at) => sum + (this.#slices.has(this.#key(at)) ? 1 : 0), 0);
-  }
-
-  #everything() { return this.#complete === this.plane && this.#slices.count >= this.count; }
-  #complete = null;
+  #everything() { return this.#slices.countOf(this.#group()) >= this.count; }
 
   // ---- drawing, once per screen frame at most
 
@@ -260,24 +270,29 @@ export class Viewer {
   #drawFoot() {
     const { view } = this;
     const last = Math.max(this.count - 1, 0);
-    this.#slider.max = last;
-    this.#slider.value = view.index;
-    this.#slider.disabled = last === 0;
-    this.#slider.setAttribute("aria-valuetext", `Slice ${view.index + 1} of ${this.count}`);
-    this.#count.textContent = `${view.index + 1} / ${this.count}`;
-    this.#playButton.disabled = last === 0;
-    if (this.#everything()) return;
-    const loaded = this.#loadedCount();
-    if (loaded === this.count) this.#complete = this.plane;
-    const part = loaded === this.count ? 0 : loaded / this.count;
+    const where = `${view.index + 1} / ${this.count}`;
+    if (this.#count.textContent !== where) {
+      this.#slider.max = last;
+      this.#slider.value = view.index;
+      this.#slider.setAttribute("aria-valuetext", `Slice ${view.index + 1} of ${this.count}`);
+      this.#slider.disabled = this.#playButton.disabled = last === 0;
+      this.#count.textContent = where;
+    }
+    const part = this.#everything() ? 0 : this.#slices.countOf(this.#group()) / this.count;
+    if (part === this.#part) return;
+    this.#part = part;
     this.#loaded.style.transform = `scaleX(${part})`;
   }
+
+  #part = 0;
 
   #drawWindow(window) {
     const focused = document.activeElement;
     if (!window || focused === this.#center || focused === this.#width) return;
-    this.#center.value = window.table ? "" : Number(window.center.toPrecision(6));
-    this.#width.value = window.table ? "" : Number(window.width.toPrecision(6));
+    for (const [input, number] of [[this.#center, window.center], [this.#width, window.width]]) {
+      const text = window.table ? "" : String(Number(number.toPrecision(6)));
+      if (input.value !== text) input.value = text;
+    }
   }
 
   #drawCorners(window) {
@@ -417,7 +432,7 @@ export class Viewer {
 
   reset() {
     const { id, index } = this.view;
-    this.#views.set(`${this.series?.key}/${this.plane?.key}`, { ...fresh(), id, index });
+    this.#views.set(this.#group(), { ...fresh(), id, index });
     this.cursor = null;
     this.draft = null;
     setPressed(this.#invertButton, false);
@@ -518,8 +533,7 @@ export class Viewer {
 
   // ---- names, help
 
-  firstHeard = 0; // ms, when the first slice had come and when it was painted: for benchmarks
-  firstPainted = 0;
+  firstPainted = 0; // ms, by performance.now(): for benchmarks
   hideNames = true;
 
   toggleNames() {
@@ -632,7 +646,7 @@ export class Viewer {
     const { node } = this.stage;
     this.node.addEventListener("keydown", (event) => this.#keydown(event));
     listenToPointer(this);
-    this.#observer = new ResizeObserver(() => this.refresh());
+    this.#observer = new ResizeObserver(() => { this.stage.resized(); this.draw(); });
     this.#observer.observe(node);
     // A notebook takes cells that are scrolled away out of the page and puts them back.
     this.#visible = new IntersectionObserver(() => this.refresh());

@@ -21,6 +21,8 @@ export class Slices {
   #bytes = 0;
   #largest = 0;
   #current = null;
+  #next = null; // {key, resolve, reject}: the one asked for last, while enough is under way
+  #within = new Map(); // key up to its last "/" → how many of these are kept
 
   constructor(fetch, { limit = 512 * 1024 * 1024, parallel = 3, arrived = () => {} } = {}) {
     this.#fetch = fetch;
@@ -33,6 +35,10 @@ export class Slices {
   get limit() { return this.#limit; }
   get count() { return this.#kept.size; }
   get idle() { return this.#underway.size === 0; }
+  /** How many slices there is room for, as far as is known. */
+  get room() { return this.#largest ? Math.floor(this.#limit / this.#largest) : Infinity; }
+  /** How many are kept of those whose keys start with `group` and "/". */
+  countOf(group) { return this.#within.get(group) ?? 0; }
 
   has(key) { return this.#kept.has(key); }
   errorOf(key) { return this.#failed.get(key) ?? null; }
@@ -47,19 +53,25 @@ export class Slices {
     return slice ?? null;
   }
 
-  /** The slice, asked for at once if it is not here; joins a request under way. */
+  /**
+   * The slice, asked for at once if it is not here; joins a request under way. Who scrolls past
+   * slices faster than they come waits for the last one alone: the others resolve to null.
+   */
   get(key) {
     this.#current = key;
     const slice = this.peek(key);
     if (slice) return Promise.resolve(slice);
     this.#failed.delete(key);
-    return this.#underway.get(key) ?? this.#request(key);
+    this.#next?.resolve(null);
+    this.#next = null;
+    const underway = this.#underway.get(key);
+    if (underway || this.#underway.size <= this.#parallel) return underway ?? this.#request(key);
+    return new Promise((resolve, reject) => { this.#next = { key, resolve, reject }; });
   }
 
   /** Replaces the wish list (nearest first); what is under way is left to arrive. */
   wish(keys) {
-    const room = this.#largest ? Math.floor(this.#limit / this.#largest) : keys.length;
-    const near = keys.slice(0, room);
+    const near = keys.slice(0, this.room);
     for (let i = near.length - 1; i >= 0; i -= 1) this.peek(near[i]); // nearest used last
     this.#wishes = near.filter((key) => !this.#kept.has(key) && !this.#failed.has(key));
     this.#pump();
@@ -67,12 +79,18 @@ export class Slices {
 
   clear() {
     this.#kept.clear();
+    this.#within.clear();
     this.#failed.clear();
     this.#wishes = [];
     this.#bytes = 0;
   }
 
   #pump() {
+    const next = this.#next;
+    if (next && this.#underway.size <= this.#parallel) {
+      this.#next = null;
+      this.get(next.key).then(next.resolve, next.reject);
+    }
     while (this.#underway.size < this.#parallel && this.#wishes.length) {
       const key = this.#wishes.shift();
       if (!this.#kept.has(key) && !this.#underway.has(key)) {
@@ -103,23 +121,30 @@ export class Slices {
 
   #keep(key, slice) {
     this.#kept.set(key, slice);
+    this.#count(key, 1);
     this.#bytes += bytesOf(slice);
     this.#largest = Math.max(this.#largest, bytesOf(slice));
     for (const [old, oldSlice] of this.#kept) {
       if (this.#bytes <= this.#limit) break;
       if (old === key || old === this.#current) continue;
       this.#kept.delete(old);
+      this.#count(old, -1);
       this.#bytes -= bytesOf(oldSlice);
     }
   }
+
+  #count(key, by) {
+    const group = key.slice(0, Math.max(key.lastIndexOf("/"), 0));
+    this.#within.set(group, this.countOf(group) + by);
+  }
 }
 
-/** Indexes 0..count-1 by distance from `at`, the direction of travel first. */
-export function nearestFirst(count, at, forward = true) {
+/** Up to `most` of the indexes 0..count-1 by distance from `at`, the direction of travel first. */
+export function nearestFirst(count, at, forward = true, most = count) {
   const order = [];
   const step = forward ? 1 : -1;
   if (at >= 0 && at < count) order.push(at);
-  for (let distance = 1; distance < count; distance += 1) {
+  for (let distance = 1; distance < count && order.length < most; distance += 1) {
     for (const index of [at + step * distance, at - step * distance]) {
       if (index >= 0 && index < count) order.push(index);
     }

@@ -14,6 +14,8 @@ export class Stage {
   #context;
   #image = null;
   #words = null;
+  #size = null;
+  #placed = "";
   slice = null;
   placed = null;
 
@@ -48,7 +50,14 @@ export class Stage {
     this.slice = slice;
   }
 
-  get size() { return { width: this.node.clientWidth, height: this.node.clientHeight }; }
+  /** In CSS pixels. Kept, since reading it between two writes makes the browser lay out the page. */
+  get size() {
+    this.#size ??= { width: this.node.clientWidth, height: this.node.clientHeight };
+    return this.#size;
+  }
+
+  /** To be called when the stage has another size. */
+  resized() { this.#size = null; }
 
   /** Puts the picture at this zoom and pan, and the marks with it. */
   arrange(zoom, pan) {
@@ -57,13 +66,17 @@ export class Stage {
     if (!width || !height) return; // not on screen now
     this.placed = place(this.slice, width, height, zoom, pan);
     const { left, top, scaleX, scaleY } = this.placed;
-    this.canvas.style.transform = `translate(${left}px, ${top}px) scale(${scaleX}, ${scaleY})`;
+    const transform = `translate(${left}px, ${top}px) scale(${scaleX}, ${scaleY})`;
+    if (transform === this.#placed) return;
+    this.#placed = transform;
+    this.canvas.style.transform = transform;
     this.canvas.style.imageRendering = Math.min(scaleX, scaleY) >= 4 ? "pixelated" : "auto";
   }
 
   /** Lines are [[x0, y0], [x1, y1]] in image points; the cursor is one point or null. */
   mark(lines, cursor) {
     if (!this.slice || !this.placed) return;
+    if (!lines.length && !cursor && !this.marks.firstChild) return;
     this.marks.replaceChildren(
       ...lines.map((line) => this.#line(line)),
       ...(cursor ? [this.#cross(cursor)] : []));
@@ -98,6 +111,7 @@ export class Stage {
   }
 
   say(text) {
+    if (this.notice.textContent === (text ?? "")) return;
     this.notice.hidden = !text;
     this.notice.textContent = text ?? "";
   }

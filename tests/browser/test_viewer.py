@@ -108,30 +108,67 @@ COUNT = """() => {
 }"""
 
 
-def test_scrolling_and_windowing_ask_the_kernel_nothing(open_notebook, chest):
-    notebook = open_notebook(view(chest))
+@pytest.fixture(scope="module")
+def long_series(tmp_path_factory):
+    """300 slices of 512 x 512, no two alike: 157 MB of pixels."""
+    folder = tmp_path_factory.mktemp("long")
+    dataset = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    dataset.Rows = dataset.Columns = 512
+    dataset.WindowCenter, dataset.WindowWidth = 40, 400
+    rows, columns = np.mgrid[:512, :512]
+    body = np.where(np.hypot(rows / 180 - 1.42, columns / 230 - 1.11) < 1, 1064, 24)
+    pixels = (body + np.random.default_rng(7).integers(-150, 150, (512, 512))).astype("<i2")
+    uid = dataset.SOPInstanceUID
+    for at in range(300):
+        dataset.PixelData = np.roll(pixels, at, axis=1).tobytes()
+        dataset.ImagePositionPatient = [-180, -180, at]
+        dataset.InstanceNumber = at + 1
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{uid}.{at}"
+        dataset.save_as(folder / f"{at:03}.dcm")
+    return folder
+
+
+def test_300_slices_scroll_and_window_without_a_word_to_the_kernel(open_notebook, long_series):
+    notebook = open_notebook(view(long_series))
     notebook.run_all()
     opened(notebook)
     page = notebook.page
-    page.wait_for_function(f"() => {VIEWER}.slices.count === 60 && {VIEWER}.slices.idle")
+    loaded = f"() => {VIEWER}.slices.count === 300 && {VIEWER}.slices.idle"
+    page.wait_for_function(loaded, timeout=90_000)
+    assert page.evaluate(f"{VIEWER}.slices.bytes") == 300 * 512 * 512 * 2
     notebook.idle()
     page.wait_for_timeout(1500)
     page.evaluate(COUNT)
+    frames = read(long_series).series[0].frames
+
+    def exact(window=None):
+        page.evaluate(f"{VIEWER}.draw()")
+        frame = frames[page.evaluate(f"{VIEWER}.view.index")]
+        assert np.array_equal(canvas(page), as_rgb(render(frame, window)))
+        return frame
+
     stage = page.locator(".s4s-stage")
     stage.focus()
-    for key in ("ArrowDown", "PageDown", "End", "Home", "ArrowUp", "i", "+", "0"):
+    seen = [exact()]
+    for key in ("ArrowDown", "PageDown", "End", "ArrowUp"):
         page.keyboard.press(key)
+        seen.append(exact())
+    assert [frames.index(frame) for frame in seen] == [0, 1, 11, 299, 298]
+    page.get_by_label("Slice", exact=True).fill("150")
+    exact()
     box = stage.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
-    for _ in range(59):
+    for _ in range(60):
         page.mouse.wheel(0, 100)
     page.mouse.down()
     page.mouse.move(x + 90, y - 40, steps=12)
     page.mouse.up()
     page.wait_for_timeout(500)
-    assert page.evaluate(f"{VIEWER}.view.index") > 0
-    assert page.evaluate(f"{VIEWER}.view.window") is not None
+    assert page.evaluate(f"{VIEWER}.view.index") == 210
+    center, width = page.evaluate(f"[{VIEWER}.view.window.center, {VIEWER}.view.window.width]")
+    assert (center, width) != (40, 400)
+    exact((center, width))
     assert page.evaluate("window.s4sSent") == 0
 
 

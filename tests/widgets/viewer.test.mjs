@@ -112,7 +112,7 @@ const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
 test("memory stays below the limit over 2,000 slices, whatever is scrolled", async () => {
   const slices = new Slices(async () => slice(100), { limit: 5000, parallel: 3 });
   for (const index of [0, 1999, 1000, 1001, 3]) {
-    slices.wish(nearestFirst(2000, index));
+    slices.wish(nearestFirst(2000, index).map(String));
     await slices.get(String(index));
     while (!slices.idle) await turn();
     assert.ok(slices.bytes <= 5000, `${slices.bytes}`);
@@ -143,6 +143,27 @@ test("nothing is asked for twice, and few at once", async () => {
   assert.equal(asked.length, 5);
 });
 
+test("who scrolls faster than slices come waits for the last one alone", async () => {
+  const asked = [];
+  const slices = new Slices(async (key) => {
+    asked.push(key);
+    await turn();
+    return slice(10);
+  }, { parallel: 3 });
+  const all = Array.from({ length: 200 }, (_, at) => slices.get(String(at)));
+  const got = await Promise.all(all);
+  assert.deepEqual(asked, ["0", "1", "2", "3", "199"]);
+  assert.equal(got[100], null);
+  assert.ok(got[199] && slices.has("199"));
+});
+
+test("how many slices of a plane are here is known without counting", async () => {
+  const slices = new Slices(async () => slice(100), { limit: 350 });
+  for (const key of ["a/stack/1", "a/stack/2", "a/1/1", "a/stack/3"]) await slices.get(key);
+  assert.deepEqual(["a/stack", "a/1", "b/stack"].map((one) => slices.countOf(one)), [2, 1, 0]);
+  assert.equal(slices.room, 3);
+});
+
 test("a slice that failed is told of, left out, and tried again when it is wanted", async () => {
   let broken = true;
   const slices = new Slices(async () => {
@@ -161,6 +182,7 @@ test("a slice that failed is told of, left out, and tried again when it is wante
 test("the nearest slices come first, the way one is going before the other", () => {
   assert.deepEqual(nearestFirst(5, 2), [2, 3, 1, 4, 0]);
   assert.deepEqual(nearestFirst(5, 2, false), [2, 1, 3, 0, 4]);
+  assert.deepEqual(nearestFirst(1000, 500, true, 3), [500, 501, 499]);
 });
 
 test("each key means one thing, and the browser keeps its own", () => {
