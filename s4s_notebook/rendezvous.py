@@ -6,6 +6,7 @@ in ``<Jupyter runtime folder>/s4s/``, which only their owner can read::
     panel-<id>             the kernel: a panel waits; its id opens the start page
     ask-<id>-<number>      the server: somebody pressed Authorise; the redirect address to use
     answer-<id>-<number>   the kernel: the holder's page to go on to, or why not
+    choice-<id>-<number>   the server: somebody chose a holder in this panel
     expected-<hash>        the kernel: a sign-in waits for its reply; SHA-256 of its state
     reply-<hash>           the server: code, state, error, iss; written once, read once
 
@@ -71,7 +72,8 @@ class Rendezvous:
 
     def close_panel(self, panel: str) -> None:
         """Forget a panel and what was asked through it."""
-        for name in (f"panel-{panel}", *self._names(f"ask-{panel}-", f"answer-{panel}-")):
+        beginnings = (f"ask-{panel}-", f"answer-{panel}-", f"choice-{panel}-")
+        for name in (f"panel-{panel}", *self._names(*beginnings)):
             self._remove(name)
 
     def asks(self, panel: str) -> Iterator[tuple[str, str]]:
@@ -80,6 +82,13 @@ class Rendezvous:
             asked = self._take(name)
             if asked is not None:
                 yield name.rpartition("-")[2], str(asked.get("redirect_uri", ""))
+
+    def choices(self, panel: str) -> Iterator[dict[str, Any]]:
+        """Take what was chosen."""
+        for name in self._names(f"choice-{panel}-"):
+            chosen = self._take(name)
+            if chosen is not None:
+                yield chosen
 
     def answer(
         self, panel: str, number: str, *, url: str = "", name: str = "", problem: str = ""
@@ -139,6 +148,13 @@ class Rendezvous:
         number = secrets.token_hex(8)
         self._write(f"ask-{panel}-{number}", {"redirect_uri": redirect_uri})
         return number
+
+    def choose(self, panel: str, chosen: Mapping[str, str]) -> bool:
+        """Hand over what was chosen; False when too many choices wait already."""
+        if len(self._names(f"choice-{panel}-")) >= MAX_ASKS:
+            return False
+        self._write(f"choice-{panel}-{time.time_ns():020d}", chosen)
+        return True
 
     def answered(self, panel: str, number: str) -> dict[str, Any] | None:
         """Take the answer, if it is there."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .connection import Connection
-from .errors import UntrustedOrigin
+from .errors import DiscoveryError, StoreError, UntrustedOrigin
+from .store.holders import Holders
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from .protocol.waiting import WaitPolicy
     from .sandbox import Sandbox
 
+SANDBOX = "sandbox"
 # Set by `s4s demo` for the kernels it starts: the sandbox that already runs.
 SANDBOX_URL = "S4S_SANDBOX_URL"
 # A patient id: the sandbox's pages are then walked through by program, as a person would.
@@ -34,7 +37,7 @@ _sandbox_lock = threading.Lock()
 
 
 def connect(
-    url: str = "sandbox",
+    url: str | None = None,
     *,
     patient: str | None = None,
     access_token: str | None = None,
@@ -56,7 +59,9 @@ def connect(
 
     Args:
         url: the holder's FHIR base address, or ``"sandbox"`` for the built-in holder,
-            which is started when none runs.
+            which is started when none runs. Left out, a notebook shows a panel to choose
+            one in (the sandbox, addresses used before, another) and waits; a script is told
+            to name one.
         patient: with ``access_token``, the patient that the token is for; alone, a patient
             of a holder that needs no sign-in.
         access_token: a token that you already have. It is kept in memory only.
@@ -78,21 +83,13 @@ def connect(
         A connection. Nothing has been read from the holder but its discovery documents.
 
     Raises:
-        DiscoveryError: no FHIR holder at this address.
+        DiscoveryError: no FHIR holder at this address, or none was named or chosen.
         HolderUnavailable: it did not answer.
         UntrustedOrigin: on Binder, a holder other than the sandbox.
 
     Implements the Sync for Science imaging use case, "first-connection", on top of SMART
     standalone launch.
     """
-    is_sandbox = url == "sandbox"
-    if is_sandbox:
-        url = _sandbox_url()
-    elif on_binder() and os.environ.get(BINDER_ALLOW) != "1":
-        raise UntrustedOrigin(
-            "On Binder only the sandbox can be connected: the machine is shared and public.",
-            hint=f'Run this on your own machine, or set {BINDER_ALLOW}="1" if you must.',
-        )
     options: dict[str, Any] = {
         "patient": patient,
         "access_token": access_token,
@@ -106,16 +103,50 @@ def connect(
         "remember": remember,
         "legacy": legacy,
     }
-    needs_sign_in = access_token is None and patient is None
+    if url is None and os.environ.get(SANDBOX_APPROVE):
+        url = SANDBOX  # nobody is there to choose
+    if url is not None:
+        return _open(url, options)
+    if not in_notebook():
+        raise DiscoveryError(
+            "Which data holder?",
+            hint='Name its FHIR address, as in s4s.connect("https://…/fhir"), or take the '
+            'practice holder: s4s.connect("sandbox").',
+        )
+    from . import widgets
+
+    return widgets.choose(
+        lambda chosen: _open(chosen, options, announced=True), others=_others_allowed()
+    )
+
+
+def _open(url: str, options: dict[str, Any], *, announced: bool = False) -> Connection:
+    """Connect to a holder that is named; ``announced`` where a panel tells so already."""
+    is_sandbox = url == SANDBOX
+    if is_sandbox:
+        url = _sandbox_url()
+    elif not _others_allowed():
+        raise UntrustedOrigin(
+            "On Binder only the sandbox can be connected: the machine is shared and public.",
+            hint=f'Run this on your own machine, or set {BINDER_ALLOW}="1" if you must.',
+        )
+    needs_sign_in = options["access_token"] is None and options["patient"] is None
     unattended = os.environ.get(SANDBOX_APPROVE) if is_sandbox and needs_sign_in else None
     if in_notebook():
-        return _with_panels(url, options, needs_sign_in=needs_sign_in, approve=unattended)
+        connection = _with_panels(url, options, shown=needs_sign_in, announce=not announced)
+        if unattended:
+            _approve(connection, unattended)
+        return connection
     connection = Connection(url, **options)
     if unattended:
         _approve(connection, unattended)
     elif needs_sign_in and connection.status == "not authorised" and connection.can_authorize:
         _say_where_to_approve(connection)
     return connection
+
+
+def _others_allowed() -> bool:
+    return not on_binder() or os.environ.get(BINDER_ALLOW) == "1"
 
 
 def on_binder() -> bool:
@@ -132,19 +163,25 @@ def in_notebook() -> bool:
     return shell is not None and hasattr(shell, "kernel")
 
 
-def _with_panels(
-    url: str, options: dict[str, Any], *, needs_sign_in: bool, approve: str | None
-) -> Connection:
-    from IPython.display import display
-
+def _with_panels(url: str, options: dict[str, Any], *, shown: bool, announce: bool) -> Connection:
     from . import widgets
 
-    connection = Connection(url, **options, ask=widgets.ask_origin, display=widgets.show_progress)
-    if needs_sign_in:
-        display(widgets.connect_panel(connection))  # type: ignore[no-untyped-call]
-    if approve:
-        _approve(connection, approve)
+    def make() -> Connection:
+        return Connection(url, **options, ask=widgets.ask_origin, display=widgets.show_progress)
+
+    connection = widgets.opened(make, url if announce else "") if shown else make()
+    _remember_holder(connection.session.base)
     return connection
+
+
+def _remember_holder(base: str) -> None:
+    """Keep the address, so that the chooser offers it the next time."""
+    if on_binder():
+        return
+    try:
+        Holders().add(base)
+    except StoreError as error:
+        warnings.warn(f"The address is not remembered: {error}", stacklevel=2)
 
 
 def _approve(connection: Connection, patient: str) -> None:

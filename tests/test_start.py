@@ -86,3 +86,40 @@ def test_a_sandbox_is_started_where_none_runs():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert re.search(r"http://127\.0\.0\.1:\d+/api/fhir waiting for approval", shown.stdout)
+
+
+def test_a_script_must_name_a_holder():
+    with pytest.raises(s4s.DiscoveryError, match=r's4s\.connect\("sandbox"\)'):
+        s4s.connect()
+
+
+def test_unattended_the_sandbox_is_chosen(sandbox, monkeypatch):
+    monkeypatch.setenv(start.SANDBOX_URL, sandbox.fhir_url)
+    monkeypatch.setenv(start.SANDBOX_APPROVE, "smart-1288992")
+    with s4s.connect() as me:
+        assert me.holder.base == sandbox.fhir_url
+
+
+def test_an_address_is_remembered_and_forgotten_with_the_approval(sandbox, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "s4s-notebook" / "holders.json"
+    with s4s.connect(sandbox.open_fhir_url, patient="smart-1288992") as me:
+        assert not file.exists(), "a script remembers nothing"
+        start._remember_holder("https://a.example")
+        monkeypatch.setattr(me.session, "base", "https://a.example")
+        me.forget()
+    assert json.loads(file.read_text()) == []
+
+
+def test_no_address_is_remembered_on_a_shared_machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("BINDER_SERVICE_HOST", "10.0.0.1")
+    start._remember_holder("https://a.example")
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_that_cannot_be_written_are_told_and_stop_nothing(monkeypatch, tmp_path):
+    (tmp_path / "s4s-notebook").write_text("in the way")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    with pytest.warns(UserWarning, match="not remembered"):
+        start._remember_holder("https://a.example")

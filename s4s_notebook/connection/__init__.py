@@ -14,6 +14,7 @@ from ..protocol.smart import Grant, Login
 from ..protocol.transport import Exchange, Transport
 from ..protocol.waiting import Cancel, Clock, WaitPolicy
 from ..store import Participant, Store
+from ..store.holders import Holders
 from .loading import Loading
 from .session import Remember, Session
 from .sync import KINDS
@@ -365,9 +366,10 @@ class Connection:
         return self.session.revoke()
 
     def forget(self) -> None:
-        """Forget the approval: in memory, in the keyring and in files. Data stay; see
-        ``store.purge``."""
+        """Forget the approval (in memory, in the keyring and in files) and the holder's
+        remembered address. Data stay; see ``store.purge``."""
         self.session.forget()
+        Holders().remove(self.session.base)
 
     def close(self) -> None:
         """Close the network; a temporary store goes."""

@@ -11,6 +11,7 @@ from jupyter_server.utils import url_path_join
 
 from s4s_notebook.errors import UnsafeStore
 from s4s_notebook.jupyter.callback import CallbackHandler
+from s4s_notebook.jupyter.choice import ChoiceHandler
 from s4s_notebook.jupyter.dicom import DicomHandler
 from s4s_notebook.jupyter.notebooks import NotebooksHandler
 from s4s_notebook.jupyter.pictures import PictureMaker
@@ -40,6 +41,7 @@ def add_routes(server: Any) -> None:
     else:
         routes += [
             (r"s4s/start/([0-9a-f]{64})", StartHandler, {"meeting": meeting}),
+            (r"s4s/choice/([0-9a-f]{64})", ChoiceHandler, {"meeting": meeting}),
             (r"s4s/callback", CallbackHandler, {"meeting": meeting}),
         ]
         meeting.rendezvous.announce_server()

@@ -48,6 +48,8 @@ def check_base(base: str) -> str:
     text = base.strip().rstrip("/")
     if "?" in text or "#" in text:
         raise errors.DiscoveryError("A FHIR base address has no '?' and no '#'.")
+    if not text.lower().startswith(("https://", "http://")):
+        raise errors.DiscoveryError("This is not a web address of a holder.")
     try:
         parse(text)
     except errors.UntrustedOrigin:

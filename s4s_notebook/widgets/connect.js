@@ -2,27 +2,6 @@
 
 const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]"]);
 
-// Where this page's Jupyter server is, or "" where there is none that we know.
-function serverBase() {
-  const config = document.getElementById("jupyter-config-data");
-  try {
-    const base = JSON.parse(config?.textContent ?? "{}").baseUrl;
-    return base ? new URL(base, location.href).pathname : "";
-  } catch {
-    return "";
-  }
-}
-
-async function serverHasOurPages(base) {
-  if (!base) return false;
-  try {
-    const reply = await fetch(`${base}s4s/status`, { credentials: "same-origin" });
-    return reply.ok && typeof (await reply.json()).s4s === "string";
-  } catch {
-    return false;
-  }
-}
-
 // What the Authorise link leads to. The kernel is asked only where the server cannot help.
 async function findRoute(picture, line) {
   const base = serverBase();
@@ -45,35 +24,6 @@ function isWebAddress(text) {
   } catch {
     return false;
   }
-}
-
-function field(text, type, name) {
-  const label = make("label", "", text);
-  const input = document.createElement("input");
-  input.type = type;
-  input.name = name;
-  input.autocomplete = "off";
-  input.spellcheck = false;
-  input.required = name !== "client_secret";
-  label.append(document.createElement("br"), input);
-  return { label, input };
-}
-
-function form(className, button, fields, submit) {
-  const node = make("form", `s4s-connect-row ${className}`);
-  const press = make("button", "", button);
-  press.type = "submit";
-  for (const { label } of fields) node.append(label);
-  node.append(press);
-  node.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const values = Object.fromEntries(fields.map(({ input }) => [input.name, input.value.trim()]));
-    for (const { input } of fields) input.value = ""; // a code or a secret is not left on show
-    submit(values);
-  });
-  // A notebook takes single keys as commands; what is typed here is ours.
-  node.addEventListener("keydown", (event) => event.stopPropagation());
-  return node;
 }
 
 async function render({ model, el }) {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anywidget
 import ipywidgets
@@ -31,6 +31,7 @@ _STATUS = {
     "expired": "The approval is over. Authorise again; what was downloaded stays.",
     "open": "Open: this holder needs no sign-in.",
 }
+_Made = TypeVar("_Made")
 _CLOSED_DOORS = frozenset({"approved", "open"})
 
 
@@ -41,7 +42,7 @@ class ConnectPanel(anywidget.AnyWidget):
     code, no client secret, no authorise address.
     """
 
-    _esm = source("line.js", "connect.js")
+    _esm = source("line.js", "server.js", "forms.js", "connect.js")
     _css = source("connect.css")
     picture = traitlets.Dict().tag(sync=True)
     line = traitlets.Instance(Line).tag(sync=True, **ipywidgets.widget_serialization)
@@ -174,3 +175,28 @@ def connect_panel(connection: Any) -> ConnectPanel:
     waits (``me.studies()`` in Run All goes on once approved).
     """
     return ConnectPanel(connection)
+
+
+def opened(make: Callable[[], _Made], url: str) -> _Made:
+    """Return what ``make`` gives, its panel shown in the running cell.
+
+    While the holder at ``url`` is asked how one signs in, a line there says so; the panel then
+    takes its place. Without ``url`` the line is left out.
+    """
+    from IPython.display import display
+
+    if not url:
+        connection = make()
+        display(connect_panel(connection))  # type: ignore[no-untyped-call]
+        return connection
+    place = display(  # type: ignore[no-untyped-call]
+        {"text/plain": f"Asking {shown(url)} how one signs in…"}, raw=True, display_id=True
+    )
+    try:
+        connection = make()
+    except BaseException:
+        place.update({"text/plain": "There is no sign-in to show."}, raw=True)
+        raise
+    data, metadata = connect_panel(connection)._repr_mimebundle_() or ({}, {})
+    place.update(data, metadata=metadata, raw=True)
+    return connection

@@ -47,6 +47,14 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def bare_jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """A Jupyter without our server pages."""
+    server = JupyterServer(tmp_path_factory.mktemp("bare"), extension=False).start()
+    yield server
+    server.stop()
+
+
 @pytest.fixture(params=["lab", "notebook"])
 def app(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -32,14 +32,6 @@ def consent(canary):
     page.close()
 
 
-@pytest.fixture(scope="session")
-def bare_jupyter(tmp_path_factory):
-    """A Jupyter without our server pages."""
-    server = JupyterServer(tmp_path_factory.mktemp("bare"), extension=False).start()
-    yield server
-    server.stop()
-
-
 def _approve(notebook, answer="Approve"):
     panel = notebook.page.locator(".s4s-connect")
     with notebook.page.context.expect_page() as opened:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import stat
 import threading
@@ -41,13 +42,13 @@ class Answer:
         self.body = reply.read().decode()
 
 
-def ask(server, path, *, method="GET", logged_in=True, host=None, headers=None):
+def ask(server, path, *, method="GET", logged_in=True, host=None, headers=None, body=None):
     link = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     sent = {"Host": host or f"127.0.0.1:{server.port}", **(headers or {})}
     if logged_in:
         sent["Authorization"] = f"token {TOKEN}"
     try:
-        link.request(method, f"{BASE_URL}{path}", headers=sent)
+        link.request(method, f"{BASE_URL}{path}", body, sent)
         return Answer(link.getresponse())
     finally:
         link.close()
@@ -110,6 +111,41 @@ def test_no_other_method_does_anything(server, meeting, path, method):
     assert answer.status == 403
     assert ask(server, path, method=method).status in {403, 405}
     assert listing(meeting) == before
+
+
+CHOICE = json.dumps({"do": "use", "url": "https://holder.example/fhir", "more": "x"})
+
+
+def test_a_choice_reaches_the_kernel_once(server, meeting):
+    panel = meeting.open_panel()
+    assert ask(server, f"s4s/choice/{panel}", method="POST", body=CHOICE).status == 204
+    [file] = [name for name in listing(meeting) if name.startswith("choice-")]
+    assert stat.S_IMODE((meeting.folder / file).stat().st_mode) == 0o600
+    chosen = [{"do": "use", "url": "https://holder.example/fhir"}]
+    assert list(meeting.choices(panel)) == chosen
+    assert list(meeting.choices(panel)) == []
+
+
+@pytest.mark.fault("H02", "H08")
+def test_no_stranger_chooses_and_nobody_without_end(server, meeting):
+    panel = meeting.open_panel()
+    place = f"s4s/choice/{panel}"
+    assert ask(server, place, method="POST", body=CHOICE, logged_in=False).status == 403
+    login = ask(server, f"tree?token={TOKEN}", logged_in=False)
+    cookies = "; ".join(value.partition(";")[0] for value in login.headers.get_all("Set-Cookie"))
+    headers = {"Cookie": cookies}
+    answer = ask(server, place, method="POST", body=CHOICE, logged_in=False, headers=headers)
+    assert answer.status == 403, "another site's page has the cookie, not the XSRF token"
+    assert ask(server, place).status == 405
+    assert ask(server, f"s4s/choice/{'0' * 64}", method="POST", body=CHOICE).status == 404
+    for odd in ("", "[]", '{"do": "revoke"}', '{"do": "use", "url": "' + "a" * 9000 + '"}'):
+        assert ask(server, place, method="POST", body=odd).status == 400, odd[:20]
+    assert not [name for name in listing(meeting) if name.startswith("choice-")]
+    for _ in range(MAX_ASKS):
+        assert ask(server, place, method="POST", body=CHOICE).status == 204
+    assert ask(server, place, method="POST", body=CHOICE).status == 429
+    meeting.close_panel(panel)
+    assert not [name for name in listing(meeting) if name.startswith("choice-")]
 
 
 @pytest.mark.fault("H02")
