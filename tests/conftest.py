@@ -190,7 +190,9 @@ def _record_fault(item: pytest.Item, report: pytest.TestReport) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Leave word for `python -m tests.faults` of which cases ran and how they ended."""
     if _outcomes:
-        record = session.config.rootpath / ".pytest_cache" / "s4s-faults.json"
+        # `tests/run` runs two sessions side by side, and each leaves its own.
+        name = f"s4s-faults-{os.environ.get('S4S_FAULTS', 'all')}.json"
+        record = session.config.rootpath / ".pytest_cache" / name
         record.parent.mkdir(exist_ok=True)
         record.write_text(json.dumps(_outcomes))
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-RECORD = Path(__file__).resolve().parents[2] / ".pytest_cache" / "s4s-faults.json"
+CACHE = Path(__file__).resolve().parents[2] / ".pytest_cache"
 GROUPS = {"A": 13, "B": 15, "C": 11, "D": 19, "E": 10, "F": 10, "G": 8, "H": 8, "I": 5}
 ALL = [f"{group}{number:02d}" for group, count in GROUPS.items() for number in range(1, count + 1)]
 
@@ -24,15 +24,25 @@ def report(outcomes: dict[str, list[str]]) -> tuple[list[str], list[str], list[s
     return proven, failed, [case for case in ALL if case not in proven and case not in failed]
 
 
+def recorded() -> list[Path]:
+    """What the sessions of the last run left."""
+    return sorted(CACHE.glob("s4s-faults-*.json"))
+
+
 def main(argv: list[str]) -> int:
     if "--last" not in argv:
-        RECORD.unlink(missing_ok=True)
+        for record in recorded():
+            record.unlink()
         command = [sys.executable, "-m", "pytest", "-q", "-m", "fault"]
-        subprocess.run(command, check=False, cwd=RECORD.parents[1])
-    if not RECORD.exists():
+        subprocess.run(command, check=False, cwd=CACHE.parent)
+    if not recorded():
         print("no run of the tests is recorded")
         return 2
-    proven, failed, still_open = report(json.loads(RECORD.read_text()))
+    outcomes: dict[str, list[str]] = {}
+    for record in recorded():
+        for case, ends in json.loads(record.read_text()).items():
+            outcomes.setdefault(case, []).extend(ends)
+    proven, failed, still_open = report(outcomes)
     print(f"proven {len(proven)} of {len(ALL)}")
     for group, count in GROUPS.items():
         print(f"  {group}: {sum(case[0] == group for case in proven)} of {count}")
