@@ -225,7 +225,8 @@ class Receiver:
         while going:
             batch: list[tuple[_Arrival, Filed]] = []
             end = time.monotonic() + _BATCH_SECONDS
-            while len(batch) < _BATCH and (left := end - time.monotonic()) > 0:
+            size = _BATCH if self.filed else 1  # the first at once: it may be looked for
+            while len(batch) < size and (left := end - time.monotonic()) > 0:
                 with suppress(queue.Empty):
                     more = self._ready.get(timeout=left)
                     if more is None:

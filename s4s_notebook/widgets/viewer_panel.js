@@ -133,13 +133,14 @@ export class Viewer {
     if (study.unchanged) return;
     this.study = study;
     this.#note.textContent = study.note ?? "";
-    this.strip.fill(study.series);
     if (!study.series.length) {
       if (!study.growing) this.stage.say("This study holds no image.");
       return;
     }
     const series = study.series.find(({ key }) => key === this.series?.key) ?? study.series[0];
     this.#select(series, this.plane?.key);
+    this.strip.fill(study.series); // asks for small pictures: after the large one
+    this.strip.select(series.key);
   }
 
   // ---- where we are: series, plane, slice
