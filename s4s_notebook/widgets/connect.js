@@ -26,6 +26,13 @@ function isWebAddress(text) {
   }
 }
 
+// Where the holder's page is to send the browser back to, for a client registered by hand.
+async function redirectAddress() {
+  const base = serverBase();
+  if (await serverHasOurPages(base)) return `${location.origin}${base}s4s/callback`;
+  return LOOPBACK.has(location.hostname) ? "http://127.0.0.1/callback (with any port)" : "";
+}
+
 async function render({ model, el }) {
   const line = await openLine(model);
   const box = make("section", "s4s-connect");
@@ -56,6 +63,11 @@ async function render({ model, el }) {
     ],
     (values) => line.send({ do: "client", ...values }),
   );
+  const register = make("p", "s4s-connect-register", "Register this redirect address there: ");
+  const back = make("code");
+  register.append(back);
+  register.hidden = true;
+  credentials.prepend(register);
   const more = document.createElement("details");
   more.append(make("summary", "", "Did the page not come back here?"));
   const hint = make(
@@ -85,6 +97,11 @@ async function render({ model, el }) {
   });
   const seek = async () => useRoute(await findRoute(model.get("picture"), line));
 
+  const tellRedirect = async () => {
+    back.textContent = await redirectAddress();
+    register.hidden = !back.textContent;
+  };
+
   const show = () => {
     const picture = model.get("picture");
     title.textContent = picture.title;
@@ -96,7 +113,8 @@ async function render({ model, el }) {
     problem.hidden = !picture.problem;
     if (picture.problem && route?.paste) route = null; // a link is good for one attempt
     go.hidden = !picture.authorise || !route;
-    credentials.hidden = !picture.needs_client;
+    credentials.hidden = !picture.client_form;
+    if (picture.client_form && register.hidden) tellRedirect();
     more.hidden = !picture.authorise;
     if (picture.paste) more.open = true;
     revoke.hidden = forget.hidden = !picture.revocable;

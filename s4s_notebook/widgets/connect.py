@@ -51,6 +51,7 @@ class ConnectPanel(anywidget.AnyWidget):
         self._connection = connection
         self._problem = ""
         self._manage = ""
+        self._typed = False  # a client's id and secret, in this panel
         self._lock = threading.Lock()
         self.sign_in = SignIn(connection, on_problem=self._say, runtime=runtime)
         super().__init__(picture=self._drawn(), line=Line(self._from_browser))
@@ -86,12 +87,17 @@ class ConnectPanel(anywidget.AnyWidget):
             "problem": self._problem,
             "authorise": authorise and not needs_client,
             "needs_client": needs_client,
+            "client_form": needs_client or self._client_is_wrong(),
             "revocable": status == "approved",
             "manage": self._manage,
             "paste": self.sign_in.must_paste,
             "panel": self.sign_in.panel,
             "local": listener.start_url if listener else "",
         }
+
+    def _client_is_wrong(self) -> bool:
+        """Whether a client that was typed here may be why it failed: it can be typed again."""
+        return bool(self._typed and self._problem and self._connection.status != "approved")
 
     def _from_browser(self, content: Mapping[str, Any]) -> None:
         """Do what was pressed."""
@@ -122,6 +128,7 @@ class ConnectPanel(anywidget.AnyWidget):
         self._say("")
         secret = str(content.get("client_secret") or "") or None
         self._connection.use_client(str(content.get("client_id", "")), secret)
+        self._typed = True
         self._draw()
 
     def _revoke(self, _content: Mapping[str, Any]) -> None:

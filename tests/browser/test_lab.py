@@ -135,23 +135,35 @@ def test_the_palette_starts_and_stops_the_sandbox(page, lab):
         page.get_by_text(told).wait_for(timeout=60_000)
 
 
-def test_a_new_notebook_connects_as_the_settings_say(page, lab):
-    _open(page, lab)
-    page.locator(".jp-LauncherCard", has_text="connect").wait_for()
+def _set(page, **settings):
     page.evaluate(
-        """async () => {
-          const app = window.jupyterapp ?? window.jupyterlab;
+        """async (settings) => {
           const url = document.querySelector("#jupyter-config-data");
           const { baseUrl, token } = JSON.parse(url.textContent);
-          const raw = JSON.stringify({ holder: 'https://h.example/"x', store: "/data/mine" });
           await fetch(`${baseUrl}lab/api/settings/s4s-notebook:commands`, {
-            method: "PUT", body: JSON.stringify({ raw }),
+            method: "PUT", body: JSON.stringify({ raw: JSON.stringify(settings) }),
             headers: { Authorization: `token ${token}` } });
-        }"""
+        }""",
+        settings,
     )
     page.reload()
-    page.locator(".jp-LauncherCard", has_text="connect").click()
-    page.locator(".jp-Notebook .jp-CodeCell").wait_for()
-    made = next(path for path in lab.work.glob("Untitled*.ipynb"))
-    source = "".join(json.loads(made.read_text())["cells"][0]["source"])
-    assert r's4s.connect("https://h.example/\"x", store=s4s.Store("/data/mine"))' in source
+
+
+def test_a_new_notebook_connects_as_the_settings_say(page, lab):
+    _open(page, lab)
+    for settings, line in (
+        (
+            {"holder": 'https://h.example/"x', "store": "/data/mine"},
+            r's4s.connect("https://h.example/\"x", store=s4s.Store("/data/mine"))',
+        ),
+        ({"holder": "", "store": ""}, "s4s.connect()"),
+    ):
+        page.locator(".jp-LauncherCard", has_text="connect").first.wait_for()
+        _set(page, **settings)
+        before = set(lab.work.glob("Untitled*.ipynb"))
+        page.locator(".jp-LauncherCard:visible", has_text="connect").click()
+        page.locator(".jp-Notebook .jp-CodeCell:visible").wait_for()
+        [made] = set(lab.work.glob("Untitled*.ipynb")) - before
+        source = "".join(json.loads(made.read_text())["cells"][0]["source"])
+        assert source.endswith(f"me = {line}")
+        _open(page, lab)

@@ -22,11 +22,15 @@ const quoted = (text: string): string => JSON.stringify(text);
 
 /** The first cell of a notebook that connects as the settings say. */
 export function firstCell({ holder, store }: ISettings): string {
-  const kept = store ? `, store=s4s.Store(${quoted(store)})` : '';
+  // Without a holder, connect() asks for one in the notebook.
+  const given = [
+    ...(holder ? [quoted(holder)] : []),
+    ...(store ? [`store=s4s.Store(${quoted(store)})`] : [])
+  ];
   return [
     'import s4s_notebook as s4s',
     '',
-    `me = s4s.connect(${quoted(holder || 'sandbox')}${kept})`
+    `me = s4s.connect(${given.join(', ')})`
   ].join('\n');
 }
 

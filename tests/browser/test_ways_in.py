@@ -1,0 +1,144 @@
+"""The sign-in's side roads against the real sandbox: a client registered by hand, revoke and
+forget, a browser that blocks pop-ups, one that does not come back."""
+
+from __future__ import annotations
+
+from s4s_notebook.sandbox.authority import digest
+from tests.browser.conftest import NotebookPage
+from tests.browser.test_browse import _run
+
+# A holder that registers nobody by itself, with one confidential client that it was told of.
+BY_HAND = """
+import dataclasses
+import s4s_notebook as s4s
+from s4s_notebook.sandbox import capability
+whole = capability.authorization_server
+capability.authorization_server = lambda state: {{
+    name: value for name, value in whole(state).items() if name != "registration_endpoint"}}
+sandbox = s4s.Sandbox(retry_after=0).start()
+authority = sandbox._state.authority
+client, _ = authority.register("by hand", ({callback!r},), "client_secret_basic")
+by_hand = dataclasses.replace(client, id="by-hand", secret_hash={secret_hash!r})
+authority.clients["by-hand"] = by_hand
+me = s4s.connect(sandbox.fhir_url)
+"""
+OPEN = """
+import s4s_notebook as s4s
+sandbox = s4s.Sandbox(retry_after=0).start()
+me = s4s.connect(sandbox.fhir_url)
+"""
+GO_ON = "print('cell goes on:', len(me.studies()), me.status)"
+
+
+def _consent(window, button="Approve"):
+    window.get_by_role("radio", name="Daniel").check()
+    window.get_by_role("button", name=button).click()
+
+
+def _approve(notebook, how):
+    with notebook.page.context.expect_page() as opened:
+        how(notebook.page.locator(".s4s-connect").get_by_role("link", name="Authorise"))
+    _consent(opened.value)
+    opened.value.get_by_role("heading", name="Approved").wait_for()
+    opened.value.close()
+
+
+def _approvals(notebook):
+    """How many approvals the holder still lists."""
+    listed = "sandbox._state.authority.approvals.values()"
+    return int(_run(notebook, f"print(sum(not each.revoked for each in {listed}))"))
+
+
+def test_a_client_registered_by_hand_then_revoke_then_forget(open_notebook, jupyter, canary):
+    callback, secret = f"{jupyter.url}s4s/callback", canary.code
+    cell = BY_HAND.format(callback=callback, secret_hash=digest(secret))
+    notebook = open_notebook(cell, GO_ON)
+    notebook.run_all()
+    panel = notebook.page.locator(".s4s-connect")
+    panel.get_by_text(f"Register this redirect address there: {callback}").wait_for()
+    assert panel.get_by_role("link", name="Authorise").is_hidden()
+    panel.get_by_label("Client id").fill("by-hand")
+    panel.get_by_label("Client secret").fill(secret)
+    panel.get_by_label("Client secret").press("Enter")
+    _approve(notebook, lambda link: link.click())
+    notebook.page.get_by_text("cell goes on: 7 approved").wait_for(timeout=30_000)
+    notebook.idle()
+    assert _approvals(notebook) == 1
+    panel.get_by_role("button", name="Revoke").click()
+    panel.get_by_text("Not authorised yet.").wait_for()
+    assert _approvals(notebook) == 0, "the holder heard of it"
+    _approve(notebook, lambda link: link.press("Enter"))
+    panel.get_by_role("button", name="Forget").click()
+    panel.get_by_text("Not authorised yet.").wait_for()
+    assert _approvals(notebook) == 1, "forgetting is here alone"
+    assert _run(notebook, "print(me.grant)").strip() == "None"
+    assert secret not in notebook.save()
+
+
+def test_a_wrong_client_secret_is_said_in_the_panel(open_notebook, jupyter, canary):
+    callback = f"{jupyter.url}s4s/callback"
+    notebook = open_notebook(BY_HAND.format(callback=callback, secret_hash=digest(canary.code)))
+    notebook.run_all()
+    panel = notebook.page.locator(".s4s-connect")
+    panel.get_by_label("Client id").fill("by-hand")
+    panel.get_by_label("Client secret").fill("not that one")
+    panel.get_by_role("button", name="Use this client").click()
+    with notebook.page.context.expect_page() as opened:
+        panel.get_by_role("link", name="Authorise").click()
+    _consent(opened.value)
+    panel.get_by_role("alert").filter(has_text="client").wait_for()
+    panel.get_by_role("button", name="Use this client").wait_for()
+
+
+def test_a_browser_that_blocks_pop_ups(browser_type, browser_type_launch_args, jupyter):
+    """Nothing is opened by a script, so there is nothing to block: the person follows a link."""
+    options = browser_type_launch_args | {"ignore_default_args": ["--disable-popup-blocking"]}
+    jupyter.write("blocked.ipynb", OPEN, GO_ON)
+    browser = browser_type.launch(**options)
+    try:
+        page = browser.new_page()
+        page.add_init_script("window.open = () => { window.s4sOpened = true; return null; };")
+        notebook = NotebookPage(page, jupyter, "blocked.ipynb", "lab")
+        notebook.run_all()
+        _approve(notebook, lambda link: link.click())
+        page.get_by_text("cell goes on: 7 approved").wait_for(timeout=30_000)
+        assert page.evaluate("window.s4sOpened") is None
+    finally:
+        browser.close()
+        jupyter.end_kernels()
+
+
+def test_a_browser_that_does_not_come_back_then_pastes(open_notebook):
+    """A declined request's address, then an approved one's."""
+    notebook = open_notebook(OPEN, GO_ON)
+    notebook.run_all()
+    panel = notebook.page.locator(".s4s-connect")
+    context = notebook.page.context
+    landed = []
+
+    def stay(route):
+        """Keep the address that the browser was sent to, and do not go there."""
+        reply = route.fetch(max_redirects=0)
+        landed.append(reply.headers.get("location", ""))
+        route.fulfill(status=200, body="This site cannot be reached")
+
+    context.route(
+        lambda url: "/oauth/" in url,
+        lambda route: stay(route) if route.request.method == "POST" else route.continue_(),
+    )
+    panel.get_by_text("Did the page not come back here?").click()
+    for button, told in (
+        ("Decline", "Declined: nothing was shared."),
+        ("Approve", "Approved · patient smart-1288992"),
+    ):
+        with context.expect_page() as opened:
+            panel.get_by_role("link", name="Authorise").click()
+        _consent(opened.value, button)
+        opened.value.get_by_text("cannot be reached").wait_for()
+        opened.value.close()
+        assert "/s4s/callback?" in landed[-1]
+        panel.get_by_label("Address").fill(landed[-1])
+        panel.get_by_role("button", name="Finish").click()
+        panel.get_by_text(told).wait_for()
+        assert panel.get_by_label("Address").input_value() == ""
+    assert "code=" not in notebook.save()
