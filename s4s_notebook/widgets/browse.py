@@ -6,6 +6,7 @@ record is in the widget's state, so nothing of it is saved with a notebook.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,7 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         self._shown: dict[str, pd.DataFrame] = {}
         self._table, self._query = STUDIES, Query()
         self._ticked: dict[str, set[str]] = {}
+        self._telling = threading.Lock()
         self._line = Line(self._from_browser)
         self._stage = ipywidgets.VBox()
         self._actions: dict[str, Callable[[Mapping[str, Any]], None]] = {
@@ -139,6 +141,12 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         self._line.send({"problem": shown(words, 600)})
 
     def _tell_state(self) -> None:
+        # Two threads tell: the one that loads and one that was asked. Whoever looked first
+        # must be heard first, or "loading" would stand over a list that is there.
+        with self._telling:
+            self._line.send({"state": self._state()})
+
+    def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"phase": self._phase, "note": self._note}
         if self._phase == "ready":
             studies, benefits = self._shown["studies"], self._shown["benefits"]
@@ -154,7 +162,7 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
                 "totals": totals(benefits),
                 "months": months(benefits),
             }
-        self._line.send({"state": state})
+        return state
 
     def _page(self, content: Mapping[str, Any]) -> None:
         view = BENEFITS if content.get("table") == "benefits" else STUDIES

@@ -8,6 +8,7 @@ which leaves that choice to the front end; what the browser sends then arrives a
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,6 +27,7 @@ class Line(ipywidgets.Widget):  # type: ignore[misc]  # ipywidgets has no types
         super().__init__()
         self._handler = handler
         self._seen: deque[str] = deque(maxlen=64)
+        self._lock = threading.Lock()
         self.on_msg(self._receive)
         if hasattr(self.comm, "_reply_subshell_for"):  # ipykernel 7.1 and later
             self.comm._reply_subshell_for = as_asked
@@ -35,11 +37,14 @@ class Line(ipywidgets.Widget):  # type: ignore[misc]  # ipywidgets has no types
 
     def _receive(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
         number = str(content.get("number", ""))[:64]
-        new = number not in self._seen
-        self._seen.append(number)
-        self.send({"heard": number})
+        # A repeat may arrive on another thread at the same time. What is told as heard has
+        # been handed over: the browser asks no more then.
+        with self._lock:
+            new = number not in self._seen
+            self._seen.append(number)
         if new:
             self._handler(content)
+        self.send({"heard": number})
 
 
 def as_asked(_data: object, asked: str | None) -> str | None:
