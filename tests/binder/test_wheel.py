@@ -37,6 +37,8 @@ def test_the_wheel_alone_brings_both_extensions(folder):
     names = zipfile.ZipFile(wheel).namelist()
     assert [name for name in names if name.endswith("labextensions/s4s-notebook/package.json")]
     assert not [name for name in names if "node_modules" in name or "/lab/" in name]
+    beside = ("08-your-own.ipynb", "README.md", "glossary.md", "how-to/tokens.md")
+    assert {f"s4s_notebook/notebooks/{name}" for name in beside} <= set(names)
     empty = machine.virtualenv(folder / "empty")
     machine.run(empty, "-m", "pip", "install", "--quiet", wheel, env=settings)
     said = extensions.listed(empty, machine.environment(folder, empty))
