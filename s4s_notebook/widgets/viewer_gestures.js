@@ -11,6 +11,7 @@ export function listenToPointer(viewer) {
   node.addEventListener("pointermove", (event) => {
     if (viewer.stage.placed) viewer.probe(viewer.stage.pointOf(event));
   });
+  node.addEventListener("pointerleave", () => { if (!viewer.cursor) viewer.probe(null); });
   node.addEventListener("dblclick", () => { if (viewer.tool !== "length") viewer.fit(); });
 }
 

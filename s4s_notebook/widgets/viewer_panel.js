@@ -161,7 +161,8 @@ export class Viewer {
     if (series.length > 1) this.show(series[(at + by + series.length) % series.length].key);
   }
 
-  #select(series, planeKey) {
+  #select(series, planeKey, kept = {}) {
+    const before = this.#group();
     const changed = series.key !== this.series?.key;
     this.series = series;
     this.plane = series.planes.find(({ key }) => key === planeKey) ?? series.planes[0];
@@ -169,6 +170,10 @@ export class Viewer {
     this.#planes.value = this.plane.key;
     this.#planes.parentNode.hidden = series.planes.length < 2;
     this.strip.select(series.key);
+    Object.assign(this.view, kept);
+    this.#choices.value = this.view.choice;
+    setPressed(this.#invertButton, this.view.inverted);
+    if (before !== this.#group()) this.probe(null);
     if (changed) {
       this.#names = null;
       if (!this.hideNames) this.#askNames();
@@ -176,9 +181,11 @@ export class Viewer {
     this.#arrivedAt();
   }
 
+  /** Shows another plane of the series, at the same window. */
   setPlane(key) {
     this.pause();
-    this.#select(this.series, key);
+    const { choice, window, inverted } = this.view;
+    this.#select(this.series, key, { choice, window, inverted });
     this.announce(`${this.plane.name} plane`);
   }
 
@@ -190,7 +197,9 @@ export class Viewer {
   /** New slices may have come in before ours: stay with the slice, not with its number. */
   #arrivedAt() {
     const { view } = this;
-    const found = view.id === null ? 0 : this.plane.ids.indexOf(view.id);
+    // A cut through the middle, since the first holds little but air.
+    const first = this.plane.key === "stack" ? 0 : Math.floor(this.count / 2);
+    const found = view.id === null ? first : this.plane.ids.indexOf(view.id);
     this.go(found >= 0 ? found : view.index);
   }
 
@@ -259,6 +268,7 @@ export class Viewer {
     this.#listed = lists(slice);
     this.#drawn = slice;
     this.stage.letters();
+    if (this.#probed) this.probe(this.#probed);
   }
   #listed = "";
 
@@ -289,9 +299,9 @@ export class Viewer {
 
   #drawWindow(window) {
     const focused = document.activeElement;
-    if (!window || focused === this.#center || focused === this.#width) return;
-    for (const [input, number] of [[this.#center, window.center], [this.#width, window.width]]) {
-      const text = window.table ? "" : String(Number(number.toPrecision(6)));
+    if (focused === this.#center || focused === this.#width) return;
+    for (const [input, number] of [[this.#center, window?.center], [this.#width, window?.width]]) {
+      const text = Number.isFinite(number) ? String(Number(number.toPrecision(6))) : "";
       if (input.value !== text) input.value = text;
     }
   }
@@ -497,10 +507,13 @@ export class Viewer {
     this.refresh();
   }
 
-  /** Shows, and gives, what is at an image point: pixel, mm, value with unit. */
+  #probed = null;
+
+  /** Shows, and gives, what is at an image point: pixel, mm, value with unit; null: nowhere. */
   probe(point) {
     const { slice } = this;
-    const pixel = slice && this.stage.pixelAt(point);
+    this.#probed = point;
+    const pixel = slice && point && this.stage.pixelAt(point);
     const text = pixel ? probeText(slice, pixel, patientPoint(slice, ...pixel),
       valueText(slice, valueAt(slice, pixel))) : "";
     this.#readout.textContent = text;
