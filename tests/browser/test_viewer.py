@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 
 import numpy as np
 import pydicom
@@ -177,10 +178,14 @@ def test_other_planes_come_from_the_kernel(open_notebook, chest):
     notebook.run_all()
     opened(notebook)
     page = notebook.page
+    page.get_by_role("combobox", name="Window").select_option(label="lung")
     page.get_by_label("Plane").select_option(label="Coronal")
     page.wait_for_function(f"() => {VIEWER}.slice && {VIEWER}.plane.name === 'Coronal'")
     volume = read(chest).series[0].volume()
     assert page.evaluate(f"{VIEWER}.count") == volume.shape[1]
+    assert page.evaluate(f"{VIEWER}.view.index") == volume.shape[1] // 2
+    assert page.evaluate(f"{VIEWER}.view.window.center") == -600
+    assert page.get_by_role("combobox", name="Window").input_value() == "preset:lung"
     page.wait_for_function(f"() => {VIEWER}.slice?.rows === 60")
     shown = page.evaluate(f"Array.from({VIEWER}.slice.pixels)")
     row = np.asarray(volume)[:, page.evaluate(f"Number({VIEWER}.plane.ids[{VIEWER}.view.index])")]
@@ -251,3 +256,9 @@ def test_probe_and_length_by_keyboard(open_notebook, chest):
     page.wait_for_function("() => /HU/.test(document.querySelector('.s4s-viewer').innerText)")
     said = page.locator(".s4s-viewer").inner_text()
     assert "mm" in said
+    said = page.locator(".s4s-readout").inner_text()
+    page.keyboard.press("PageDown")
+    page.wait_for_function(
+        "(said) => document.querySelector('.s4s-readout').innerText !== said", arg=said
+    )
+    assert re.search(r"z \W?[\d.]+ mm · \W?\d+ HU", page.locator(".s4s-readout").inner_text())
