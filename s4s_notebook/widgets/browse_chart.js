@@ -27,16 +27,22 @@ function monthChart(months, currency) {
   svg.append(draw("line", { x1: left, x2: width, y1: height - bottom, y2: height - bottom }));
   svg.append(draw("text", { x: left - 4, y: 10, "text-anchor": "end" }, money(highest)));
   svg.append(draw("text", { x: left - 4, y: height - bottom, "text-anchor": "end" }, "0"));
+  svg.append(draw("text", { x: left, y: height - 5 }, months[0][0]));
+  const since = Number(months[0][0].slice(0, 4));
+  const every = Math.max(1, Math.ceil(60 / (step * 12))); // years from one label to the next
   months.forEach(([month, amount], place) => {
     const bar = draw("rect", {
       x: left + place * step + step * 0.1, y: y(amount),
       width: Math.max(step * 0.8, 0.5), height: height - bottom - y(amount) });
     bar.append(draw("title", {}, `${month}: ${money(amount)} ${currency}`));
     svg.append(bar);
-    if (place === 0 || (month.endsWith("-01") && step * 12 > 40)) {
-      const x = left + place * step;
-      svg.append(draw("text", { x, y: height - 5 }, place === 0 ? month : month.slice(0, 4)));
+    const [year, number] = month.split("-").map(Number);
+    const marked = number === 1 && (year - since) % every === 0 && width - left - place * step > 30;
+    if (marked && place * step > 60) {
+      svg.append(draw("text", { x: left + place * step, y: height - 5 }, String(year)));
     }
   });
-  return svg;
+  const figure = document.createElement("figure");
+  figure.append(make("figcaption", "", `Paid by month, in ${currency}`), svg);
+  return figure;
 }

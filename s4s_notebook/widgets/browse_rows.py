@@ -197,8 +197,8 @@ def totals(claims: pd.DataFrame) -> list[list[str]]:
         [
             cell(kind) or "other",
             f"{len(group):,}",
-            cell(float(group["total_charge_amount"].sum())),
-            cell(float(group["payment_amount"].sum())),
+            cell(group["total_charge_amount"].sum(min_count=1)),  # unknown is not 0.00
+            cell(group["payment_amount"].sum(min_count=1)),
             cell(currency),
         ]
         for (kind, currency), group in groups

@@ -175,7 +175,7 @@ def _done(state: State) -> str:
 
 
 def _failed(state: State) -> str:
-    return f"✘ {shown(state.error or state.message, 600)}"
+    return f"✘ {shown(state.error or state.message or 'That failed.', 600)}"
 
 
 def _cancelled(state: State) -> str:

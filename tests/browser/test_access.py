@@ -11,15 +11,26 @@ AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 
 PANELS = """
 from tests.browser.fakes import *
+from s4s_notebook.store.holders import Holders
+from s4s_notebook.widgets.choose import ChooserPanel
 from s4s_notebook.widgets import ask, connect_panel, explore, progress_panel
 from IPython.display import display
-import ipywidgets
+import ipywidgets, pathlib, tempfile
 asked = connect_panel(FakeConnection())
 asked._say("The request was declined.\\nNext: Authorise again.")
 approved = FakeConnection(); approved._set("approved"); approved.patient_id = "smart-1"
 needs = FakeConnection(register=None)
 record = [patient("Sample")] + [study(n) for n in range(60)] + [claim(n) for n in range(60)]
 panels = [asked, connect_panel(approved), connect_panel(needs)]
+for status in ("waiting for approval", "declined", "expired", "open"):
+    other = FakeConnection(); other._set(status)
+    panels.append(connect_panel(other))
+holders = Holders(pathlib.Path(tempfile.mkdtemp()))
+for name in ("a", "b"):
+    holders.add(f"https://{name}.example/fhir")
+for said in ({}, {"status": "Asking https://a.example how one signs in…"}, {"problem": "No."}):
+    chooser = ChooserPanel(holders); chooser.tell(**said)
+    panels.append(chooser)
 panels += [ask.OriginQuestion("https://images.example")]
 for phase in ("queued", "waiting", "receiving", "done", "failed", "cancelled"):
     panels.append(progress_panel(FakeWork([], phase=phase, study_uid="1.2.3", seconds_left=272.0,
