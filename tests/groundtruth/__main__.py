@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 
 from .compare import Row, table
 from .synthetic import rows as synthetic
@@ -28,11 +29,12 @@ def main(part: str = "") -> int:
     for name, why in others:
         print(f"{name[-52:]:52} {why}")
     wrong = [row.name for row in images if row.wrong]
-    equal = sum(not row.wrong and max(row.default or 0, row.narrow or 0) == 0 for row in images)
+    near = [row for row in images if row.worst and not row.wrong]
+    why = Counter(row.note.partition(",")[0].partition(":")[0] for row in near)
     print(
-        f"\n{len(images)} images: {equal} equal or refused for a reason, "
-        f"{len(images) - equal - len(wrong)} within 1, {len(wrong)} wrong; "
-        f"{len(others)} files hold no image."
+        f"\n{len(images)} images: {len(images) - len(near) - len(wrong)} equal or refused for a "
+        f"reason, {len(near)} within 1 ({', '.join(f'{n} {one}' for one, n in why.items())}), "
+        f"{len(wrong)} wrong; {len(others)} files hold no image."
     )
     return 1 if wrong else 0
 

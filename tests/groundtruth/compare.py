@@ -13,7 +13,7 @@ import numpy as np
 import pydicom
 
 from s4s_notebook.errors import DICOMError, InvalidDICOM
-from s4s_notebook.imaging import Frame, render
+from s4s_notebook.imaging import Frame, Window, render
 from s4s_notebook.imaging.instance import Instance
 
 from . import oracles
@@ -64,6 +64,11 @@ class Row:
     allowed: int = 0
     note: str = ""
     highdicom: int = 0
+
+    @property
+    def worst(self) -> int:
+        """The largest difference that was found."""
+        return max(self.default or 0, self.narrow or 0)
 
     @property
     def wrong(self) -> bool:
@@ -138,26 +143,38 @@ def _frame(row: Row, path: Path, frame: Frame, folder: Path) -> None:
         return _worst(row, "default", ours, oracles.ybr_formula(path, frame))
     source = _source(row, path, frame, folder)
     theirs = None if source is None else oracles.dcmtk_default(source, frame)
+    if theirs is None and not frame.color and isinstance(frame.windows[0], Window):
+        row.oracle = "dcmtk on a copy without functional groups"
+        source, first = oracles.plain(frame, folder), frame.windows[0]
+        theirs = oracles.dcmtk_window(source, frame, first.center, first.width, at=0)
     if theirs is None:
         theirs = _others(row, path, frame)
     whole = frame.slope.is_integer() and frame.intercept.is_integer()
     if not (whole or frame.color):
         row.allowed = 1
+        row.note = f"fractional rescale, slope {frame.slope:.6g}: DCMTK cuts values to whole ones"
     _worst(row, "default", ours, theirs)
-    if frame.color:
-        return None
+    if not frame.color:
+        _narrow(row, frame, source if whole and row.oracle.startswith("dcmtk") else None)
+    return None
+
+
+def _narrow(row: Row, frame: Frame, source: Path | None) -> None:
+    """Narrow windows, drawn by DCMTK from ``source``, or else by the formula."""
     sample = frame.values()
     many = NARROW if sample.size < 10**6 else NARROW[1::2]
     for center in (float(np.median(sample)), float(np.percentile(sample, 80)) + 0.5):
         for width in many:
             picture = None
-            if whole and row.oracle.startswith("dcmtk") and source is not None:
-                picture = oracles.dcmtk_window(source, frame, center, width)
-            if picture is None:  # DCMTK cuts fractional values to whole numbers first
+            if source is not None:
+                at = 0 if source.name.endswith(".plain.dcm") else frame.index
+                picture = oracles.dcmtk_window(source, frame, center, width, at)
+            if picture is None:
                 picture = oracles.formula(frame, center, width)
-                row.allowed, row.note = 1, "narrow windows: formula"
+                row.allowed = 1
+                if "narrow" not in row.note:
+                    row.note += "; narrow windows: formula"
             _worst(row, "narrow", render(frame, (center, width)), picture)
-    return None
 
 
 def _source(row: Row, path: Path, frame: Frame, folder: Path) -> Path | None:

@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK
 from PIL import Image
 from pydicom import dcmread
+from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from s4s_notebook.imaging import Frame, Window
@@ -44,9 +45,12 @@ def dcmtk_default(path: Path, frame: Frame) -> Picture | None:
     return dcmtk(path, frame.index, "+Wl", "1")
 
 
-def dcmtk_window(path: Path, frame: Frame, center: float, width: float) -> Picture | None:
-    """DCMTK told to use this window."""
-    return dcmtk(path, frame.index, "+Ww", repr(float(center)), repr(float(width)))
+def dcmtk_window(
+    path: Path, frame: Frame, center: float, width: float, at: int | None = None
+) -> Picture | None:
+    """DCMTK told to use this window; ``at``: the frame's number in ``path``, if another."""
+    index = frame.index if at is None else at
+    return dcmtk(path, index, "+Ww", repr(float(center)), repr(float(width)))
 
 
 def decompressed(path: Path, folder: Path) -> Path:
@@ -66,6 +70,26 @@ def decompressed(path: Path, folder: Path) -> Path:
                 dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
             dataset.save_as(copy)
     return copy
+
+
+def plain(frame: Frame, folder: Path) -> Path:
+    """The frame as a CT slice that DCMTK reads: its stored values, what is said of them in
+    functional groups written at the top, values of 32 bits cut to what 16 bits hold."""
+    path = folder / f"{frame.instance.sop_uid}.{frame.index}.plain.dcm"
+    dataset = dcmread(get_testdata_file("CT_small.dcm"))
+    for element in list(dataset):
+        if "or" in element.VR:  # padding, smallest and largest value: not drawn
+            del dataset[element.tag]
+    kind = np.dtype("<i2" if frame.instance.signed else "<u2")
+    limits = np.iinfo(kind)
+    dataset.PixelData = frame.stored().clip(limits.min, limits.max).astype(kind).tobytes()
+    dataset.Rows, dataset.Columns = frame.rows, frame.columns
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
+    dataset.PixelRepresentation = int(frame.instance.signed)
+    dataset.PhotometricInterpretation = frame.photometric
+    dataset.RescaleSlope, dataset.RescaleIntercept = frame.slope, frame.intercept
+    dataset.save_as(path)
+    return path
 
 
 def highdicom_window(path: Path, frame: Frame, window: tuple[float, float] | None) -> Picture:

@@ -23,7 +23,9 @@ def test_no_grey_level_differs(found) -> None:
     assert wrong == []
     whole = [row for row in found[0] if row.allowed == 0 and row.oracle.startswith("dcmtk")]
     assert len(whole) > 130
-    assert all(max(row.default or 0, row.narrow or 0) == 0 for row in whole)
+    assert all(row.worst == 0 for row in whole)
+    # DCMTK cuts fractional values to whole ones, and the formula has more digits than it.
+    assert all(row.note.startswith("fractional rescale") for row in found[0] if row.worst)
 
 
 @pytest.mark.needs("dcmtk")
@@ -43,3 +45,4 @@ def test_made_images_equal_dcmtk_and_the_formula() -> None:
         made = synthetic()
     assert len(made) > 40
     assert [row.name for row in made if row.wrong] == []
+    assert {row.name for row in made if row.worst} <= {"made: SIGMOID"}
