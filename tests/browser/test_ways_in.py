@@ -3,6 +3,13 @@ forget, a browser that blocks pop-ups, one that does not come back."""
 
 from __future__ import annotations
 
+import json
+from urllib.parse import parse_qsl, urlsplit
+
+import nbformat
+import pytest
+from nbconvert import HTMLExporter
+
 from s4s_notebook.sandbox.authority import digest
 from tests.browser.conftest import NotebookPage
 from tests.browser.test_browse import _run
@@ -27,6 +34,7 @@ import s4s_notebook as s4s
 sandbox = s4s.Sandbox(retry_after=0).start()
 me = s4s.connect(sandbox.fhir_url)
 """
+PANEL = "panel = s4s.explore(me)\npanel"
 GO_ON = "print('cell goes on:', len(me.studies()), me.status)"
 
 
@@ -73,6 +81,36 @@ def test_a_client_registered_by_hand_then_revoke_then_forget(open_notebook, jupy
     assert _approvals(notebook) == 1, "forgetting is here alone"
     assert _run(notebook, "print(me.grant)").strip() == "None"
     assert secret not in notebook.save()
+
+
+@pytest.mark.fault("G03")
+def test_no_secret_is_saved_with_the_widgets_or_exported(open_notebook):
+    """With JupyterLab's "save widget state" on, after a real sign-in, every panel in use."""
+    notebook = open_notebook(OPEN, GO_ON, "me.download(me.studies().study_uid[1]).result()", PANEL)
+    notebook.command("@jupyter-widgets/jupyterlab-manager:saveWidgetState")
+    notebook.run_all()
+    codes = []
+    context = notebook.page.context
+    context.on("request", lambda request: codes.append(request.url))
+    _approve(notebook, lambda link: link.click())
+    panel = notebook.page.locator(".s4s-browse")
+    panel.locator("tbody tr").first.wait_for(state="attached", timeout=60_000)
+    notebook.idle()
+    held = _run(notebook, "print(me.grant.access_token.reveal(), me.grant.refresh_token.reveal())")
+    codes = [value for url in codes for key, value in parse_qsl(urlsplit(url).query)
+             if key in {"code", "state"}]  # fmt: skip
+    secrets = [*held.split(), *codes]
+    assert len(held.split()) == 2
+    assert len(set(codes)) == 2
+    text = notebook.save()
+    saved = json.loads(text)
+    states = saved["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    assert any("Authorise" in str(each) for each in states.values()), "the state is saved"
+    html, _ = HTMLExporter().from_notebook_node(nbformat.reads(text, as_version=4))
+    assert "s4s-browse" in html
+    for form in (text, html):
+        assert not [secret for secret in secrets if secret in form]
+        assert not [name for name in ("Synthetic-Adams", "1935-12-23") if name in form]
 
 
 def test_a_wrong_client_secret_is_said_in_the_panel(open_notebook, jupyter, canary):
