@@ -88,13 +88,16 @@ function levelFunction(slice, window, inverted) {
 
 /**
  * Paints slices; keeps the last look-up table, since most slices of a series share it.
- * 8 and 16 bits go through a table of 256 or 65,536 pixels; wider values are computed
+ * 8 and 16 bits go through a table of 256 or 65,536 pixels, filled as far as the slice has
+ * values (few scanners use all 65,536, and a window that is dragged fills it in each frame);
+ * wider values are computed
  * one by one, so that nothing is lost by squeezing them into 16 bits first.
  */
 export class Painter {
   #key = "";
   #source = null;
   #table = null;
+  #filled = [0, -1]; // the values that the table holds
 
   /** Fills `out` (Uint32Array, rows × columns, RGBA) with the picture of `slice`. */
   paint(slice, window, inverted, out) {
@@ -120,19 +123,34 @@ export class Painter {
     const key = [slice.type, slice.slope, slice.intercept, slice.inverse, slice.padding,
       window.center, window.width, window.rule, inverted].join("|");
     const source = window.table ?? slice.modality?.table ?? null;
-    if (key === this.#key && source === this.#source && !slice.modality) return this.#table;
+    let [low, high] = slice.reach ??= reachOf(slice.pixels);
+    if (key === this.#key && source === this.#source && !slice.modality) {
+      const [from, to] = this.#filled;
+      if (low >= from && high <= to) return this.#table;
+      [low, high] = [Math.min(low, from), Math.max(high, to)]; // for slices by turns
+    }
     const level = levelFunction(slice, window, inverted);
     const size = slice.type.endsWith("8") ? 256 : 65536;
-    const signed = slice.type.startsWith("int");
     const table = this.#table?.length === size ? this.#table : new Uint32Array(size);
-    for (let i = 0; i < size; i += 1) {
-      table[i] = rgba(level(signed && i >= size / 2 ? i - size : i));
-    }
+    for (let value = low; value <= high; value += 1) table[value & (size - 1)] = rgba(level(value));
+    this.#filled = [low, high];
     this.#key = key;
     this.#source = source;
     this.#table = table;
     return table;
   }
+}
+
+/** The smallest and the largest value; [0, -1] of nothing. */
+function reachOf(pixels) {
+  if (!pixels.length) return [0, -1];
+  let [low, high] = [pixels[0], pixels[0]];
+  for (let i = 1; i < pixels.length; i += 1) {
+    const value = pixels[i];
+    if (value < low) low = value;
+    else if (value > high) high = value;
+  }
+  return [low, high];
 }
 
 function paintColour(pixels, inverted, out) {

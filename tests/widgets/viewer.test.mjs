@@ -56,6 +56,17 @@ test("a slope of its own for each slice is not taken from the last look-up table
   assert.equal(out[0] & 255, 200);
 });
 
+test("a slice with values that the last one had not is painted whole", () => {
+  const painter = new Painter();
+  const window = { center: 128, width: 256, rule: "LINEAR" };
+  const paint = (...values) => [...painter.paint({ ...PLAIN, columns: values.length, type: "int16",
+    pixels: new Int16Array(values) }, window, false, new Uint32Array(values.length))]
+    .map((word) => word & 255);
+  assert.deepEqual(paint(10, 20), [10, 20]);
+  assert.deepEqual(paint(-3, 15, 200), [0, 15, 200]);
+  assert.deepEqual(paint(10, 100), [10, 100]);
+});
+
 test("colour is shown as it comes and inverts", () => {
   const slice = { ...PLAIN, columns: 1, type: "rgb", pixels: new Uint8Array([1, 2, 3]) };
   const out = new Painter().paint(slice, null, false, new Uint32Array(1));
