@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import struct
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,21 +10,19 @@ import numpy as np
 import pandas as pd
 
 from ..problems import Problem
+from .register import Name, Register, content_of, digest_of, said_of
 from .rows import Rows, Table
-from .times import NOT_A_TIME
-from .values import MOMENTS
 from .walk import Odd
 
-_DIFFER = "two copies differ and neither has a version; one is kept"
-_SAID = 16  # bytes of a version that the holder said, before the digest of the content
-_UNSAID = struct.pack(">QQ", 0, 0)
+_DIFFER = "two copies of the same version differ; the later, else one by its values, is kept"
+_DIFFER_UNSAID = "two copies differ and neither has a version; one is kept"
 
-Emit = Callable[[dict[str, Any], str, int, Rows, Odd], None]
-"""Adds the rows of a resource: (resource, key, number of the resource, rows, odd)."""
+Emit = Callable[[dict[str, Any], str, Rows, Odd], None]
+"""Drafts the rows of a resource: (resource, key, rows, odd)."""
 
 
 Notes = Mapping[tuple[str, str], Any]
-"""What ``Emit`` left in ``rows.notes``, by participant and key."""
+"""What ``Emit`` left with ``rows.note``, by participant and key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +59,11 @@ class Builder:
         tables: Mapping[str, Table],
         problems: list[Problem] | None = None,
     ) -> None:
-        self._problems: dict[Problem, None] = {}
+        self._register = Register()
+        self._told: dict[tuple[int, Problem], None] = {}  # number of the resource, or -1
         self._into = problems
         self._kinds = kinds
         self._rows = {name: Rows(tables[name], self._report) for name in names}
-        self._order: list[tuple[str, ...]] = []  # participant, patient, day, key, type
-        self._texts: dict[str, str] = {}  # patients and days repeat: each kept once
-        self._versions: list[bytes] = []
-        self._best: dict[bytes, int] = {}  # digest of what makes two copies the same → number
-        self._dead: set[int] = set()
-        self._duplicates: Counter[str] = Counter()
         self._participants = False
 
     def add(self, resources: Iterable[Any], participant: str = "") -> Builder:
@@ -95,36 +84,32 @@ class Builder:
         if not emits:
             return
         patient, day, key = kind.identify(resource)
-        type_ = resource["resourceType"]
-        version = version_of(resource, bool(key))
-        key = key or f"sha256:{version[_SAID:].hex()}"
-        number, same = len(self._order), _digest(type_, participant, patient, key)
-        best = self._best.get(same)
-        if best is not None:
-            kept = self._versions[best]
-            self._duplicates[type_] += 1
-            if version != kept and version[:_SAID] == kept[:_SAID]:
-                self._note(Problem(f"{type_}/{key}", "", "", _DIFFER))
-            if version <= kept:
-                return
-            self._dead.add(best)
-        self._best[same] = number
-        self._versions.append(version)
-        patient, day = (self._texts.setdefault(text, text) for text in (patient, day))
-        self._order.append((participant, patient, day, key, type_))
+        key = key or f"sha256:{content_of(resource)}"
+        name = Name(participant, patient, day, key, resource["resourceType"])
+        told: list[tuple[str, Any, str]] = []
 
         def odd(path: str, value: Any, why: str) -> None:
-            self._report(number, path, value, why)
+            told.append((path, value, why))
 
-        for emit, rows in emits:
-            emit(resource, key, number, rows, odd)
+        def drafted() -> bytes:
+            for emit, rows in emits:
+                emit(resource, key, rows, odd)
+            return digest_of([rows.draft for _, rows in emits])
+
+        number = self._register.enter(name, said_of(resource), drafted)
+        for _, rows in emits:
+            rows.settle(number)
+        if number is not None:
+            for path, value, why in told:
+                self._report(number, path, value, why)
 
     def _report(self, number: int, path: str, value: Any, why: str) -> None:
-        key, type_ = self._order[number][3:]
-        self._note(Problem(f"{type_}/{key}", path, shown(value), why))
+        name = self._register.name(number)
+        problem = Problem(f"{name.type}/{name.key}", path, shown(value), why)
+        self._told[number, problem] = None
 
     def _note(self, problem: Problem) -> None:
-        self._problems[problem] = None
+        self._told[-1, problem] = None
 
     def frames(self) -> dict[str, pd.DataFrame]:
         """The tables, each with the same columns and dtypes whatever came in.
@@ -134,38 +119,45 @@ class Builder:
         """
         for rows in self._rows.values():
             rows.flush()  # tells of problems, which needs the keys
-        order = self._order
-        alive = [n for n in range(len(order)) if n not in self._dead]
-        alive.sort(key=order.__getitem__)
-        rank = np.full(len(order), -1, dtype="int64")
-        rank[alive] = np.arange(len(alive))
+        register = self._register
+        rank = register.ranks()
+        problems = self._problems(rank)
         for rows in self._rows.values():
-            told = {(order[n][0], order[n][3]): note for n, note in rows.notes.items()}
-            rows.notes = told  # a number is above those of the older copies
-        codes: dict[str, int] = {}
-        who = np.array([codes.setdefault(one[0], len(codes)) for one in order], dtype="int64")
-        for used in (self._order, self._texts, self._versions, self._best):
-            used.clear()
-        participants = pd.array(list(codes), dtype="str") if self._participants else None
+            names = {number: register.name(number) for number in rows.notes if rank[number] >= 0}
+            rows.notes = {(n.participant, n.key): rows.notes[i] for i, n in names.items()}
+        participants, who = register.participants()
+        self._copies = register.copies
+        del self._register, register
         frames = {}
         for name, rows in self._rows.items():
             frame, owners = rows.frame(rank)
-            if participants is not None:
-                frame.insert(0, "participant", pd.Series(participants.take(who[owners])))
-            frames[name] = self._finished(name, frame)
+            if self._participants:
+                texts = pd.array(participants, dtype="str")
+                frame.insert(0, "participant", pd.Series(texts.take(who[owners])))
+            frames[name] = self._finished(name, frame, len(problems))
         if self._into is not None:
-            self._into.extend(self._problems)
+            self._into.extend(problems)
         return frames
 
-    def _finished(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    def _problems(self, rank: np.ndarray[Any, Any]) -> list[Problem]:
+        """Each once, those of the copies that stay, in the order of the rows."""
+        for number, versioned in self._register.differing():
+            self._report(number, "", "", _DIFFER if versioned else _DIFFER_UNSAID)
+        ranked = [(int(rank[n]) if n >= 0 else -1, n, problem) for n, problem in self._told]
+        told = [problem for _, n, problem in ranked if n < 0]
+        told += [problem for _, problem in sorted((r, p) for r, n, p in ranked if n >= 0 <= r)]
+        self._told.clear()
+        return list(dict.fromkeys(told))
+
+    def _finished(self, name: str, frame: pd.DataFrame, problems: int) -> pd.DataFrame:
         types = [type_ for type_, kind in self._kinds.items() if name in kind.emit]
         for type_ in types:
             amend = (self._kinds[type_].amend or {}).get(name)
             if amend is not None:
                 amend(frame, self._rows[name].notes)
         frame.attrs["table"] = name
-        frame.attrs["duplicates"] = sum(self._duplicates[type_] for type_ in types)
-        frame.attrs["problems"] = len(self._problems)
+        frame.attrs["duplicates"] = sum(self._copies[type_] for type_ in types)
+        frame.attrs["problems"] = problems
         return frame
 
 
@@ -196,30 +188,3 @@ def shown(value: Any) -> str:
     """A value as text, at most 80 characters."""
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= 80 else text[:79] + "…"
-
-
-def version_of(resource: Mapping[str, Any], has_key: bool) -> bytes:
-    """What tells the newer of two copies: to be compared as it is.
-
-    Ordered by versionId where it is a number, then lastUpdated, then a digest of the content, so
-    that the choice does not depend on which came first. The digest is worked out only for
-    resources that have no version, or no id of their own: it takes as long as a third of parsing
-    them. So of two copies that claim the same version the first stays, unseen.
-    """
-    meta = resource.get("meta")
-    number, updated = -1, NOT_A_TIME
-    if type(meta) is dict:
-        found, instant = meta.get("versionId"), meta.get("lastUpdated")
-        if type(found) is str and found.isascii() and found.isdigit() and len(found) < 19:
-            number = int(found)
-        updated = MOMENTS[instant] if type(instant) is str else NOT_A_TIME
-    said = struct.pack(">QQ", number + 1, updated - NOT_A_TIME)
-    if has_key and said != _UNSAID:
-        return said
-    text = json.dumps(resource, sort_keys=True, default=repr)
-    return said + hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8]
-
-
-def _digest(*texts: str) -> bytes:
-    """Sixteen bytes that stand for the texts."""
-    return hashlib.sha256(repr(texts).encode("ascii", "backslashreplace")).digest()[:16]

@@ -40,7 +40,7 @@ _DRUG = {
 }
 
 
-def emit_lines(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd) -> None:
+def emit_lines(eob: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
     """One row an ``item`` or ``addItem``; an odd one makes an empty row, never none."""
     patient = inner(eob, "patient", "reference")
     kind = eob_type(eob)
@@ -69,7 +69,7 @@ def emit_lines(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd)
         row[_TOTAL] = type(center) is str and center.strip().lstrip("0") == "1"
         if kind == "PDE" and "supportingInfo" in eob:
             _drug(eob, row)
-        rows.add(row, number, place)
+        rows.add(row, place)
 
 
 def _drug_quantity(line: Mapping[str, Any], row: list[Any]) -> None:

@@ -20,7 +20,7 @@ ADJUDICATIONS = Table("adjudications", below="adjudication", by_hand=["variable"
 def repeating(table: Table) -> Emit:
     """A reader for an element of the claim that is a table of its own."""
 
-    def emit(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd) -> None:
+    def emit(eob: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
         found = eob.get(table.below)
         for place, one in enumerate(
             found if type(found) is list else () if found is None else (found,)
@@ -32,7 +32,7 @@ def repeating(table: Table) -> Emit:
                 table.walk(one, row, odd)
             else:
                 odd(f"{table.below}[{place}]", one, OBJECT)
-            rows.add(row, number, place)
+            rows.add(row, place)
 
     return emit
 
@@ -69,7 +69,7 @@ _ADJUDICATED = tuple(
 )
 
 
-def emit_adjudications(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd) -> None:
+def emit_adjudications(eob: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
     """One row an adjudication at any level, and one a ``total`` and a ``benefitBalance``."""
     patient = inner(eob, "patient", "reference")
     at = ADJUDICATIONS.at
@@ -89,7 +89,7 @@ def emit_adjudications(eob: dict[str, Any], key: str, number: int, rows: Rows, o
                 row[at["variable"]], row[at["category"]] = _variable(one.get("category"))
             else:
                 odd(f"{path}[{place}]", one, OBJECT)
-            rows.add(row, number, place)
+            rows.add(row, place)
 
 
 def _variable(category: Any) -> tuple[str | None, str | None]:

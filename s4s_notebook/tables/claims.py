@@ -92,7 +92,7 @@ def team_of(eob: Mapping[str, Any]) -> dict[int, Member]:
     return team
 
 
-def emit_benefit(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd) -> None:
+def emit_benefit(eob: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
     """One row a claim."""
     row = BENEFITS.blank.copy()
     odd_id(eob, key, odd)
@@ -107,7 +107,7 @@ def emit_benefit(eob: dict[str, Any], key: str, number: int, rows: Rows, odd: Od
         row[at["hospice_start"]] = row[at["admitted"]]
     if "total" in eob and kind not in _INSTITUTIONAL:
         _misnamed_total(eob, row)
-    rows.add(row, number)
+    rows.add(row)
 
 
 _NAMED = tuple((BENEFITS.at[name], roles) for name, roles in _ROLES.items())

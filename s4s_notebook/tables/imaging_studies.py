@@ -12,7 +12,8 @@ from .builder import Kind, Notes
 from .columns import declared
 from .elements import objects, patient_of
 from .rows import Rows, Table
-from .values import bare_uid, convert, finish
+from .sparse import sparse, spread
+from .values import bare_uid, convert
 from .walk import OBJECT, Odd
 
 STUDIES = Table("studies", by_hand=["modalities", "started_date", "endpoint"])
@@ -49,7 +50,7 @@ def identify(study: Mapping[str, Any]) -> tuple[str, str, str]:
     return patient_of(study, "patient", "subject"), started if type(started) is str else "", key
 
 
-def emit_study(study: dict[str, Any], _key: str, number: int, rows: Rows, odd: Odd) -> None:
+def emit_study(study: dict[str, Any], _key: str, rows: Rows, odd: Odd) -> None:
     """One row an ImagingStudy."""
     row = STUDIES.blank.copy()
     STUDIES.walk(study, row, odd)
@@ -63,7 +64,7 @@ def emit_study(study: dict[str, Any], _key: str, number: int, rows: Rows, odd: O
     away = type(availability) is str and availability in _AWAY
     row[at["endpoint"]], told = endpoint(study)
     row[at["downloadable"]] = False if away or _all_series_away(study) else told
-    rows.add(row, number)
+    rows.add(row)
 
 
 def _zone(started: str) -> str | None:
@@ -127,7 +128,7 @@ def is_wado(resource: Mapping[str, Any]) -> bool:
     return False
 
 
-def emit_series(study: dict[str, Any], _key: str, number: int, rows: Rows, odd: Odd) -> None:
+def emit_series(study: dict[str, Any], _key: str, rows: Rows, odd: Odd) -> None:
     """One row a series that the holder lists."""
     at = SERIES.at
     uid = study_uid(study)
@@ -146,14 +147,14 @@ def emit_series(study: dict[str, Any], _key: str, number: int, rows: Rows, odd: 
                 row[at["instance_count"]] = len(one["instance"])
         else:
             odd(f"series[{place}]", one, OBJECT)
-        rows.add(row, number, place)
+        rows.add(row, place)
 
 
-def emit_endpoint(resource: dict[str, Any], _key: str, number: int, rows: Rows, _odd: Odd) -> None:
+def emit_endpoint(resource: dict[str, Any], _key: str, rows: Rows, _odd: Odd) -> None:
     """No row: an Endpoint that came beside the studies tells where their images are."""
     address = resource.get("address")
     usable = is_wado(resource) and type(address) is str and address.isprintable()
-    rows.notes[number] = address if usable else None
+    rows.note(address if usable else None)
 
 
 def resolve(frame: pd.DataFrame, endpoints: Notes) -> None:
@@ -196,7 +197,8 @@ def complete_series(frame: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> p
     made = {}
     for column in columns:
         block = convert(column.kind, [row.get(column.name) for row in found], lambda *_: None)
-        made[column.name] = finish(column.kind, block, order)
+        blocks = [sparse(column.kind, block)]
+        made[column.name] = spread(column.kind, blocks, order, len(order))
     extra = pd.DataFrame(made)
     extra["source"] = pd.array(["dicom"] * len(extra), dtype="str")
     key = ["study_uid", "series_uid"]

@@ -20,7 +20,7 @@ def _key(resource: Mapping[str, Any]) -> str:
     return found if type(found) is str and found.isprintable() else ""
 
 
-def emit_patient(patient: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd) -> None:
+def emit_patient(patient: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
     """One row a Patient."""
     row = PATIENTS.blank.copy()
     PATIENTS.walk(patient, row, odd)
@@ -30,7 +30,7 @@ def emit_patient(patient: dict[str, Any], key: str, number: int, rows: Rows, odd
     deceased = PATIENTS.at["deceased"]
     if row[deceased] is None and row[PATIENTS.at["deceased_date"]] is not None:
         row[deceased] = True
-    rows.add(row, number)
+    rows.add(row)
 
 
 def _mbi(patient: dict[str, Any]) -> Any:
@@ -44,13 +44,13 @@ def _mbi(patient: dict[str, Any]) -> Any:
     return known[0].get("value") if known else None
 
 
-def emit_coverage(coverage: dict[str, Any], key: str, number: int, rows: Rows, odd: Odd) -> None:
+def emit_coverage(coverage: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
     """One row a Coverage."""
     row = COVERAGE.blank.copy()
     COVERAGE.walk(coverage, row, odd)
     odd_id(coverage, key, odd)
     row[COVERAGE.at["coverage_id"]] = key
-    rows.add(row, number)
+    rows.add(row)
 
 
 PATIENT = Kind(lambda patient: ("", "", _key(patient)), {"patients": emit_patient})

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from .times import NOT_A_TIME, day_number, moment_number
 from .walk import MIXED
@@ -22,6 +21,9 @@ try:
     import pyarrow.compute as pc
 except ImportError:  # the parquet extra; pandas' own strings do as well, more slowly
     pa = None
+else:
+    # Arrow's own allocator keeps what was freed for blocks of the same size; see .memory
+    _POOL = pa.system_memory_pool()
 
 Report = Callable[[int, Any, str], None]
 """Told (place in the list, value, why)."""
@@ -31,7 +33,8 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
 
 
 def convert(kind: str, values: Sequence[Any], report: Report) -> Any:
-    """A block of typed values, for :func:`finish`.
+    """A block of typed values, for :mod:`.sparse`: an Arrow array for text (without Arrow one of
+    objects), numbers and a mask of nulls for int and flag, else numbers with a number for null.
 
     Args:
         kind: one of :data:`s4s_notebook.tables.columns.DTYPES`.
@@ -41,34 +44,22 @@ def convert(kind: str, values: Sequence[Any], report: Report) -> Any:
     return _CONVERT[kind](values, report)
 
 
-def join(blocks: Sequence[Any]) -> Any:
-    """Several blocks as one."""
-    if isinstance(blocks[0], tuple):
-        numbers, masks = zip(*blocks, strict=True)
-        return np.concatenate(numbers), np.concatenate(masks)
-    if isinstance(blocks[0], np.ndarray):
-        return np.concatenate(blocks)
-    return pa.concat_arrays(blocks)
+def concatenated(parts: Sequence[Any]) -> Any:
+    """Several arrays of the same kind, NumPy's or Arrow's, as one."""
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return pa.concat_arrays(parts, memory_pool=_POOL)
 
 
-def finish(kind: str, block: Any, order: np.ndarray[Any, Any]) -> Any:
-    """A block as a pandas array, its values in the order given."""
-    if kind in {"int", "flag"}:
-        made = pd.arrays.IntegerArray if kind == "int" else pd.arrays.BooleanArray
-        return made(block[0][order], block[1][order])
-    if kind in {"number", "money"}:
-        return block[order]
-    if kind in {"date", "instant"}:
-        times = pd.Series(block[order].view("datetime64[us]"))
-        return (times.dt.tz_localize("UTC") if kind == "instant" else times).array
-    return pd.array(block[order] if pa is None else block.take(pa.array(order)), dtype="str")
+def taken(texts: Any, where: np.ndarray[Any, Any]) -> Any:
+    """The texts of an Arrow array at these places, null for -1."""
+    return pc.take(texts, pa.array(where, mask=where < 0, memory_pool=_POOL), memory_pool=_POOL)
 
 
-def give_back() -> None:
-    """Give the system the memory of blocks that are no more: Arrow would keep it for blocks of
-    the same size, which do not come again."""
-    if pa is not None:
-        pa.default_memory_pool().release_unused()
+def known_texts(texts: Any) -> tuple[np.ndarray[Any, Any], Any]:
+    """For each row of an Arrow array whether it has a text, and those texts."""
+    present = texts.is_valid().to_numpy(zero_copy_only=False)
+    return present, pc.drop_null(texts, memory_pool=_POOL)
 
 
 def _cleaned(values: Sequence[Any], report: Report, parse: Callable[[Any], Any]) -> list[Any]:
@@ -113,7 +104,7 @@ def _strings(values: Sequence[Any], report: Report) -> Any:
     array = _arrow(values, "large_string")
     if array is None or pc.min(pc.binary_length(array)).as_py() == 0:
         clean = _cleaned(values, report, _text)
-        array = pa.array(clean, type=pa.large_string())
+        array = pa.array(clean, type=pa.large_string(), memory_pool=_POOL)
     return array
 
 
@@ -122,7 +113,7 @@ def _arrow(values: Sequence[Any], type_: str) -> Any:
     if pa is None:
         return None
     try:
-        return pa.array(values, type=pa.type_for_alias(type_))
+        return pa.array(values, type=pa.type_for_alias(type_), memory_pool=_POOL)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError):
         return None
 

@@ -17,7 +17,7 @@ Odd = Callable[[str, Any, str], None]
 """Told (path, value, why) of whatever does not have the shape that FHIR gives it."""
 Walk = Callable[[Any, list[Any], Odd], None]
 
-MIXED = object()
+MIXED = ("in several currencies",)
 """Stands in the currency slot of a row whose amounts are in more than one currency."""
 
 _DIRECT = {"url", "system", "id"}  # these keys are text; the others are CodeableConcepts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from s4s_notebook import tables
 from s4s_notebook.tables import values
 from tests.tables.examples import amount, claim, held, study
 
+SAME_VERSION = "two copies of the same version differ; the later, else one by its values, is kept"
 ALL = ("Patient", "Coverage", "ImagingStudy", "ExplanationOfBenefit")
 
 
@@ -159,19 +161,60 @@ def test_the_newest_copy_stays_and_the_others_are_counted(old: Any, new: Any) ->
         assert frame.attrs["duplicates"] == len(order) - 1
 
 
-def test_copies_without_a_version_that_differ_are_told() -> None:
-    one, other = version(disposition="one"), version(disposition="other")
+@pytest.mark.parametrize(
+    ("mark", "why"),
+    [
+        ({}, "two copies differ and neither has a version; one is kept"),
+        ({"number": "3"}, SAME_VERSION),
+        ({"number": "3", "at": "2018-01-01T00:00:00Z"}, SAME_VERSION),
+        ({"at": "2018-01-01T00:00:00Z"}, SAME_VERSION),
+    ],
+)
+def test_copies_of_one_version_that_differ_are_told(mark: dict[str, str], why: str) -> None:
+    copies = [version(**mark, disposition=text) for text in ("one", "other", "third")]
     kept = set()
-    for order in ([one, other], [other, one]):
+    for order in itertools.permutations(copies):
         problems: list[tables.Problem] = []
-        kept |= set(tables.benefits(order, problems)["disposition"])
-        assert [p.why for p in problems] == [
-            "two copies differ and neither has a version; one is kept"
-        ]
+        frame = tables.benefits(order, problems)
+        kept |= set(frame["disposition"])
+        assert [p.why for p in problems] == [why]
+        assert frame.attrs["duplicates"] == 2
     assert len(kept) == 1
     problems = []
-    assert tables.benefits([one, dict(one)], problems).attrs["duplicates"] == 1
+    assert tables.benefits([copies[0], dict(copies[0])], problems).attrs["duplicates"] == 1
     assert problems == []
+
+
+def test_a_newer_version_settles_what_older_copies_disputed() -> None:
+    one, other, new = version("3"), version("3", disposition="other"), version("4")
+    for order in itertools.permutations((one, other, new)):
+        problems: list[tables.Problem] = []
+        assert tables.benefits(order, problems).attrs["duplicates"] == 2
+        assert problems == []
+
+
+def test_problems_are_those_of_the_copy_that_stays() -> None:
+    """In the order of the rows, whatever came first."""
+    odd = {"billablePeriod": {"start": "2018-13-45"}}
+    copies = [version("1", **odd), version("2"), version("1", id="z", **odd), claim(id="a", **odd)]
+    for order in itertools.permutations(copies):
+        problems: list[tables.Problem] = []
+        tables.benefits(order, problems)
+        assert [p.resource for p in problems] == [
+            "ExplanationOfBenefit/a",
+            "ExplanationOfBenefit/z",
+        ]
+
+
+def test_a_dropped_copy_leaves_nothing_behind() -> None:
+    endpoint = {
+        "resourceType": "Endpoint", "id": "e", "address": "https://old.example/wado",
+        "connectionType": {"code": "dicom-wado-rs"}, "meta": {"versionId": "1"},
+    }  # fmt: skip
+    new = {**endpoint, "address": "https://new.example/wado", "meta": {"versionId": "2"}}
+    asks = study(endpoint=[{"reference": "Endpoint/e"}])
+    for order in itertools.permutations((endpoint, new, asks)):
+        assert list(tables.studies(order)["endpoint"]) == ["https://new.example/wado"]
 
 
 def test_participants_are_kept_apart() -> None:
