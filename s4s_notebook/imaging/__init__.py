@@ -5,6 +5,7 @@ Nothing is decoded before it is looked at, and matplotlib is loaded by ``plot`` 
 
 from .frame import Frame
 from .greys import render
+from .instance import Instance
 from .series import Series
 from .study import Study, read
 from .windows import PRESETS, Table, Window
@@ -12,6 +13,7 @@ from .windows import PRESETS, Table, Window
 __all__ = [
     "PRESETS",
     "Frame",
+    "Instance",
     "Series",
     "Study",
     "Table",

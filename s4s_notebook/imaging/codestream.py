@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .instance import Instance
 
 # JPEG and JPEG-LS: start of frame markers; C4, C8 and CC are something else.
+_BOMB = "Nothing was decoded. The file contradicts itself: ask whoever made it."
 _SOF = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 
 
@@ -22,13 +23,16 @@ def check(frame: bytes, instance: Instance, size: int) -> None:
     declared = dimensions(frame)
     if declared is None:
         if len(frame) > 2 * size + 2**16:
-            raise PixelBudget(f"{len(frame):,} compressed bytes for {size:,} decoded ones.")
+            raise PixelBudget(
+                f"{len(frame):,} compressed bytes for {size:,} decoded ones.", hint=_BOMB
+            )
         return
     rows, columns = declared
     if rows * columns > instance.rows * instance.columns:
         raise PixelBudget(
             f"The compressed image has {columns:,} x {rows:,} pixels, "
-            f"the header says {instance.columns:,} x {instance.rows:,}."
+            f"the header says {instance.columns:,} x {instance.rows:,}.",
+            hint=_BOMB,
         )
     if declared != (instance.rows, instance.columns):
         raise MalformedDICOM(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
 from pydicom import dcmread
+from pydicom.datadict import dictionary_has_tag
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import (
@@ -34,6 +35,9 @@ ODD = (
     LookupError, MemoryError, NotImplementedError, OSError, RecursionError, TypeError,
     ValueError, struct.error,
 )  # fmt: skip
+#: What a portal or a CD may hold in place of files, and what to do then.
+_ARCHIVES = {b"PK\x03\x04": "ZIP", b"\x1f\x8b": "gzip", b"7z\xbc\xaf": "7-Zip", b"Rar!": "RAR"}
+_UNPACK = "Unpack it, then read the folder."
 T = TypeVar("T")
 _parsing = threading.RLock()
 
@@ -81,8 +85,9 @@ def read_header(path: Path, *, force: bool = False) -> Header:
             raise MalformedDICOM(
                 f"{path.name}: {type(error).__name__} while reading it."
             ) from error
-    if not dataset and force:
-        raise InvalidDICOM(f"{path.name} holds no DICOM element.")
+    if force and not any(map(dictionary_has_tag, dataset.keys())):
+        hint = "Leave it out: it is no DICOM file."
+        raise InvalidDICOM(f"{path.name} holds no DICOM element.", hint=hint)
     return Header(dataset, found, syntax, (*broken, *remarks))
 
 
@@ -91,6 +96,9 @@ def contents(path: Path, *, force: bool = False) -> Iterator[tuple[BinaryIO, str
     """The file opened for reading, inflated if deflated, and its transfer syntax UID."""
     with path.open("rb") as file:
         prefix = file.read(132)
+        for magic, kind in _ARCHIVES.items():
+            if prefix.startswith(magic) and prefix[128:] != b"DICM":
+                raise InvalidDICOM(f"{path.name} is a {kind} archive.", hint=_UNPACK)
         if len(prefix) < 132 or prefix[128:] != b"DICM":
             if not force:
                 what = "is empty" if not prefix else "has no DICM prefix: it is no DICOM file"

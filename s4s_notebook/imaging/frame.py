@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from pydicom.dataset import Dataset
 
 from . import cache, pixels
-from .facts import Groups, Reader, lookup_table, windows
 from .instance import Instance
 from .windows import Array, Choice, Table
-from .words import plain
 
 Triple = tuple[float, float, float]
 
@@ -121,111 +118,3 @@ class Frame:
             return stored.astype(np.int32) * np.int32(self.slope) + np.int32(self.intercept)
         with np.errstate(over="ignore"):
             return stored * self.slope + self.intercept
-
-
-def frames(instance: Instance, reader: Reader) -> tuple[Frame, ...]:
-    """All frames of an instance."""
-    groups = Groups(reader)
-    if not groups:  # a cine: what holds for one frame holds for all
-        first = _frame(instance, reader, groups, 0)
-        return tuple(replace(first, index=index) for index in range(instance.count))
-    return tuple(_frame(instance, reader, groups, index) for index in range(instance.count))
-
-
-def _frame(instance: Instance, reader: Reader, groups: Groups, index: int) -> Frame:
-    voi = groups.of("FrameVOILUTSequence", index)
-    orientation = reader.numbers(
-        "ImageOrientationPatient", groups.of("PlaneOrientationSequence", index), least=6
-    )
-    position = reader.numbers(
-        "ImagePositionPatient", groups.of("PlanePositionSequence", index), least=3
-    )
-    spacing, aspect = _spacing(reader, groups.of("PixelMeasuresSequence", index))
-    slope, intercept, table, unit = _scale(reader, instance, groups, index)
-    return Frame(
-        instance,
-        index,
-        slope=slope,
-        intercept=intercept,
-        table=table,
-        unit=unit,
-        windows=windows(reader, voi),
-        spacing=spacing,
-        aspect=aspect,
-        position=None if position is None else (position[0], position[1], position[2]),
-        orientation=None if orientation is None else orientation[:6],
-        padding=_padding(reader, instance),
-        phase=_phase(reader, groups.of("FrameContentSequence", index)),
-    )
-
-
-def _spacing(reader: Reader, measures: Dataset | None) -> tuple[tuple[float, float] | None, float]:
-    """Spacing in mm, and the aspect ratio even where there is no spacing."""
-    for keyword in ("PixelSpacing", "NominalScannedPixelSpacing", "ImagerPixelSpacing"):
-        found = reader.numbers(keyword, measures, least=2, positive=True)
-        if found:
-            return (found[0], found[1]), found[0] / found[1]
-    regions = reader.items("SequenceOfUltrasoundRegions")
-    scales = {scale for region in regions if (scale := _region(reader, region))}
-    if len(scales) == 1:  # one for the whole picture
-        down, across = scales.pop()
-        return (down, across), down / across
-    ratio = reader.numbers("PixelAspectRatio", least=2, positive=True)
-    return None, ratio[0] / ratio[1] if ratio else 1.0
-
-
-def _region(reader: Reader, region: Dataset) -> tuple[float, float] | None:
-    """The scale of an ultrasound region, down and across in mm a pixel; None if not spatial."""
-    keywords = ("PhysicalDeltaY", "PhysicalDeltaX")
-    units = {reader.get(f"PhysicalUnits{axis}Direction", region) for axis in "XY"}
-    down, across = (abs(reader.number(one, region) or 0) * 10 for one in keywords)
-    return (down, across) if down and across and units == {3} else None  # 3 is cm
-
-
-def _scale(
-    reader: Reader, instance: Instance, groups: Groups, index: int
-) -> tuple[float, float, Table | None, str]:
-    """Slope, intercept, Modality LUT and unit of one frame."""
-    item = groups.of("PixelValueTransformationSequence", index)
-    for lut in reader.items("ModalityLUTSequence"):
-        if table := lookup_table(reader, lut):
-            return 1.0, 0.0, table, _unit(reader.get("ModalityLUTType", lut), "")
-    slope, intercept = reader.number("RescaleSlope", item), reader.number("RescaleIntercept", item)
-    if slope == 0:
-        reader.odd("RescaleSlope", slope, "0 would make all values equal; 1 is used")
-        slope = None
-    scaling = reader.number("DoseGridScaling")
-    if scaling and instance.modality == "RTDOSE":
-        return scaling, 0.0, None, _unit(reader.get("DoseUnits"), "").capitalize()
-    default = "HU" if instance.modality == "CT" and slope is not None else ""
-    unit = _unit(reader.get("RescaleType", item) or reader.get("Units"), default)
-    return 1.0 if slope is None else slope, intercept or 0.0, None, unit
-
-
-def _unit(stated: object, default: str) -> str:
-    text = plain(stated or "", 16).strip()
-    return default if text.upper() in ("", "US", "UNSPECIFIED") else text
-
-
-def _padding(reader: Reader, instance: Instance) -> Padding | None:
-    value = reader.number("PixelPaddingValue")
-    if value is None or instance.samples > 1:
-        return None
-    limit = reader.number("PixelPaddingRangeLimit")
-    ends = sorted(_as_stored(one, instance) for one in (value, value if limit is None else limit))
-    return Padding(ends[0], ends[1])
-
-
-def _as_stored(value: float, instance: Instance) -> int:
-    """Padding is often written with the wrong sign: read it as the pixels are read."""
-    number, full = int(value), 1 << min(max(instance.bits_allocated, 1), 64)
-    if instance.signed and number >= full // 2:
-        return number - full
-    return number + full if not instance.signed and number < 0 else number
-
-
-def _phase(reader: Reader, content: Dataset | None) -> tuple[float, ...]:
-    """What tells apart frames at the same place: temporal position, echo, acquisition."""
-    index = reader.number("TemporalPositionIndex", content) if content else None
-    keywords = ("TemporalPositionIdentifier", "EchoNumbers", "AcquisitionNumber")
-    return tuple(index if index is not None else reader.number(k) or 0.0 for k in keywords)

@@ -100,16 +100,19 @@ def step(frames: Sequence[Frame]) -> float | None:
 
 def remarks(frames: Sequence[Frame], series: str) -> list[Problem]:
     """Gaps, duplicates, uneven steps and gantry tilt of a sorted stack."""
-    usual = step(frames)
-    if usual is None:
+    known = [depth(frame) for frame in frames]
+    if len(known) < 2 or None in known:
         return []
-    depths = np.array([depth(frame) for frame in frames], np.float64)
+    depths = np.array(known, np.float64)
     steps = np.diff(depths)
     found = []
     same = int((steps <= 1e-3).sum())
     if same:
         why = f"{count(same, 'slice')} at the place of another"
         found.append(Problem(series, "ImagePositionPatient", "", why))
+    usual = step(frames)
+    if usual is None:
+        return found
     gaps = [int(at) for at in np.flatnonzero(steps > 1.5 * usual)]
     for at in gaps[:5]:
         why = f"a gap of {steps[at]:.3g} mm after slice {at + 1}; the usual step is {usual:.3g} mm"

@@ -6,6 +6,7 @@ truncated to 0-255. Truncated, not rounded, as DCMTK does. Padding is black.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,16 @@ from .windows import Array, Choice, chosen, spread
 Greys = NDArray[np.uint8]
 
 
-def render(image: Dataset | Path | str | Frame, window: Any = None) -> Greys:
+def render(image: Frame | Instance | Dataset | Path | str, window: Any = None) -> Greys:
     """What a viewer shows: uint8, rows x columns, or rows x columns x 3 for colour.
 
-    ``image`` is a :class:`Frame`, a path or a pydicom Dataset (its first frame is shown).
+    ``image`` is a :class:`Frame`; of an :class:`Instance`, a pydicom Dataset or a path the first
+    frame is shown.
     ``window`` is as for :func:`~s4s_notebook.imaging.windows.chosen`: by default the image's
     first window or VOI LUT, or from the smallest to the largest value where it has none.
 
-    Raises NotAnImage, PixelBudget, MissingCodec, DecodeFailed, MalformedDICOM; ValueError
-    for an unknown window.
+    Raises InvalidDICOM, NotAnImage, PixelBudget, MissingCodec, DecodeFailed, MalformedDICOM;
+    ValueError for an unknown window, TypeError for what is no image.
 
     >>> from pydicom.data import get_testdata_file
     >>> render(get_testdata_file("CT_small.dcm"), "bone")[0, :3]
@@ -68,13 +70,20 @@ def measured(frame: Frame) -> Choice:
     return spread(frame.modality(stored))
 
 
-def _as_frame(image: Dataset | Path | str | Frame) -> Frame:
+def _as_frame(image: Frame | Instance | Dataset | Path | str) -> Frame:
     if isinstance(image, Frame):
         return image
-    if isinstance(image, Dataset):
+    if isinstance(image, Instance):
+        instance = image
+    elif isinstance(image, Dataset):
         instance = Instance.from_dataset(image)
+    elif isinstance(image, str | os.PathLike):
+        instance = Instance.from_path(Path(image).expanduser())
     else:
-        instance = Instance.from_path(Path(image))
+        raise TypeError(
+            "render() takes a frame (study.series[0].frames[0]), an instance, a pydicom Dataset "
+            f"or a path, not {type(image).__name__}."
+        )
     if not instance.frames:
         raise NotAnImage(f"This is no image but: {instance.kind}.")
     return instance.frames[0]

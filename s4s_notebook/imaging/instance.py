@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from s4s_notebook.errors import NotAnImage
+from s4s_notebook.errors import InvalidDICOM, NotAnImage
 from s4s_notebook.problems import Problem
 
 from .facts import Reader
@@ -52,7 +52,14 @@ class Instance:
     @classmethod
     def from_path(cls, path: Path, *, force: bool = False) -> Instance:
         """Read a file's header. Raises InvalidDICOM or MalformedDICOM."""
-        return cls(read_header(path, force=force), path, force=force)
+        try:
+            header = read_header(path, force=force)
+        except FileNotFoundError as error:
+            raise InvalidDICOM(f"There is no file {path}.", hint="Check the path.") from error
+        except OSError as error:
+            hint = "Check that it is a file that you may read."
+            raise InvalidDICOM(f"{path.name}: {error.strerror}.", hint=hint) from error
+        return cls(header, path, force=force)
 
     @classmethod
     def from_dataset(cls, dataset: Dataset) -> Instance:
@@ -97,9 +104,11 @@ class Instance:
             why = f"the pixel data hold at most {self.count:,} frames"
             reader.odd("NumberOfFrames", self.declared, why)
         self.frame_times = _frame_times(reader, self.count)
-        from .frame import frames  # here, because a frame knows its instance
+        from .frame_facts import frames  # here, because a frame knows its instance
 
         self.frames: tuple[Frame, ...] = frames(self, reader) if self.count else ()
+        if not self.frames and "Image Storage" in self.kind:
+            self.kind += " without pixel data"
 
     def _most_frames(self) -> int:
         """As many frames as the data have room for, whatever the header declares."""

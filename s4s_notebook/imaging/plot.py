@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
 from pydicom.multival import MultiValue
 
@@ -30,13 +31,16 @@ from .windows import Choice, Table, Window
 from .words import count, plain
 
 _MOST = 12
+_FRAME = 'frame is a number, several, None or "montage".'
 _NICE = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 _OPPOSITE = str.maketrans("LRAPHF", "RLPAFH")
 _INK: dict[str, Any] = {
     "color": "white",
     "parse_math": False,
+    "in_layout": False,  # it lies on the slice: it must not move it
     "bbox": {"facecolor": "black", "alpha": 0.5, "pad": 1, "lw": 0},
 }
+_EDGE = [Stroke(linewidth=4, foreground="black", alpha=0.5), Normal()]  # white on white is seen
 
 
 class Picture(Figure):
@@ -123,9 +127,10 @@ def which(many: int, frame: int | Sequence[int] | str | None) -> list[int]:
         return [many // 2]
     if frame == "montage":
         return sorted({round(n) for n in np.linspace(0, many - 1, min(many, _MOST))})
-    if isinstance(frame, str):
-        raise ValueError('frame is a number, several, None or "montage".')  # noqa: TRY004 - a wrong word, not a wrong type
-    found = [frame] if isinstance(frame, int | np.integer) else list(frame)
+    found = [frame] if isinstance(frame, int | np.integer) else frame
+    if isinstance(found, str) or not isinstance(found, Iterable):
+        raise ValueError(_FRAME)  # noqa: TRY004 - a wrong word, most often
+    found = list(found)
     if not found:
         raise ValueError("No slice was chosen.")
     for one in found:
@@ -225,7 +230,8 @@ def _scale_bar(axis: Axes, frame: Frame) -> None:
         return
     pixels = length / frame.spacing[1]
     right, y = frame.columns * 0.96, frame.rows * 0.93
-    axis.plot([right - pixels, right], [y, y], color="white", lw=2, solid_capstyle="butt")
+    ends = [right - pixels, right]
+    axis.plot(ends, [y, y], color="white", lw=2, solid_capstyle="butt", path_effects=_EDGE)
     label = f"{length / 10:g} cm" if length >= 10 else f"{length:g} mm"
     above = y - frame.rows * 0.012
     axis.text(right - pixels / 2, above, label, ha="center", va="bottom", fontsize=8, **_INK)

@@ -80,7 +80,7 @@ class Series:
     def frame_time(self) -> float | None:
         """Milliseconds a frame for cine (the mean, where frames differ), None for stills."""
         times = self.instances[0].frame_times if len(self.instances) == 1 else None
-        if times is None or any(frame.position for frame in self.frames):
+        if times is None or len({frame.position for frame in self.frames}) > 1:
             return None
         steps = times[1:] or times  # a vector's first entry is 0 by definition
         return sum(steps) / len(steps) or None
@@ -89,7 +89,9 @@ class Series:
     def problems(self) -> tuple[Problem, ...]:
         """What did not parse, and gaps, duplicates, uneven steps, gantry tilt."""
         own = [problem for one in self.instances for problem in one.problems]
-        return tuple(own + geometry.remarks(self.frames, self.uid))
+        # The frames of a clip lie all at one place, as they should.
+        places = () if self.frame_time is not None else self.frames
+        return tuple(own + geometry.remarks(places, self.uid))
 
     @property
     def window_choices(self) -> dict[str, Choice]:

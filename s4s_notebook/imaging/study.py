@@ -15,11 +15,11 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from s4s_notebook.errors import DICOMError, InvalidDICOM, NotAnImage
 from s4s_notebook.problems import Problem
 
+from . import dicomdir
 from .instance import Instance
+from .paths import Paths, listed
 from .series import Series, arrange
 from .words import count, plain
-
-Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 #: Entry points that open a study in a viewer; the floor that has widgets declares one.
 VIEWERS = "s4s_notebook.viewers"
@@ -35,11 +35,13 @@ def open_viewer(what: Any, **options: Any) -> Any:
 def read(paths: Paths, force: bool = False) -> Study:
     """Read DICOM files that one already has.
 
-    ``paths`` is a file, a folder (read with all below it) or an iterable of both. Files that
-    are no DICOM are listed in ``study.problems``; with ``force``, files without preamble and
-    files that break off are kept as far as they go.
+    ``paths`` is a file, a folder (read with all below it) or an iterable of both; a DICOMDIR
+    stands for the files that it lists. Files that are no DICOM are listed in
+    ``study.problems``; with ``force``, files without preamble and files that break off are
+    kept as far as they go.
 
-    Raises InvalidDICOM when nothing can be read, or the error of the one file given.
+    Raises InvalidDICOM when nothing can be read, or the error of the one file given; TypeError
+    for what names no file.
 
     >>> from pydicom.data import get_testdata_file
     >>> study = read(get_testdata_file("CT_small.dcm"))
@@ -50,15 +52,16 @@ def read(paths: Paths, force: bool = False) -> Study:
     >>> study.plot(window="lung").alt
     'Medical image: CT, axial, slice 1 of 1. Window lung, center -600, width 1500 HU. 128 x 128 pixels of 0.661 x 0.661 mm.'
     """  # noqa: E501 - doctest shows a text on one line
-    study = Study((), force=force)
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    for path in given:
-        study.add(path)
+    given = listed(paths)
+    study = Study(given, force=force)
     if study.paths:
         return study
     if len(study.errors) == 1:
         raise next(iter(study.errors.values()))
-    raise InvalidDICOM(f"None of {count(len(study.errors), 'file')} is a DICOM file.")
+    if study.errors:
+        raise InvalidDICOM(f"None of {count(len(study.errors), 'file')} is a DICOM file.")
+    where = ", ".join(map(str, given[:3])) or "nothing"
+    raise InvalidDICOM(f"There is no file to read in {where}.", hint="Check the path.")
 
 
 class Study:
@@ -80,42 +83,43 @@ class Study:
         self._series: list[Series] | None = None
         self._watchers: list[Callable[[Study], None]] = []
         self.errors: dict[Path, DICOMError] = {}
-        for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
+        for path in listed(paths):
             self.add(path)
 
     def add(self, path: str | os.PathLike[str]) -> None:
         """Add a file, or all files below a folder; tells those who watch.
 
         A file that cannot be read is kept in ``errors`` and does not stop the others.
-        A DICOMDIR is passed over: it lists files, it is none of the study.
+        A DICOMDIR stands for the files that it lists; within a folder it is passed over.
         """
-        root = Path(path)
-        files = sorted(f for f in root.rglob("*") if f.is_file()) if root.is_dir() else [root]
-        for file in files:
-            self._add(file)
+        [root] = listed(path)
+        if root.is_dir():
+            for file in sorted(f for f in root.rglob("*") if f.is_file()):
+                self._add(file)
+        elif (directory := self._add(root)) is not None:
+            for file in dicomdir.files(directory):
+                self._add(file, named=False)
         with self._lock:
             watchers = list(self._watchers)
         for watcher in watchers:
             watcher(self)
 
-    def _add(self, file: Path) -> None:
+    def _add(self, file: Path, *, named: bool = True) -> Instance | None:
+        """File one object; a DICOMDIR is none of the study and is given back."""
         try:
             one = Instance.from_path(file, force=self._force)
         except DICOMError as error:
+            if isinstance(error.__cause__, FileNotFoundError) and named:
+                raise  # a wrong path, not an odd file
             with self._lock:
                 self.errors[file] = error
-            return
-        except FileNotFoundError as error:
-            raise InvalidDICOM(f"There is no file {file}.", hint="Check the path.") from error
-        except OSError as error:
-            with self._lock:
-                self.errors[file] = InvalidDICOM(f"{file.name}: {error.strerror}.")
-            return
+            return None
         if one.sop_class == MediaStorageDirectoryStorage:
-            return
+            return one
         with self._lock:
             self._instances[file] = one
             self._series = None
+        return None
 
     def _catch_up(self) -> None:
         with self._lock:
@@ -207,7 +211,7 @@ class Study:
 
         many = self.series
         if series is not None:
-            one = many[series] if isinstance(series, int) else series
+            one = self._pick(series)
             return frame_of([(many.index(one) if one in many else 0, one.instances[0])])
         return frame_of([(at, one.instances[0]) for at, one in enumerate(many)])
 
@@ -216,6 +220,9 @@ class Study:
             return series
         many = self.series
         if series is not None:
+            if not -len(many) <= series < len(many):
+                amount = count(len(many), "series", "series")
+                raise IndexError(f"There is no series {series}: the study has {amount}.")
             return many[series]
         pictures = [one for one in many if one.frames]
         if not pictures:

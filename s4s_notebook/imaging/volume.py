@@ -47,8 +47,13 @@ class Volume:
         way = np.subtract(last.position or first.position, first.position)
         length = float(np.linalg.norm(way))
         between = length / (len(frames) - 1) if len(frames) > 1 else 0.0
-        through = way / length if between > 1e-3 else geometry.normal(first.orientation)
-        self.spacing = (between if between > 1e-3 else _thickness(first), *first.spacing)
+        if len(frames) > 1 and between <= 1e-3:
+            raise NotAnImage(
+                f"The {len(frames):,} pictures lie all at one place, so they make no volume.",
+                hint="Use .frames[i].values() for each of them.",
+            )
+        through = way / length if between else geometry.normal(first.orientation)
+        self.spacing = (between or _thickness(first), *first.spacing)
         self.axes: Floats = np.stack([through, column, row])
         self.affine: Floats = np.eye(4)
         self.affine[:3, :3] = (self.axes * np.array(self.spacing)[:, None])[::-1].T

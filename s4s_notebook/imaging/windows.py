@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -24,6 +25,7 @@ PRESETS: dict[str, tuple[float, float]] = {
     "subdural": (75, 215),
     "angio": (300, 600),
 }
+_KINDS = "A window is a name, a number, (center, width) or (center, width, function)."
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
@@ -118,14 +120,18 @@ def chosen(window: Any, own: tuple[Choice, ...], unit: str) -> Choice | None:
         return window
     if isinstance(window, str):
         return _named(window, own, unit)
-    if isinstance(window, int):
+    if isinstance(window, int | np.integer) and not isinstance(window, bool):
         if not 0 <= window < len(own):
             raise ValueError(f"The image has {len(own)} windows of its own, counted from 0.")
-        return own[window]
-    numbers = tuple(window)
+        return own[int(window)]
+    numbers = tuple(window) if isinstance(window, Iterable) else ()
     if len(numbers) not in (2, 3):
-        raise ValueError("A window is (center, width) or (center, width, function).")
-    return Window(float(numbers[0]), float(numbers[1]), *(str(n).upper() for n in numbers[2:]))
+        raise ValueError(_KINDS)
+    try:
+        center, width = float(numbers[0]), float(numbers[1])
+    except (TypeError, ValueError) as error:
+        raise ValueError(_KINDS) from error
+    return Window(center, width, *(str(n).upper() for n in numbers[2:]))
 
 
 def _named(name: str, own: tuple[Choice, ...], unit: str) -> Choice | None:

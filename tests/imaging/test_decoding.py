@@ -18,7 +18,7 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
-from s4s_notebook.errors import DecodeFailed, MalformedDICOM, PixelBudget
+from s4s_notebook.errors import DecodeFailed, InvalidDICOM, MalformedDICOM, PixelBudget
 from s4s_notebook.imaging import pixels, read, render, worker
 from s4s_notebook.imaging.instance import Instance
 from s4s_notebook.imaging.worker import Worker
@@ -100,8 +100,9 @@ def j2k(rows: int, columns: int) -> bytes:
     ],
 )
 def test_a_bomb_inside_the_codestream_is_refused(frame, syntax, no_codec) -> None:
-    with pytest.raises(PixelBudget):
+    with pytest.raises(PixelBudget) as caught:
         compressed(frame, syntax).frames[0].stored()
+    assert "contradicts itself" in caught.value.hint
     assert no_codec == []
 
 
@@ -421,6 +422,22 @@ def test_the_child_is_found_from_any_folder(tmp_path) -> None:
     assert done.stdout.strip() == "(64, 64)"
 
 
-def test_paths_may_be_text_or_path() -> None:
+def test_what_render_takes() -> None:
     path = get_testdata_file("CT_small.dcm")
-    assert np.array_equal(render(path), render(Path(path)))
+    [instance] = read(path).instances
+    picture = render(instance.frames[0])
+    assert (picture.dtype, picture.shape) == (np.uint8, (128, 128))
+    for one in (path, Path(path), dcmread(path), instance):
+        assert np.array_equal(render(one), picture)
+    assert render(get_testdata_file("examples_rgb_color.dcm")).shape == (240, 320, 3)
+
+
+def test_what_is_no_image_for_render(tmp_path) -> None:
+    study = read(get_testdata_file("CT_small.dcm"))
+    for one in (study, study.series[0], [], None, 3, b"DICM", np.zeros((4, 4))):
+        with pytest.raises(TypeError, match=f"not {type(one).__name__}"):
+            render(one)
+    with pytest.raises(InvalidDICOM, match="no file"):
+        render(tmp_path / "nowhere.dcm")
+    with pytest.raises(InvalidDICOM, match="directory"):
+        render(tmp_path)

@@ -60,6 +60,10 @@ def test_lung_shows_lung_and_hides_bone() -> None:
         ((0, 0), "at least 1"),
         ((0, float("nan")), "finite"),
         ((0, 10, "CUBIC"), "SIGMOID"),
+        (np.int64(0), "counted from 0"),
+        (1.5, "a name"),
+        (True, "a name"),
+        (("a", "b"), "a name"),
     ],
 )
 def test_an_unknown_window_lists_the_choices(window, says) -> None:

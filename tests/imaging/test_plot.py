@@ -55,8 +55,14 @@ def test_one_slice_several_and_a_montage(study) -> None:
         study.plot(frame=20)
     with pytest.raises(ValueError, match="montage"):
         study.plot(frame="mosaic")
+    with pytest.raises(ValueError, match="montage"):
+        study.plot(frame=1.5)
     with pytest.raises(ValueError, match="No slice"):
         study.plot(frame=[])
+    with pytest.raises(IndexError, match="no series 7: the study has 1 series"):
+        study.plot(7)
+    with pytest.raises(IndexError, match="no series -2"):
+        study.tags(-2)
 
 
 def test_window_unit_letters_scale(tmp_path) -> None:
@@ -73,6 +79,32 @@ def test_window_unit_letters_scale(tmp_path) -> None:
     bare = read(tmp_path).plot(colorbar=False, letters=False, scale=False)
     assert len(bare.axes) == 1
     assert texts(bare) == []
+
+
+def test_what_lies_on_a_slice_does_not_move_it(tmp_path) -> None:
+    for at in range(4):
+        made = image(np.repeat(np.repeat(HU, 4, 0), 4, 1), PixelSpacing=[1, 1], InstanceNumber=at)
+        made.ImagePositionPatient = [0, 0, at]
+        save(made, tmp_path / f"{at}.dcm")
+    study = read(tmp_path)
+
+    def places(figure) -> list[list[float]]:
+        figure.png()
+        return [list(axis.get_position().bounds) for axis in figure.axes]
+
+    bare = study.plot(frame="montage", letters=False, scale=False)
+    assert places(study.plot(frame="montage")) == places(bare)
+
+
+def test_the_scale_bar_is_seen_on_white(tmp_path) -> None:
+    white = image(np.full((100, 100), 1000, np.int16), PixelSpacing=[1, 1])
+    figure = read(save(white, tmp_path / "a.dcm")).plot(window=(0, 10), letters=False)
+    line = np.array(figure.axes[0].lines[0].get_xydata())
+    shown = np.asarray(Image.open(io.BytesIO(figure.png())).convert("L"))
+    x, y = figure.axes[0].transData.transform(line).mean(axis=0)
+    around = shown[round(shown.shape[0] - y) + np.arange(-4, 5), round(x)]
+    assert around.max() == 255
+    assert around.min() < 160
 
 
 def test_letters_of_a_coronal_slice(tmp_path) -> None:

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import threading
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -64,6 +65,44 @@ def test_force_tells_the_encoding_by_the_first_element(tmp_path, name) -> None:
 def test_a_missing_file_is_an_error(tmp_path) -> None:
     with pytest.raises(InvalidDICOM, match="no file"):
         read(tmp_path / "nowhere.dcm")
+
+
+def test_a_path_that_leads_to_nothing_is_an_error(tmp_path) -> None:
+    with pytest.raises(InvalidDICOM, match=f"no file to read in {tmp_path}"):
+        read(tmp_path)
+    with pytest.raises(InvalidDICOM, match="no file to read in nothing"):
+        read([])
+
+
+@pytest.mark.parametrize("what", [None, 3, b"a.dcm", [None], image()])
+def test_what_names_no_file_is_a_type_error(what) -> None:
+    name = type(what[0] if isinstance(what, list) else what).__name__
+    with pytest.raises(TypeError, match=f"files and folders, not from {name}"):
+        read(what)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save(image(), tmp_path / "a.dcm")
+    assert read("~/a.dcm").paths == read("~").paths == (tmp_path / "a.dcm",)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_an_archive_is_named(tmp_path, force) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.dcm", data(image()))
+    with pytest.raises(InvalidDICOM, match="ZIP archive") as caught:
+        read(tmp_path / "a.zip", force=force)
+    assert "Unpack" in caught.value.hint
+
+
+def test_force_makes_no_study_of_text(tmp_path) -> None:
+    """Any bytes can be read as elements; these are in no dictionary."""
+    save(image(), tmp_path / "a.dcm")
+    put(tmp_path, b"The files below were sent by the hospital.\n" * 20, "README")
+    study = read(tmp_path, force=True)
+    assert [path.name for path in study.paths] == ["a.dcm"]
+    assert [problem.resource for problem in study.problems] == ["README"]
 
 
 def test_a_folder_without_dicom_is_an_error(tmp_path) -> None:
@@ -281,9 +320,51 @@ def test_what_is_no_image_says_what_it_is(name, kind) -> None:
     assert (table[table.path == "SOPClassUID"].value == dcmread(DATA / name).SOPClassUID).all()
 
 
-def test_a_dicomdir_is_passed_over() -> None:
-    folder = DATA / "dicomdirtests" / "77654033"
-    assert len(read([folder, DATA / "dicomdirtests" / "DICOMDIR"]).paths) == len(read(folder).paths)
+def test_an_image_class_without_pixels_is_not_called_an_image(tmp_path) -> None:
+    path = save(image(PixelData=None), tmp_path / "a.dcm")
+    assert read(path).series[0].kind == "CT Image Storage without pixel data"
+
+
+def test_a_dicomdir_in_a_folder_is_passed_over(tmp_path) -> None:
+    folder = DATA / "dicomdirtests"
+    study = read(folder)
+    assert folder / "DICOMDIR" not in study.paths
+    assert len(study.paths) == len({path for path in study.paths if path.is_file()}) > 31
+
+
+def test_a_dicomdir_stands_for_what_it_lists(tmp_path) -> None:
+    """As copied from a CD: here without one of the files, and with names in small letters."""
+    folder = DATA / "dicomdirtests"
+    directory = dcmread(folder / "DICOMDIR")
+    listed = [
+        folder.joinpath(*record.ReferencedFileID)
+        for record in directory.DirectoryRecordSequence
+        if "ReferencedFileID" in record
+    ]
+    assert set(read(folder / "DICOMDIR").paths) == set(listed)
+    for path in listed[1:]:
+        small = tmp_path / str(path.relative_to(folder)).lower()
+        small.parent.mkdir(parents=True, exist_ok=True)
+        small.write_bytes(path.read_bytes())
+    put(tmp_path, (folder / "DICOMDIR").read_bytes(), "DICOMDIR")
+    put(tmp_path, b"not listed", "more.txt")
+    study = read(tmp_path / "DICOMDIR")
+    assert len(study.paths) == len(listed) - 1
+    assert f"There is no file {tmp_path / listed[0].relative_to(folder)}." in [
+        problem.why for problem in study.problems
+    ]
+
+
+def test_a_dicomdir_leads_nowhere_else(tmp_path) -> None:
+    directory = dcmread(DATA / "dicomdirtests" / "DICOMDIR")
+    save(image(), tmp_path / "secret.dcm")
+    for record in directory.DirectoryRecordSequence:
+        if "ReferencedFileID" in record:
+            record["ReferencedFileID"]._value = ["..", "secret.dcm"]
+    (tmp_path / "cd").mkdir()
+    directory.save_as(tmp_path / "cd" / "DICOMDIR")
+    with pytest.raises(InvalidDICOM, match="no file to read"):
+        read(tmp_path / "cd" / "DICOMDIR")
 
 
 def test_a_study_grows_while_it_is_watched(tmp_path) -> None:

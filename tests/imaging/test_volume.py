@@ -142,6 +142,53 @@ def test_the_type_holds_every_value(tmp_path) -> None:
         assert read(path).series[0].volume().dtype == kind, elements
 
 
+@pytest.mark.parametrize("name", ["rtdose.dcm", "rtdose_rle.dcm"])
+def test_a_dose_grid_equals_simpleitk(name) -> None:
+    path = get_testdata_file(name)
+    [series], theirs = read(path).series, SimpleITK.ReadImage(path)
+    volume = series.volume()
+    assert series.problems == ()
+    assert volume.shape == theirs.GetSize()[::-1] == (15, 10, 10)
+    assert volume.spacing == pytest.approx(theirs.GetSpacing()[::-1])
+    for index in ((0, 0, 0), (3, 2, 1), (9, 9, 14)):
+        point = volume.affine @ [*index, 1]
+        assert point[:3] == pytest.approx(theirs.TransformIndexToPhysicalPoint(index))
+
+
+@pytest.mark.parametrize(
+    ("offsets", "depths"),
+    [
+        ([0, 2, 4], [7, 9, 11]),
+        ([0, -2, -4], [3, 5, 7]),  # they count against the normal: the last plane is the first
+        ([7, 9.5, 12], [7, 9.5, 12]),  # the planes' own z
+        ([0, 2], [7, 7, 7]),
+    ],
+)
+def test_offsets_of_a_dose_grid(offsets, depths, tmp_path) -> None:
+    """PS3.3 C.8.8.3.2, both ways to write them; too few are of no use."""
+    pixels = np.repeat(np.arange(3, dtype=np.int16), 24).reshape(-1, 6)
+    made = image(pixels, Modality="RTDOSE", Rows=4, NumberOfFrames=3)
+    made.ImagePositionPatient, made.GridFrameOffsetVector = [1, 2, 7], offsets
+    [series] = read(save(made, tmp_path / "a.dcm")).series
+    assert [frame.position for frame in series.frames] == [(1, 2, z) for z in depths]
+    if len(offsets) < 3:
+        assert "GridFrameOffsetVector" in [problem.path for problem in series.problems]
+
+
+def test_pictures_at_one_place_make_no_volume(tmp_path) -> None:
+    """A clip has its frame time and nothing odd; a stack of copies is told of."""
+    pixels = np.zeros((12, 6), np.int16)
+    clip = image(pixels, Rows=4, NumberOfFrames=3, FrameTime=40)
+    save(clip, tmp_path / "clip.dcm")
+    stack(tmp_path, [(0, 0, 5)] * 3, SeriesInstanceUID="1.2.3", SeriesNumber=2)
+    moving, copies = read(tmp_path).series
+    assert (moving.frame_time, moving.problems) == (40, ())
+    assert [problem.why for problem in copies.problems] == ["2 slices at the place of another"]
+    for series in (moving, copies):
+        with pytest.raises(NotAnImage, match="3 pictures lie all at one place"):
+            series.volume()
+
+
 def test_pictures_without_a_place_or_in_colour_make_no_volume(tmp_path) -> None:
     path = save(image(ImagePositionPatient=None), tmp_path / "a.dcm")
     with pytest.raises(NotAnImage, match="no place"):
