@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import re
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -25,7 +24,7 @@ from s4s_notebook.errors import S4SError
 from s4s_notebook.imaging.frame import Frame
 from s4s_notebook.imaging.greys import render
 from s4s_notebook.imaging.study import Study
-from s4s_notebook.widgets.assets import source
+from s4s_notebook.widgets.assets import lean_script, lean_style
 from s4s_notebook.widgets.line import as_asked
 from s4s_notebook.widgets.viewer_pictures import Pictures
 
@@ -43,20 +42,19 @@ MODULES = (
     "viewer_slices.js",
     "viewer_stage.js",
     "viewer_strip.js",
+    "viewer_place.js",
+    "viewer_windows.js",
+    "viewer_tools.js",
+    "viewer_camera.js",
+    "viewer_cine.js",
+    "viewer_names.js",
     "viewer_keys.js",
     "viewer_gestures.js",
-    "viewer_cine.js",
+    "viewer_bars.js",
     "viewer_panel.js",
     "viewer.js",
 )
 SNAPSHOT = 512  # pixels, the longer side at most
-# What a browser needs not: imports of one another, lines of comment, indentation.
-_SPARE = re.compile(r"^import [^;]*;\n|^\s*(?://|/\*\*|\*).*\n|^\s+", re.MULTILINE)
-
-
-def javascript() -> str:
-    """The viewer as one module: its files in order, without imports, comments, indentation."""
-    return _SPARE.sub("", source(*MODULES))
 
 
 class Arriving(Protocol):
@@ -74,8 +72,8 @@ class Viewer(anywidget.AnyWidget):
         memory: MiB of slices that the browser keeps at most.
     """
 
-    _esm = javascript()
-    _css = source("viewer.css")
+    _esm = lean_script(*MODULES)
+    _css = lean_style("viewer.css")
     height = traitlets.Int(480, min=120).tag(sync=True)
     memory = traitlets.Int(512, min=16).tag(sync=True)
 

@@ -9,10 +9,10 @@ export function listenToPointer(viewer) {
   node.addEventListener("contextmenu", (event) => event.preventDefault());
   node.addEventListener("pointerdown", (event) => drag(viewer, event));
   node.addEventListener("pointermove", (event) => {
-    if (viewer.stage.placed) viewer.probe(viewer.stage.pointOf(event));
+    if (viewer.stage.placed) viewer.tools.probe(viewer.stage.pointOf(event));
   });
-  node.addEventListener("pointerleave", () => { if (!viewer.cursor) viewer.probe(null); });
-  node.addEventListener("dblclick", () => { if (viewer.tool !== "length") viewer.fit(); });
+  node.addEventListener("pointerleave", () => { if (!viewer.tools.cursor) viewer.tools.probe(null); });
+  node.addEventListener("dblclick", () => { if (viewer.tools.name !== "length") viewer.camera.fit(); });
 }
 
 /** Scrolls, or zooms with Ctrl; a touchpad's small turns add up to whole slices. */
@@ -21,7 +21,7 @@ function wheelOf(viewer) {
   return (event) => {
     if (!viewer.plane) return;
     if (event.ctrlKey || event.metaKey) {
-      viewer.zoomBy(Math.exp(-event.deltaY / 300), ...within(viewer.stage.node, event));
+      viewer.camera.zoomBy(Math.exp(-event.deltaY / 300), ...within(viewer.stage.node, event));
     } else if (viewer.count > 1) {
       const lines = event.deltaMode === 0 ? event.deltaY / 60 : event.deltaY;
       turned += lines;
@@ -44,7 +44,7 @@ function within(node, event) {
 function toolFor(viewer, event) {
   if (event.button === 1 || event.shiftKey) return "pan";
   if (event.button === 2 || event.ctrlKey || event.metaKey) return "zoom";
-  return viewer.tool;
+  return viewer.tools.name;
 }
 
 function drag(viewer, event) {
@@ -54,26 +54,26 @@ function drag(viewer, event) {
   const start = within(node, event);
   const point = viewer.stage.pointOf(event);
   let last = [event.clientX, event.clientY];
-  if (tool === "length") viewer.draft = [point, point];
+  if (tool === "length") viewer.tools.draft = [point, point];
   if (tool === "probe") {
-    viewer.cursor = point.map(Math.round);
-    viewer.announce(viewer.probe(point));
+    viewer.tools.cursor = point.map(Math.round);
+    viewer.announce(viewer.tools.probe(point));
   }
   const move = (next) => {
     const [dx, dy] = [next.clientX - last[0], next.clientY - last[1]];
     last = [next.clientX, next.clientY];
-    if (tool === "window") viewer.moveWindow(dx, dy);
-    else if (tool === "pan") viewer.panBy(dx, dy);
-    else if (tool === "zoom") viewer.zoomBy(Math.exp(-dy / 150), ...start);
-    else if (tool === "length") viewer.draft = [point, viewer.stage.pointOf(next)];
-    else viewer.cursor = viewer.stage.pointOf(next).map(Math.round);
+    if (tool === "window") viewer.windows.drag(dx, dy);
+    else if (tool === "pan") viewer.camera.panBy(dx, dy);
+    else if (tool === "zoom") viewer.camera.zoomBy(Math.exp(-dy / 150), ...start);
+    else if (tool === "length") viewer.tools.draft = [point, viewer.stage.pointOf(next)];
+    else viewer.tools.cursor = viewer.stage.pointOf(next).map(Math.round);
     viewer.refresh();
   };
   const end = () => {
     node.removeEventListener("pointermove", move);
     node.removeEventListener("pointerup", end);
     node.removeEventListener("pointercancel", end);
-    if (tool === "length") viewer.endLine();
+    if (tool === "length") viewer.tools.endLine();
   };
   node.setPointerCapture(event.pointerId);
   node.addEventListener("pointermove", move);

@@ -42,6 +42,13 @@ export function valueOf(slice, stored) {
   return stored * slope + intercept;
 }
 
+/** What a pixel of a slice means; [red, green, blue] for colour. */
+export function valueAt(slice, [column, row]) {
+  const at = row * slice.columns + column;
+  return slice.type === "rgb" ? [...slice.pixels.slice(at * 3, at * 3 + 3)]
+    : valueOf(slice, slice.pixels[at]);
+}
+
 const whole = (level) => Math.min(level, 255) | 0; // truncated; 0 for what is no number
 
 /** A function from modality value to grey level (0-255, truncated) for this window;

@@ -1,10 +1,9 @@
 // The stage: one canvas with exactly the picture's pixels, moved and scaled by CSS (so that
 // zoom and pan paint nothing), an SVG for lines and cursor, and text in the corners.
 
-import { element, svg } from "./viewer_parts.js";
 import { edgeLetters, imagePoint, lengthOf, place, stagePoint } from "./viewer_geometry.js";
 import { Painter } from "./viewer_grey.js";
-import { short } from "./viewer_parts.js";
+import { element, short, svg } from "./viewer_parts.js";
 
 const CORNERS = ["top-left", "top-right", "bottom-left", "bottom-right"];
 const EDGES = ["top", "bottom", "left", "right"];
@@ -85,18 +84,28 @@ export class Stage {
   #line([from, to]) {
     const [x0, y0] = stagePoint(this.placed, from);
     const [x1, y1] = stagePoint(this.placed, to);
-    const { value, unit } = lengthOf(this.slice, from, to);
     const label = svg("text", { x: Math.max(x0, x1) + 6, y: x1 >= x0 ? y1 : y0 });
-    label.textContent = `${value.toFixed(1)} ${unit}`;
+    label.textContent = this.lengthText(from, to);
     return svg("g", {},
       svg("line", { x1: x0, y1: y0, x2: x1, y2: y1 }),
       svg("circle", { cx: x0, cy: y0, r: 2.5 }), svg("circle", { cx: x1, cy: y1, r: 2.5 }), label);
+  }
+
+  /** "12.3 mm" */
+  lengthText(from, to) {
+    const { value, unit } = lengthOf(this.slice, from, to);
+    return `${value.toFixed(1)} ${unit}`;
   }
 
   #cross(point) {
     const [x, y] = stagePoint(this.placed, point);
     return svg("path", { class: "s4s-cursor",
       d: `M${x - 12} ${y}h8m8 0h8M${x} ${y - 12}v8m0 8v8` });
+  }
+
+  /** What the picture is, for a screen reader. */
+  label(text) {
+    if (this.canvas.ariaLabel !== text) this.canvas.ariaLabel = text;
   }
 
   letters() {

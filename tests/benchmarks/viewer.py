@@ -47,7 +47,7 @@ FRAMES = """async (what) => {
     await screen();
     timed(() => {
       if (what === "scroll") viewer.go(i % Math.min(viewer.count, 200));
-      else viewer.setWindow(40 + i, 400 + i);
+      else viewer.windows.set(40 + i, 400 + i);
       viewer.draw();
       context.getImageData(0, 0, 1, 1); // until it is painted
     }, times);

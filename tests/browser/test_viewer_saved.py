@@ -9,7 +9,7 @@ import sys
 import pytest
 from pydicom.data import get_testdata_file
 
-from s4s_notebook.widgets.viewer import Viewer, javascript
+from s4s_notebook.widgets.viewer import Viewer
 from tests.browser.conftest import NotebookPage
 from tests.browser.test_viewer import opened, view
 
@@ -99,7 +99,7 @@ def test_a_viewer_that_nobody_answers_leaves_the_picture(page):
     """As from saved widget state, or of a kernel that hangs: one line, and the picture."""
     page.clock.install()
     page.set_content(PAGE)
-    page.evaluate(UNHEARD, [javascript(), Viewer._css])
+    page.evaluate(UNHEARD, [Viewer._esm, Viewer._css])
     picture, stage = page.locator("img"), page.locator(".s4s-stage")
     assert stage.is_visible()
     assert not picture.is_visible()

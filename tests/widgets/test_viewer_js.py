@@ -15,7 +15,7 @@ from pydicom.data import get_testdata_file
 
 from s4s_notebook.errors import S4SError
 from s4s_notebook.imaging import Window, read, render
-from s4s_notebook.widgets.viewer import Viewer, javascript
+from s4s_notebook.widgets.viewer import Viewer
 from s4s_notebook.widgets.viewer_pictures import described, packed, window
 
 HERE = Path(__file__).parent
@@ -35,12 +35,12 @@ def test_the_core():
 
 def test_what_travels_is_one_module_under_60_kb(tmp_path):
     bundle = tmp_path / "viewer.mjs"
-    bundle.write_text(javascript())
+    bundle.write_text(Viewer._esm)
     assert len(bundle.read_bytes()) + len(Viewer._css.encode()) < 60_000
     node("--check", str(bundle))
     names = node("-e", f"import({str(bundle)!r}).then((m) => console.log(Object.keys(m).join()))")
     assert {"default", "Viewer", "Painter"} <= set(names.decode().strip().split(","))
-    assert "innerHTML" not in javascript()
+    assert "innerHTML" not in Viewer._esm
 
 
 def paint(pictures) -> list[np.ndarray]:
