@@ -67,12 +67,13 @@ class Store(store.Store):
 
         builder = tables.builder(name)
         builder.add((), participant="nobody")  # an empty store has the column all the same
-        everybody = self.participants()
-        for who in everybody:
+        people: list[str] = []
+        for who in self.each():
             person = f"{who.holder}/Patient/{who.patient}"
+            people.append(person)
             if name == "studies":  # tells where the images are
                 builder.add(who.resources("Endpoint"), participant=person)
             builder.add(who.resources(kind), participant=person)
         frame = builder.frames()[name]
-        frame.attrs["participants"] = len(everybody)
+        frame.attrs["participants"] = len(people)
         return frame

@@ -90,7 +90,7 @@ class Session:
         """Whose data or remembered approval are here, if that is one of this holder's patients."""
         known = [
             each.patient
-            for each in self.store.participants()
+            for each in self.store.each()
             if each.holder == self.base
             and (any(map(each.mark, KINDS)) or self._has_grant(each.patient))
         ]

@@ -17,6 +17,7 @@ import shutil
 import tempfile
 import threading
 import weakref
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -67,7 +68,8 @@ class Store:
         self._folder = system.Folder.root(path)
         self.root = self._folder.path
         self._guard = threading.Lock()
-        self._participants: dict[tuple[str, str], Participant] = {}
+        self._participants: weakref.WeakValueDictionary[tuple[str, str], Participant]
+        self._participants = weakref.WeakValueDictionary()  # one each, while it is in use
         self._index = Index(self._folder)
         if self._index.rebuilt:
             self._find_participants()
@@ -91,18 +93,25 @@ class Store:
     def participant(self, holder: str, patient: str) -> Participant:
         """What is kept of one patient at one holder (its FHIR base address)."""
         with self._guard:
-            key = (holder, patient)
-            if key not in self._participants:
+            found = self._participants.get((holder, patient))
+            if found is None:
                 with system.disk("opening a participant's folder"):
-                    self._participants[key] = Participant(self._folder, self._index, *key)
-            return self._participants[key]
+                    found = Participant(self._folder, self._index, holder, patient)
+                self._participants[holder, patient] = found
+            return found
 
     def participants(self) -> list[Participant]:
         """All that the store keeps, ordered by holder and patient."""
+        return list(self.each())
+
+    def each(self) -> Iterator[Participant]:
+        """The same one by one: only the folder of one need be open at a time, and a process may
+        have fewer files open than a study has participants."""
         rows = self._index.rows(
             "SELECT holder, patient FROM participant WHERE holder NOT NULL ORDER BY holder, patient"
         )
-        return [self.participant(holder, patient) for holder, patient in rows]
+        for holder, patient in rows:
+            yield self.participant(holder, patient)
 
     def study(self, participant: Participant, uid: str) -> StudyFolder:
         """The files of one study (DICOM Study Instance UID).
@@ -125,7 +134,7 @@ class Store:
         """Hash every file: names what is missing or changed; the next download fetches those."""
         return [
             finding
-            for participant in self.participants()
+            for participant in self.each()
             for uid in participant.study_uids()
             for finding in self.study(participant, uid).verify()
         ]
@@ -148,7 +157,7 @@ class Store:
             raise ValueError('purge("all"), purge(patient=...) or purge(study=...)')
         if what == "all":
             self._purge_all()
-        for participant in self.participants():
+        for participant in self.each():
             if participant.patient == patient:
                 self._purge_patient(participant)
             elif study is not None:
@@ -156,7 +165,7 @@ class Store:
 
     def _purge_all(self) -> None:
         self._index.close()
-        for participant in self._participants.values():
+        for participant in list(self._participants.values()):
             participant.close()
         self._participants.clear()
         with system.disk("purging the store"):
@@ -192,7 +201,7 @@ class Store:
     def close(self) -> None:
         """Close files; a temporary store is removed."""
         with self._guard:
-            for participant in self._participants.values():
+            for participant in list(self._participants.values()):
                 participant.close()
             self._participants.clear()
         self._index.close()

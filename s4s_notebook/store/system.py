@@ -170,6 +170,9 @@ class Folder:
             os.close(self._fd)
             self._fd = None
 
+    def __del__(self) -> None:
+        self.close()  # as Python's own files do: a process may have few of them open
+
 
 def write_all(fd: int, *pieces: bytes | memoryview) -> None:
     """Write every byte; ``os.write`` may stop short, for one when the disk is nearly full."""

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+import subprocess
 import sys
 
 import pytest
@@ -190,3 +191,9 @@ def test_a_write_that_stops_short_goes_on(tmp_path, monkeypatch, longest, gather
     with open(tmp_path / "file", "wb") as file:
         system.write_all(file.fileno(), b"abcd", b"", memoryview(b"ef"), b"ghi")
     assert (tmp_path / "file").read_bytes() == b"abcdefghi"
+
+
+def test_a_large_store_in_a_process_that_may_have_few_files_open(tmp_path):
+    command = [sys.executable, "-m", "tests.store.few_files", str(tmp_path / "s")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.stdout.split() == ["60", "60", "59", "0"], ran.stderr
