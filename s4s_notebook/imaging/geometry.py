@@ -14,6 +14,7 @@ from .frame import Frame
 from .windows import Floats
 from .words import count
 
+_OPPOSITE = str.maketrans("LRAPHF", "RLPAFH")
 _AXES = (("L", "R"), ("P", "A"), ("H", "F"))  # patient coordinates: +x Left, +y Posterior, +z Head
 
 
@@ -28,6 +29,25 @@ def letters(direction: Iterable[float]) -> str:
     """Where a direction points in the body: "L", "PR", "H", ...; strongest first."""
     parts = sorted(zip(direction, _AXES, strict=True), key=lambda part: -abs(part[0]))
     return "".join(names[int(value < 0)] for value, names in parts if abs(value) > 0.25)
+
+
+def edges(frame: Frame) -> dict[str, str]:
+    """Where the picture's edges point in the body (PS3.3 C.7.6.1.1.1): right, left, bottom, top.
+
+    By the frame's place in space; a projection has none, but may state them. Else empty.
+    """
+    right, bottom = frame.instance.towards
+    if frame.orientation is not None:
+        right, bottom = letters(frame.orientation[:3]), letters(frame.orientation[3:])
+    return named_edges(right, bottom)
+
+
+def named_edges(right: str, bottom: str) -> dict[str, str]:
+    """The letters of all four edges; none where one of the two is not known."""
+    if not (right and bottom):
+        return {}
+    left, top = right.translate(_OPPOSITE), bottom.translate(_OPPOSITE)
+    return {"right": right, "left": left, "bottom": bottom, "top": top}
 
 
 def plane(orientation: Sequence[float] | None) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from s4s_notebook.errors import InvalidDICOM, NotAnImage
@@ -34,6 +35,7 @@ class Instance:
         kind: what the object is, as DICOM names its SOP class ("CT Image Storage").
         pixels: where the pixel data lie, None for an object without any.
         frame_times: milliseconds a frame for cine, one number or one a frame; None if not cine.
+        towards: where a row and a column point in the body, where PatientOrientation states it.
         problems: what did not parse.
     """
 
@@ -104,6 +106,7 @@ class Instance:
             why = f"the pixel data hold at most {self.count:,} frames"
             reader.odd("NumberOfFrames", self.declared, why)
         self.frame_times = _frame_times(reader, self.count)
+        self.towards = _towards(reader)
         from .frame_facts import frames  # here, because a frame knows its instance
 
         self.frames: tuple[Frame, ...] = frames(self, reader) if self.count else ()
@@ -159,6 +162,15 @@ def _guessed_syntax(dataset: Dataset) -> str:
     if little is False:
         return str(ExplicitVRBigEndian)
     return str(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
+
+
+def _towards(reader: Reader) -> tuple[str, str]:
+    """Letters as in "L\\F", as projections have them; empty where there are none."""
+    stated = reader.get("PatientOrientation")
+    parts = [str(part).strip().upper() for part in stated] if isinstance(stated, MultiValue) else []
+    if len(parts) == 2 and all(part and not part.strip("LRAPHF") for part in parts):
+        return parts[0], parts[1]
+    return "", ""
 
 
 def _frame_times(reader: Reader, count: int) -> tuple[float, ...] | None:

@@ -17,14 +17,13 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
-from pydicom.multival import MultiValue
 
 from s4s_notebook.errors import DICOMError, NotAnImage
 
 from .facts import Reader
 from .files import parse
 from .frame import Frame
-from .geometry import letters as towards
+from .geometry import edges
 from .greys import choose, render
 from .series import Series
 from .windows import Choice, Table, Window
@@ -33,7 +32,12 @@ from .words import count, plain
 _MOST = 12
 _FRAME = 'frame is a number, several, None or "montage".'
 _NICE = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
-_OPPOSITE = str.maketrans("LRAPHF", "RLPAFH")
+_EDGES = {
+    "left": (0.02, 0.5, "left", "center"),
+    "right": (0.98, 0.5, "right", "center"),
+    "top": (0.5, 0.98, "center", "top"),
+    "bottom": (0.5, 0.02, "center", "bottom"),
+}
 _INK: dict[str, Any] = {
     "color": "white",
     "parse_math": False,
@@ -116,7 +120,9 @@ def draw(
         _bar(figure, list(axes), shown[0], same)
     title, figure.alt = _words(series, at, shown[0], same)
     if name:
-        title = f"{plain(_stated(shown[0], 'PatientName'), 64)}\n{title}"
+        reader = Reader(shown[0].instance.header())
+        person, _ = parse(lambda: reader.text("PatientName"))
+        title = f"{plain(person, 64)}\n{title}"
     figure.suptitle(_drawable(title), fontsize=10, parse_math=False)
     return figure
 
@@ -190,34 +196,11 @@ def _slice(axis: Axes, frame: Frame, choice: Choice | None, *, alone: bool) -> N
 
 
 def _letters(axis: Axes, frame: Frame) -> None:
-    """Where the picture's edges point in the body (PS3.3 C.7.6.1.1.1)."""
-    right, bottom = _directions(frame)
-    places = (
-        (0.02, 0.5, right.translate(_OPPOSITE), "left", "center"),
-        (0.98, 0.5, right, "right", "center"),
-        (0.5, 0.98, bottom.translate(_OPPOSITE), "center", "top"),
-        (0.5, 0.02, bottom, "center", "bottom"),
-    )
-    for x, y, word, across, along in places if right and bottom else ():
+    """Where the picture's edges point in the body."""
+    for edge, word in edges(frame).items():
+        x, y, across, along = _EDGES[edge]
         where: dict[str, Any] = {"ha": across, "va": along, "transform": axis.transAxes}
         axis.text(x, y, word, fontsize=9, **where, **_INK)
-
-
-def _directions(frame: Frame) -> tuple[str, str]:
-    """Letters for a row's and a column's direction; projections state them as they are."""
-    if frame.orientation is not None:
-        return towards(frame.orientation[:3]), towards(frame.orientation[3:])
-    stated = _stated(frame, "PatientOrientation").upper().split("\\")
-    if len(stated) == 2 and all(one.strip("LRAPHF") == "" for one in stated):
-        return stated[0], stated[1]
-    return "", ""
-
-
-def _stated(frame: Frame, keyword: str) -> str:
-    """An element of the frame's header as text, several values joined by a backslash."""
-    reader = Reader(frame.instance.header())
-    value, _ = parse(lambda: reader.get(keyword))
-    return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value or "")
 
 
 def _scale_bar(axis: Axes, frame: Frame) -> None:

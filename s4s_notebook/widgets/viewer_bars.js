@@ -47,7 +47,7 @@ export class Bars {
       onchange: () => windows.choose(this.#choices.value) });
     const typed = () => windows.set(Number(this.#center.value), Number(this.#width.value));
     const number = (label) => element("input", { type: "number", step: "any", "aria-label": label,
-      onchange: typed });
+      onchange: typed, onkeydown: ({ key }) => { if (key === "Enter") typed(); } });
     this.#center = number("Window centre");
     this.#width = number("Window width");
     this.#planes = element("select", { onchange: () => this.#viewer.setPlane(this.#planes.value) });
@@ -58,7 +58,7 @@ export class Bars {
     this.#help = toggle("Keys (?)", "help", () => this.toggleHelp());
     const group = (label, ...nodes) => element("div", { class: "s4s-group", role: "group",
       "aria-label": label }, ...nodes);
-    return element("div", { class: "s4s-bar", role: "toolbar", "aria-label": "Viewer" },
+    return element("div", { class: "s4s-bar", role: "group", "aria-label": "Viewer" },
       group("Tools", ...Object.values(this.#tools)),
       group("Window", this.#choices, element("label", {}, "C", this.#center),
         element("label", {}, "W", this.#width), this.#invert),
@@ -85,6 +85,7 @@ export class Bars {
   /** Shows the choice in the list, and gives its words. */
   showChoice(choice) {
     this.#choices.value = choice;
+    if (!this.#choices.value) this.#choices.value = "range"; // what a file without windows has
     return this.#choices.selectedOptions[0]?.textContent ?? choice;
   }
 

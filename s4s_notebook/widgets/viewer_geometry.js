@@ -1,4 +1,4 @@
-// Where a pixel lies in the patient (PS3.3 C.7.6.2.1.1), lengths, letters, and the fit on screen.
+// Where a pixel lies in the patient (PS3.3 C.7.6.2.1.1), lengths, and the fit on screen.
 // Pixel (0, 0) is the centre of the top left one; a slice's `spacing` is [between rows,
 // between columns] in mm, `position` the first pixel's centre, `orientation` six cosines.
 
@@ -20,28 +20,6 @@ export function lengthOf(slice, [x0, y0], [x1, y1]) {
     value: Math.hypot((x1 - x0) * across, (y1 - y0) * down),
     unit: slice.spacing ? "mm" : "px",
   };
-}
-
-/** Letters for a direction in patient space: "A", "LP", ... (at most two). */
-export function letters(direction) {
-  const names = ["LR", "PA", "HF"];
-  return direction
-    .map((part, axis) => ({ size: Math.abs(part), letter: names[axis][part > 0 ? 0 : 1] }))
-    .filter(({ size }) => size > 0.35)
-    .sort((a, b) => b.size - a.size)
-    .slice(0, 2)
-    .map(({ letter }) => letter)
-    .join("");
-}
-
-/** Letters at the four edges of the picture, or null. */
-export function edgeLetters(slice) {
-  if (!slice.orientation) return null;
-  const right = slice.orientation.slice(0, 3);
-  const down = slice.orientation.slice(3, 6);
-  const back = (direction) => direction.map((part) => -part);
-  return { top: letters(back(down)), bottom: letters(down),
-    left: letters(back(right)), right: letters(right) };
 }
 
 /** Width and height of one pixel on screen at zoom 1, so that mm are mm both ways. */

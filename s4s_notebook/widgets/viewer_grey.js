@@ -2,8 +2,8 @@
 // the same operations on the same 64-bit floats in the same order, then truncated.
 //
 // A slice is {rows, columns, type, pixels, slope, intercept, modality, unit, inverse, padding,
-// windows, whole, spacing, aspect, position, orientation, label}: `windows` are the file's own,
-// `whole` the one from its smallest to its largest value, `modality` a table or null;
+// windows, whole, spacing, aspect, position, orientation, edges, label}: `windows` are the file's own,
+// `edges` the letters {top, bottom, left, right}, `whole` the one from its smallest to its largest value, `modality` a table or null;
 // a window is {center, width, rule} with rule LINEAR, LINEAR_EXACT or SIGMOID
 // (PS3.3 C.11.2.1.2-3), or {table, first, bits} for a VOI LUT (C.11.2.1.1).
 

@@ -50,6 +50,13 @@ export function nameOf(event) {
   return event.shiftKey && event.key.length > 1 ? `Shift+${event.key}` : event.key;
 }
 
+/** Whether the control with the focus uses the key itself: typing, choosing, pressing, sliding. */
+export function ownKey({ key, target }) {
+  if (key === "Escape" || target.matches("div")) return false;
+  if (target.matches("button")) return key === "Enter" || key === " ";
+  return !target.matches("[type=range]") || /^(Arrow|Page|Home|End)/.test(key);
+}
+
 /** Runs the key's command; true when it was one of ours. */
 export function press(viewer, event) {
   const name = nameOf(event);

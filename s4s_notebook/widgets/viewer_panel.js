@@ -13,7 +13,7 @@ import { Bars } from "./viewer_bars.js";
 import { Camera } from "./viewer_camera.js";
 import { Cine } from "./viewer_cine.js";
 import { listenToPointer } from "./viewer_gestures.js";
-import { press } from "./viewer_keys.js";
+import { ownKey, press } from "./viewer_keys.js";
 import { Names } from "./viewer_names.js";
 import { Place } from "./viewer_place.js";
 import { Slices, nearestFirst } from "./viewer_slices.js";
@@ -271,9 +271,7 @@ export class Viewer {
   }
 
   #keydown(event) {
-    const inControl = event.target.closest("input, select, button");
-    if (inControl && !["Escape", "?"].includes(event.key)) return;
-    if (press(this, event)) {
+    if (!ownKey(event) && press(this, event)) {
       event.preventDefault();
       event.stopPropagation();
     }

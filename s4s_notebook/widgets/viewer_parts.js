@@ -70,9 +70,12 @@ export function setOptions(select, entries) {
     : element("optgroup", { label: entry.group }, ...entry.options.map(option)))));
 }
 
-/** A number for people: no more digits than its size gives a meaning to. */
+/** A number for people: no more digits than its size gives a meaning to, and a minus sign. */
 export function short(value) {
-  if (!Number.isFinite(value)) return "–";
+  return Number.isFinite(value) ? digits(value).replaceAll("-", "−") : "–";
+}
+
+function digits(value) {
   const size = Math.abs(value);
   if (Number.isInteger(value) && size < 1e7) return String(value);
   if (size >= 1e7 || (size > 0 && size < 1e-3)) return value.toExponential(2);

@@ -15,6 +15,7 @@ import numpy as np
 
 from s4s_notebook.errors import NotAnImage
 from s4s_notebook.imaging.frame import Frame
+from s4s_notebook.imaging.geometry import edges
 from s4s_notebook.imaging.greys import measured, render
 from s4s_notebook.imaging.series import Series
 from s4s_notebook.imaging.study import Study
@@ -189,6 +190,7 @@ def described(frame: Frame, label: str) -> tuple[dict[str, Any], Array, list[Arr
         "aspect": frame.aspect,
         "position": frame.position,
         "orientation": frame.orientation,
+        "edges": edges(frame),
         "label": label,
     }
     if frame.color:

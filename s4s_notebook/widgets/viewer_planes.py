@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from s4s_notebook.errors import NotAnImage, PixelBudget
 from s4s_notebook.imaging.frame import Frame
-from s4s_notebook.imaging.geometry import depth
+from s4s_notebook.imaging.geometry import depth, letters, named_edges
 from s4s_notebook.imaging.series import Series
 from s4s_notebook.imaging.volume import Volume
 from s4s_notebook.imaging.windows import Array, spread
@@ -144,5 +144,6 @@ def _geometry(volume: Volume, one: Layout, index: int) -> dict[str, Any]:
         "aspect": volume.spacing[one.down] / volume.spacing[one.right],
         "position": position.tolist(),
         "orientation": [*right.tolist(), *down.tolist()],
+        "edges": named_edges(letters(right), letters(down)),
         "label": f"{'xyz'[main]} {position[main]:.1f} mm".replace("-", "\N{MINUS SIGN}"),
     }

@@ -1,7 +1,7 @@
 // The stage: one canvas with exactly the picture's pixels, moved and scaled by CSS (so that
 // zoom and pan paint nothing), an SVG for lines and cursor, and text in the corners.
 
-import { edgeLetters, imagePoint, lengthOf, place, stagePoint } from "./viewer_geometry.js";
+import { imagePoint, lengthOf, place, stagePoint } from "./viewer_geometry.js";
 import { Painter } from "./viewer_grey.js";
 import { element, short, svg } from "./viewer_parts.js";
 
@@ -108,9 +108,11 @@ export class Stage {
     if (this.canvas.ariaLabel !== text) this.canvas.ariaLabel = text;
   }
 
+  /** Where the picture's edges point in the body. */
   letters() {
-    const found = this.slice && edgeLetters(this.slice);
-    for (const [edge, node] of Object.entries(this.edges)) node.textContent = found?.[edge] ?? "";
+    for (const [edge, node] of Object.entries(this.edges)) {
+      node.textContent = this.slice.edges?.[edge] ?? "";
+    }
   }
 
   corner(name, lines) {
@@ -155,5 +157,5 @@ export function probeText(slice, [column, row], point, value) {
 /** The value under a pixel, with its unit. */
 export function valueText(slice, value) {
   return Array.isArray(value) ? `RGB ${value.join(", ")}`
-    : `${short(value).replace("-", "−")}${slice.unit ? ` ${slice.unit}` : ""}`;
+    : `${short(value)}${slice.unit ? ` ${slice.unit}` : ""}`;
 }

@@ -24,7 +24,8 @@ export class Strip {
     for (const one of series) {
       const card = this.#cards.get(one.key) ?? this.#add(one);
       card.title.textContent = one.title;
-      card.title.title = one.title;
+      [card.detail.textContent] = one.detail.split("\n");
+      card.node.title = `${one.title}\n${one.detail}`;
       card.count.textContent = one.planes[0].ids.length === 1 ? "1 image"
         : `${one.planes[0].ids.length} images`;
     }
@@ -42,11 +43,11 @@ export class Strip {
   #add(series) {
     const canvas = element("canvas", { "aria-hidden": "true", width: 1, height: 1 });
     const title = element("div", {});
-    const count = element("div", { class: "s4s-soft" });
+    const [detail, count] = [element("div", {}), element("div", { class: "s4s-soft" })];
     const node = element("div", { class: "s4s-card", role: "option", tabindex: "-1",
-      onclick: () => this.#choose(series.key) }, canvas, title, count);
+      onclick: () => this.#choose(series.key) }, canvas, title, detail, count);
     keepKeys(node);
-    const card = { node, title, count };
+    const card = { node, title, detail, count };
     this.#cards.set(series.key, card);
     this.#thumbnail(series.key).then(
       (picture) => picture && draw(canvas, picture),

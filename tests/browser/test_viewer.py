@@ -192,6 +192,46 @@ def test_other_planes_come_from_the_kernel(open_notebook, chest):
     assert np.array_equal(np.array(shown).reshape(row.shape), row[::-1])
 
 
+def test_numbers_that_are_typed_hold_at_once(open_notebook, chest):
+    notebook = open_notebook(view(chest))
+    notebook.run_all()
+    opened(notebook)
+    page = notebook.page
+    for label, number in (("Window centre", "-500"), ("Window width", "900")):
+        page.get_by_label(label).click()
+        page.keyboard.press("Control+a")
+        page.keyboard.type(number)
+        page.keyboard.press("Enter")
+    page.evaluate(f"{VIEWER}.draw()")
+    frame = read(chest).series[0].frames[0]
+    assert np.array_equal(canvas(page), as_rgb(render(frame, (-500, 900))))
+    page.get_by_role("button", name="Invert").click()  # and the keys go on to the picture
+    page.keyboard.press("PageDown")
+    assert page.evaluate(f"{VIEWER}.view.index") == 10
+
+
+def test_an_image_without_a_window_says_that_its_range_is_shown(open_notebook):
+    notebook = open_notebook(view(get_testdata_file("rtdose.dcm")))
+    notebook.run_all()
+    opened(notebook)
+    choice = notebook.page.get_by_role("combobox", name="Window")
+    assert choice.evaluate("(one) => one.selectedOptions[0].textContent") == "whole range"
+
+
+@pytest.mark.parametrize("name", ["dicomdirtests/77654033/CR1/6154", "MR_small.dcm"])
+def test_the_edges_have_the_letters_that_plot_has(name, open_notebook):
+    """A projection states where its rows point; a slice lies in space."""
+    path = get_testdata_file(name)
+    notebook = open_notebook(view(path))
+    notebook.run_all()
+    opened(notebook)
+    shown = notebook.page.locator(".s4s-edge").all_inner_texts()  # top, bottom, left, right
+    drawn = {text.get_text() for text in read(path).plot(scale=False).axes[0].texts}
+    assert len(drawn) == 4
+    assert set(shown) == drawn
+    assert shown == (["H", "F", "R", "L"] if "CR1" in name else ["A", "P", "R", "L"])
+
+
 @pytest.mark.fault("G03")
 def test_a_saved_notebook_keeps_the_picture_and_no_name(open_notebook, tmp_path):
     dataset = pydicom.dcmread(get_testdata_file("CT_small.dcm"))

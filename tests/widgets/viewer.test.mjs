@@ -4,10 +4,12 @@ import { test } from "node:test";
 
 const at = (name) => import(new URL(`../../s4s_notebook/widgets/${name}`, import.meta.url));
 const { Painter, greyFunction, pixelsOf, valueOf } = await at("viewer_grey.js");
-const { edgeLetters, imagePoint, lengthOf, panForZoom, patientPoint, place, stagePoint } =
+const { imagePoint, lengthOf, panForZoom, patientPoint, place, stagePoint } =
   await at("viewer_geometry.js");
 const { Slices, nearestFirst } = await at("viewer_slices.js");
-const { KEYS, nameOf, press } = await at("viewer_keys.js");
+const { KEYS, nameOf, ownKey, press } = await at("viewer_keys.js");
+const { Place } = await at("viewer_place.js");
+const { byHand, dragged, entriesFor, windowOf, windowText } = await at("viewer_windows.js");
 const { Asker, unpack } = await at("viewer.js");
 const { short } = await at("viewer_parts.js");
 
@@ -95,8 +97,6 @@ test("pixels lie where the file says, lengths are in mm both ways", () => {
   assert.equal(patientPoint({ ...AXIAL, position: null }, 0, 0), null);
   assert.deepEqual(lengthOf(AXIAL, [0, 0], [6, 2]), { value: 5, unit: "mm" });
   assert.deepEqual(lengthOf({ ...AXIAL, spacing: null }, [0, 0], [3, 4]), { value: 5, unit: "px" });
-  assert.deepEqual(edgeLetters(AXIAL), { top: "A", bottom: "P", left: "R", right: "L" });
-  assert.equal(edgeLetters({}), null);
 });
 
 test("the whole picture fits, with pixels that are not square", () => {
@@ -210,6 +210,80 @@ test("each key means one thing, and the browser keeps its own", () => {
   for (const key of all) assert.ok(KEYS.find(({ keys }) => keys.includes(key)).act);
 });
 
+test("a control keeps the keys that it uses itself, and no other", () => {
+  const on = (kind) => ({ matches: (one) => one === kind });
+  const own = (kind, ...keys) => keys.map((key) => ownKey({ key, target: on(kind) }));
+  assert.deepEqual(own("button", "Enter", " ", "i", "ArrowDown"), [true, true, false, false]);
+  assert.deepEqual(own("[type=range]", "End", "ArrowUp", "i"), [true, true, false]);
+  assert.deepEqual(own("select", "l", "ArrowUp", "Escape"), [true, true, false]);
+  assert.deepEqual(own("div", "i", "ArrowUp"), [false, false]);
+});
+
+const STUDY = { series: ["a", "b"].map((key) => ({ key, planes: [
+  { key: "stack", name: "Axial", ids: [10, 11, 12] }, { key: "1", name: "Coronal", ids: [0, 1, 2, 3] },
+] })) };
+
+test("each plane is looked at in its own way, and found again as it was left", () => {
+  const place = new Place();
+  place.study = STUDY;
+  place.select(STUDY.series[0], null);
+  assert.equal(place.go(place.lastIndex), 0);
+  assert.equal(place.key(), "a/stack/10");
+  assert.equal(place.go(99), 2);
+  place.lines.push("a length");
+  place.view.zoom = 3;
+  place.select(STUDY.series[0], "1", { inverted: true });
+  assert.equal(place.go(place.lastIndex), 2); // in the middle
+  assert.deepEqual([place.view.zoom, place.view.inverted, place.lines], [1, true, []]);
+  assert.equal(place.nextPlane.key, "stack");
+  assert.deepEqual([place.seriesBy(1).key, place.seriesBy(-1).key], ["b", "b"]);
+  place.select(STUDY.series[0], "stack");
+  assert.deepEqual([place.lastIndex, place.view.zoom, place.lines], [2, 3, ["a length"]]);
+  place.reset();
+  assert.deepEqual([place.view.index, place.view.zoom, place.lines], [2, 1, []]);
+});
+
+test("one stays with a slice while others come in before it", () => {
+  const place = new Place();
+  const stack = (...ids) => ({ key: "a", planes: [{ key: "stack", name: "", ids }] });
+  place.select(stack(5, 7), "stack");
+  place.go(1);
+  place.select(stack(5, 6, 7), "stack");
+  assert.equal(place.lastIndex, 2);
+  place.select(stack(5, 6), "stack"); // it is gone
+  assert.equal(place.go(place.lastIndex), 1);
+});
+
+test("the window in force: by hand, the file's, else from smallest to largest", () => {
+  const [one, two, whole] = [{ center: 1, width: 9 }, { center: 2, width: 9 }, { center: 5, width: 10 }];
+  const slice = { type: "int16", windows: [one, two], whole };
+  const view = { window: null, choice: "file:1" };
+  assert.equal(windowOf(view, slice), two);
+  assert.equal(windowOf(view, { ...slice, windows: [one] }), one);
+  assert.equal(windowOf(view, { ...slice, windows: [] }), whole);
+  assert.equal(windowOf({ ...view, window: whole }, slice), whole);
+  assert.equal(windowOf(view, { ...slice, type: "rgb" }), null);
+  assert.equal(windowText(null), "colour");
+  assert.equal(windowText({ center: -600, width: 1500 }), "C −600  W 1500");
+});
+
+test("a drag widens and lifts, in steps of the window's size, never below what its rule allows", () => {
+  const whole = { center: 0, width: 300 };
+  const window = { center: 40, width: 300, rule: "LINEAR" };
+  assert.deepEqual(dragged(window, whole, 10, -5), { ...window, center: 35, width: 310, label: "by hand" });
+  assert.equal(dragged(window, whole, -900, 0).width, 1);
+  assert.deepEqual(dragged({ table: [], bits: 8 }, whole, 0, 0), byHand(whole, 0, 300));
+  assert.ok(byHand({ rule: "SIGMOID" }, 0, -3).width > 0);
+});
+
+test("the list of windows: the file's, presets, the rest", () => {
+  const slice = { type: "int16", windows: [{ center: 40, width: 400, label: "SOFT" }, { table: [1] }] };
+  const values = entriesFor(slice, [{ name: "lung" }]).flatMap((entry) => entry.options ?? [entry]);
+  assert.deepEqual(values, [["file:0", "SOFT (40 / 400)"], ["file:1", "VOI LUT"],
+    ["preset:lung", "lung"], ["range", "whole range"], ["custom", "by hand"]]);
+  assert.deepEqual(entriesFor({ type: "rgb", windows: [] }, []), [["file:0", "colour"]]);
+});
+
 class Model {
   heard = [];
   sent = [];
@@ -261,5 +335,5 @@ test("tables travel as buffers", () => {
 
 test("numbers for people", () => {
   assert.deepEqual([40, -1024, 0.123456, 12.3456, 1e-9, 5e8, NaN].map(short),
-    ["40", "-1024", "0.1235", "12.35", "1.00e-9", "5.00e+8", "–"]);
+    ["40", "−1024", "0.1235", "12.35", "1.00e−9", "5.00e+8", "–"]);
 });
