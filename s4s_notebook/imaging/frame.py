@@ -36,6 +36,7 @@ class Frame:
         position: of the first pixel's centre, (x, y, z) in mm, patient coordinates (LPS).
         orientation: direction cosines of a row, then of a column; six numbers.
         padding: stored values that are not part of the image.
+        segment: the label of what is marked in it, for a segmentation.
         phase: what tells it from frames at the same place; see :func:`geometry.stacks`.
     """
 
@@ -51,6 +52,7 @@ class Frame:
     position: Triple | None = None
     orientation: tuple[float, ...] | None = None
     padding: Padding | None = None
+    segment: str = ""
     phase: tuple[float, ...] = ()
 
     @property

@@ -24,7 +24,29 @@ def frames(instance: Instance, reader: Reader) -> tuple[Frame, ...]:
             replace(first, index=index, position=places[index] if places else first.position)
             for index in range(instance.count)
         )
-    return tuple(_frame(instance, reader, groups, index) for index in range(instance.count))
+    segments = _segments(reader)
+    found = []
+    for index in range(instance.count):
+        frame = _frame(instance, reader, groups, index)
+        item = groups.of("SegmentIdentificationSequence", index)
+        number = reader.number("ReferencedSegmentNumber", item) if item else None
+        segment = "" if number is None else segments.get(number, f"segment {number:g}")
+        found.append(replace(frame, segment=segment))
+    return tuple(found)
+
+
+def _segments(reader: Reader) -> dict[float | None, str]:
+    """The labels of a segmentation's segments, by number (PS3.3 C.8.20.4)."""
+    many = reader.items("SegmentSequence")
+    labels = [plain(reader.get("SegmentLabel", one) or "", 64) for one in many]
+    numbers = [reader.number("SegmentNumber", one) for one in many]
+    # The number too where two have one label: they must not be taken for one.
+    twice = {label for label in labels if labels.count(label) > 1 or not label}
+    return {
+        number: f"{label} segment {number:g}".strip() if label in twice else label
+        for number, label in zip(numbers, labels, strict=True)
+        if number is not None
+    }
 
 
 def _frame(instance: Instance, reader: Reader, groups: Groups, index: int) -> Frame:

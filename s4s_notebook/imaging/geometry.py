@@ -67,7 +67,7 @@ def depth(frame: Frame) -> float | None:
 
 
 def stacks(frames: Iterable[Frame]) -> list[list[Frame]]:
-    """Split frames into stacks of one orientation, size and kind, each sorted.
+    """Split frames into stacks of one orientation, size, kind and segment, each sorted.
 
     Sorted by place along the normal; frames without a place by instance and frame number.
     Frames that lie at the same places but belong to different phases (echo, temporal
@@ -85,7 +85,7 @@ def _kind(frame: Frame) -> Hashable:
         place: Hashable = one.sop_uid if one.count > 1 else None
     else:
         place = tuple(round(value, 3) + 0.0 for value in frame.orientation)
-    return (place, one.rows, one.columns, frame.color, frame.spacing, one.localizer)
+    return (place, one.rows, one.columns, frame.color, frame.spacing, one.localizer, frame.segment)
 
 
 def _order(frame: Frame) -> tuple[float, float, float]:

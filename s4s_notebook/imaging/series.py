@@ -66,10 +66,16 @@ class Series:
         parts = [self.modality, self.description, self.plane]
         if self.modality == "SEG" and self.frames:  # a mask, not a picture of the person
             parts.insert(1, self.kind)
-        if self.of > 1:
-            parts.append(f"stack {self.stack} of {self.of}")
+        parts.append(self.part)
         parts.append(self.kind if not self.frames else self._amount())
         return " · ".join(part for part in parts if part)
+
+    @property
+    def part(self) -> str:
+        """Which part of its series it is: a segment's label, "stack 1 of 2", or "" for all."""
+        if self.frames and self.frames[0].segment:
+            return self.frames[0].segment
+        return f"stack {self.stack} of {self.of}" if self.of > 1 else ""
 
     def _amount(self) -> str:
         if self.frame_time is not None:

@@ -79,15 +79,19 @@ export class Viewer {
   // ---- the study: asked for once, and again while it still grows
 
   async start() {
+    let failed = 0;
     while (!this.#stopped) {
       try {
         this.setStudy(await this.#source.study(this.study.version));
         this.bars.warn("");
+        failed = 0;
       } catch (error) {
         this.bars.warn(error.message);
+        failed += 1;
       }
       if (!this.study.growing) return;
-      await this.#pause(this.study.series.length ? POLL : EAGER);
+      const usual = this.study.series.length ? POLL : EAGER;
+      await this.#pause(Math.min(usual * 2 ** failed, PATIENCE));
     }
   }
 

@@ -134,9 +134,7 @@ class Pictures:
         }
 
     def _detail(self, series: Series, key: str) -> str:
-        lines = [series.description]
-        if series.of > 1:
-            lines.append(f"stack {series.stack} of {series.of}")
+        lines = [series.description, series.part]
         if key not in self._burned:
             burned = series.instances[0].header().get("BurnedInAnnotation")
             self._burned[key] = str(burned).strip().upper() == "YES"

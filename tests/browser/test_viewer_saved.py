@@ -110,3 +110,24 @@ def test_a_viewer_that_nobody_answers_leaves_the_picture(page):
     page.evaluate("answer()")
     stage.wait_for()
     assert not picture.is_visible()
+
+
+# The viewer before a source that always fails.
+FAILING = """async (code) => {
+  const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+  const { Viewer } = await import(url);
+  window.asked = 0;
+  const study = async () => { window.asked += 1; throw new Error("The server is gone."); };
+  const viewer = new Viewer({ study });
+  document.body.append(viewer.node);
+  viewer.start();
+}"""
+
+
+def test_a_source_that_fails_is_asked_ever_less_often(page):
+    page.clock.install()
+    page.set_content("<p>Here:</p>")
+    page.evaluate(FAILING, Viewer._esm)
+    page.clock.run_for(30_000)
+    assert page.get_by_role("alert").inner_text() == "The server is gone."
+    assert 5 < page.evaluate("asked") < 20

@@ -10,6 +10,8 @@ import data_store
 import numpy as np
 import pytest
 from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pydicom.uid import SegmentationStorage
 
 from s4s_notebook.imaging import read
 from s4s_notebook.imaging.geometry import letters, normal, plane
@@ -129,6 +131,30 @@ def test_a_segmentation_says_what_it_is() -> None:
     assert len(series.frames) == 3
     depths = [frame.position[2] for frame in series.frames]
     assert depths == sorted(depths)
+
+
+def test_each_segment_is_a_stack_of_its_own(tmp_path) -> None:
+    """They lie at the same places, and each is a volume."""
+    made = enhanced([0, 1, 2, 1, 2])
+    made.SOPClassUID, made.Modality = SegmentationStorage, "SEG"
+    made.SegmentSequence = [Dataset(), Dataset()]
+    for number, (one, label) in enumerate(
+        zip(made.SegmentSequence, ("Liver", "Lesion"), strict=True)
+    ):
+        one.SegmentNumber, one.SegmentLabel = number + 1, label
+    for group, number in zip(made.PerFrameFunctionalGroupsSequence, (1, 1, 1, 2, 2), strict=True):
+        item = Dataset()
+        item.ReferencedSegmentNumber = number
+        group.SegmentIdentificationSequence = [item]
+    study = read(save(made, tmp_path / "a.dcm"))
+    assert [(one.part, len(one.frames)) for one in study.series] == [("Liver", 3), ("Lesion", 2)]
+    assert "Lesion" in study.series[1].label
+    assert [one.volume().spacing[0] for one in study.series] == [1, 1]
+    assert whys(study) == []
+    for one in made.SegmentSequence:
+        one.SegmentLabel = "Mass"
+    study = read(save(made, tmp_path / "a.dcm"))
+    assert [one.part for one in study.series] == ["Mass segment 1", "Mass segment 2"]
 
 
 def test_an_enhanced_object_has_a_window_and_slope_for_each_frame() -> None:
