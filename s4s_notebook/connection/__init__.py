@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from ..download import Download
 from ..errors import Cancelled, Incomplete, NotFound, S4SError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Loading"]
 _Work = TypeVar("_Work", Loading, Download)
+_LAST = 2.0  # seconds for work to end when the connection is closed
 
 
 class Connection:
@@ -78,6 +80,7 @@ class Connection:
         self._display = display
         self._frames: dict[Any, Any] = {}
         self._whole_only: set[str] = set()
+        self._begun: WeakSet[Loading | Download] = WeakSet()
         self.session = Session(
             url,
             store=self.store,
@@ -284,6 +287,7 @@ class Connection:
         return self._start(Download(self, uids, many=many))
 
     def _start(self, work: _Work) -> _Work:
+        self._begun.add(work)
         if self._display is not None:
             self._display(work)
         return work
@@ -366,13 +370,19 @@ class Connection:
         return self.session.revoke()
 
     def forget(self) -> None:
-        """Forget the approval (in memory, in the keyring and in files) and the holder's
-        remembered address. Data stay; see ``store.purge``."""
+        """Forget the approval (in memory, in the keyring and in files, however it was remembered),
+        the consents to other origins, and the holder's remembered address. Data stay; see
+        ``store.purge``."""
         self.session.forget()
         Holders().remove(self.session.base)
 
     def close(self) -> None:
-        """Close the network; a temporary store goes."""
+        """End what is under way and close the network; a temporary store goes."""
+        begun = [work for work in self._begun if not work.done()]
+        for work in begun:
+            work.cancel()
+        for work in begun:
+            work.wait(_LAST)
         self.session.transport.close()
         if self._owns_store:
             self.store.close()

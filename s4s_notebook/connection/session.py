@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 from ..errors import (
@@ -324,11 +324,12 @@ class Session:
         return said
 
     def forget(self) -> None:
-        keeper: Any = (
-            self._keeper(self.patient) if self.patient is not None and self._remember else None
-        )
-        if keeper is not None:
-            keeper.forget()
-        if self.transport.tokens is not None:
-            self.transport.tokens = None
+        for keeper in self.store.remembered(self.base, self.patient):
+            with keeper.lock():  # a refresh under way would keep its new token after this
+                keeper.forget()
+        if self.patient is not None:
+            self.participant.forget_consents()
+        self.trust.forget()
+        self.transport.tokens = None
+        if self.status == "approved":
             self.set_status("not authorised")

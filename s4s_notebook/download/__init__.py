@@ -79,10 +79,14 @@ class Download(Task["Study | list[Study]"]):
                 open_.remove(uid)
                 if (error := self._transfers[uid].state.error) is not None:
                     failed[uid] = error
-            if self._switch.is_set() and not open_:
-                break
+            if self._switch.is_set():
+                self._leave(cancel=True)
+                # What another download follows goes on, and is not waited for.
+                open_ = [uid for uid in open_ if self._transfers[uid]._switch.is_set()]
+                if not open_:
+                    break
             if open_:
-                self._transfers[open_[0]]._ended.wait(0.05)
+                self._transfers[open_[0]].wait(0.05)
         self._leave(cancel=False)
         return self._gather(failed)
 
@@ -109,7 +113,6 @@ class Download(Task["Study | list[Study]"]):
     def cancel(self) -> None:
         """End it within a second. A study that another download also follows goes on."""
         super().cancel()
-        self._leave(cancel=True)
 
     def _leave(self, *, cancel: bool) -> None:
         """Follow no transfer any more; those that nobody follows are forgotten (and cancelled)."""

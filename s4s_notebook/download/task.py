@@ -138,6 +138,10 @@ class Task(Generic[T]):
     def done(self) -> bool:
         return self._ended.is_set()
 
+    def wait(self, seconds: float) -> bool:
+        """Wait for the end, whichever it is; tells whether it came in time."""
+        return self._ended.wait(seconds)
+
     def result(self, timeout: float | None = None) -> T:
         """Wait for the end and give what came, or raise what went wrong.
 

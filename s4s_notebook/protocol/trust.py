@@ -94,7 +94,8 @@ def literal(host: str) -> Address | None:
 def kind(address: Address) -> str:
     """``public``, ``loopback``, ``private`` or ``special`` (link-local, metadata, multicast, ...).
 
-    IPv4 inside IPv6 (mapped, 6to4, NAT64, Teredo) counts as what is inside.
+    IPv4 inside IPv6 (mapped, 6to4, NAT64) counts as what is inside. Beside these, the Internet of
+    IPv6 is 2000::/3 alone (RFC 4291 2.4); what Python calls global differs by its version.
     """
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
@@ -104,15 +105,20 @@ def kind(address: Address) -> str:
             return kind(inner)
     if address.is_loopback:
         return "loopback"
-    if address.is_global and not address.is_multicast:
-        return "public"
-    return "private" if any(address in net for net in _PRIVATE) else "special"
+    if any(address in net for net in _PRIVATE):
+        return "private"
+    internet = address.version == 4 or address in _INTERNET6
+    return "public" if internet and address.is_global and not address.is_multicast else "special"
 
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_INTERNET6 = ipaddress.IPv6Network("2000::/3")
 _PRIVATE = tuple(
     ipaddress.ip_network(net)
-    for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+    for net in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"),
+        *("fc00::/7", "fec0::/10"),
+    )
 )
 
 
@@ -172,12 +178,19 @@ class Trust:
             host = parse(allowed).host
             if literal(host) is not None or is_local(host):
                 self._named.add(host)
+        self._written = frozenset(self._tokens)
 
     def allow(self, url: str, *, tokens: bool = True) -> None:
         """Consent to an origin; ``tokens=False``: to speak to it, but never with the token."""
         with self._lock:
             (self._tokens if tokens else self._plain).add(origin(url))
             self._refused.discard(origin(url))
+
+    def forget(self) -> None:
+        """Take back every consent that was given since this was made."""
+        with self._lock:
+            self._tokens = set(self._written)
+            self._refused.clear()
 
     def is_trusted(self, url: str) -> bool:
         """Whether the token may go there."""

@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import system
-from .files import Filed, Finding, StudyFolder
+from .filed import Filed
+from .files import Finding, StudyFolder
 from .index import Index
 from .journal import encode
-from .keeper import FileKeeper, KeyringKeeper
+from .keeper import FileKeeper, KeyringKeeper, remembered
 from .names import safe_name
 from .participant import Entry, Mark, Participant, Run
 from .receive import Receiver, Rejected
@@ -149,9 +150,12 @@ class Store:
         """Remove for good, from files, record, index and quarantine.
 
         Args:
-            what: "all" empties the store, remembered sign-ins included.
+            what: "all" empties the store.
             patient: everything of this FHIR patient id, at every holder.
             study: this Study Instance UID: its files and its ImagingStudy.
+
+        Remembered sign-ins go with their patient. A download of it that is under way ends with
+        an error, and leaves nothing either.
         """
         if [what, patient, study].count(None) != 2:
             raise ValueError('purge("all"), purge(patient=...) or purge(study=...)')
@@ -164,6 +168,8 @@ class Store:
                 self._purge_study(participant, study)
 
     def _purge_all(self) -> None:
+        for keeper in remembered(self._folder):
+            keeper.forget()
         self._index.close()
         for participant in list(self._participants.values()):
             participant.close()
@@ -175,12 +181,15 @@ class Store:
         self._index = Index(self._folder)
 
     def _purge_patient(self, participant: Participant) -> None:
+        # The index last: as long as it knows of the patient, a purge that failed can be repeated.
         with self._guard:
             self._participants.pop((participant.holder, participant.patient), None)
-        self._index.forget(participant.id, entirely=True)
+        for keeper in remembered(self._folder, participant.holder, participant.patient):
+            keeper.forget()
         participant.close()
         self._remove_below(participant.names)
         self._remove_below((_QUARANTINE, *participant.names))
+        self._index.forget(participant.id, entirely=True)
 
     def _purge_study(self, participant: Participant, uid: str) -> None:
         self._remove_below((*participant.names, safe_name(uid)))
@@ -188,6 +197,10 @@ class Store:
         participant.rewrite(
             partial(_without_study, re.compile(rf"(?<![\d.]){re.escape(uid)}(?![\d.])"))
         )
+
+    def remembered(self, issuer: str, patient: str | None) -> list[FileKeeper]:
+        """Every sign-in that is kept for an issuer, and for one patient where that is given."""
+        return remembered(self._folder, issuer, patient)
 
     def _remove_below(self, names: tuple[str, ...]) -> None:
         """Remove what is there, and the folders above it that it leaves empty."""

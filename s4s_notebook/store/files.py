@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import mmap
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,23 +10,13 @@ from typing import NamedTuple
 
 from ..errors import DICOMError, InvalidUID
 from . import system
-from .header import executable, is_uid, read_header
+from .filed import Filed, identify, measure
+from .header import is_uid
 from .names import safe_name
 from .participant import Participant, Tick
 
 PART = ".part-"
-_BLOCK = 1 << 20
-
-
-class Filed(NamedTuple):
-    """An instance that is checked, synced and recorded; ``size`` in bytes, ``sha256`` in hex."""
-
-    series_uid: str
-    sop_uid: str
-    name: str
-    size: int
-    sha256: str
-    part: str = ""
+_PATIENCE = 60.0  # seconds that a download may keep what is to be set aside
 
 
 class Finding(NamedTuple):
@@ -78,8 +66,7 @@ class StudyFolder:
         """What is recorded and there with its full size, by SOP Instance UID."""
         found: dict[str, Filed] = {}
         sizes: dict[str, dict[str, int]] = {}
-        for row in self.owner.instance_rows(self.uid):
-            filed = Filed(*row)
+        for filed in self._recorded():
             if filed.series_uid not in sizes:
                 sizes[filed.series_uid] = self._sizes(filed.series_uid)
             if sizes[filed.series_uid].get(filed.name) == filed.size:
@@ -114,7 +101,7 @@ class StudyFolder:
         """Write down how a download ended."""
         self._known = (expected, complete, dicom_patient)
         fact = {"study": self.uid, "expected": expected, "complete": complete}
-        self.owner.record([{"t": "study", **fact, "patient": dicom_patient}])
+        self.owner.record([{"t": "study", **fact, "patient": dicom_patient}], self.folder)
 
     def record(self, batch: Sequence[Filed]) -> None:
         """Write down files before they get their names: see :meth:`_recover`."""
@@ -123,7 +110,7 @@ class StudyFolder:
             | {"name": f.name, "size": f.size, "sha256": f.sha256, "part": f.part}
             for f in batch
         ]
-        self.owner.record(lines)
+        self.owner.record(lines, self.folder)
 
     def place(self, batch: Sequence[Filed]) -> None:
         """Give recorded parts their names, durably."""
@@ -139,15 +126,18 @@ class StudyFolder:
         self, name: str, why: str, sha256: str, folder: system.Folder | None = None
     ) -> None:
         """Move a file to quarantine, where nothing reads it as data."""
+        where = folder or self.folder
+        if not where.has(name):  # purged: no folder of the patient may come back for it
+            raise system.gone()
         place = (*self.owner.names, safe_name(self.uid))
         aside = self.quarantine.child(*place, create=True)
-        (folder or self.folder).move(name, aside, f"{sha256[:32]}.{why}")
+        where.move(name, aside, f"{sha256[:32]}.{why}")
         aside.sync()
         aside.close()
 
     def _recover(self) -> None:
         """After a kill: recorded parts get their names, other parts go, strangers are checked."""
-        rows = [Filed(*row) for row in self.owner.instance_rows(self.uid)]
+        rows = self._recorded()
         with system.disk("mending the study's folder"):
             parts = {name for name in self.folder.names() if name.startswith(PART)}
             waiting = [f for f in rows if f.part in parts and self.folder.size(f.part) == f.size]
@@ -158,42 +148,55 @@ class StudyFolder:
 
     def _adopt(self, known: set[tuple[str, str]]) -> None:
         """Record sound files whose record was lost; set the others aside."""
-        for series_name in self.folder.names():
-            if series_name.startswith("."):
-                continue
-            with system.disk("looking into the study's folder"):
+        with system.disk("looking into the study's folder"):
+            for series_name in self.folder.names():
+                if series_name.startswith("."):
+                    continue
                 series = self.folder.child(series_name)
-            for name in series.names():
-                if (series_name, name) not in known:
-                    size, digest = measure(series, name)
-                    filed = self._identify(series, name, size, digest)
-                    if filed is None or (safe_name(filed.series_uid), filed.name) != (
-                        series_name,
-                        name,
-                    ):
-                        self.set_aside(name, "stranger", digest, series)
-                    else:
-                        self.record([filed])
-            series.close()
+                for name in series.names():
+                    if (series_name, name) not in known:
+                        self._take_in(series, name)
+                series.close()
 
-    def _identify(self, folder: system.Folder, name: str, size: int, digest: str) -> Filed | None:
-        fd = folder.open(name)
+    def _take_in(self, series: system.Folder, name: str) -> None:
+        """Record a file that nothing is known of, if it says that it belongs where it stands."""
+        size, digest = measure(series, name)
+        fd = series.open(name)
         try:
-            return identify(fd, self.uid, size, digest)[0]
+            filed, fault, patient = identify(fd, self.uid, size, digest)
         except DICOMError:
-            return None
+            fault = "stranger"
         finally:
             os.close(fd)
+        if not fault and "" != patient != self.dicom_patient != "":
+            fault = "other-patient"
+        if not fault and (safe_name(filed.series_uid), filed.name) != (series.path.name, name):
+            fault = "stranger"
+        if fault:
+            self.set_aside(name, fault, digest, series)
+        else:
+            self.record([filed])
 
     def verify(self) -> list[Finding]:
         """Compare every file with its recorded size and SHA-256.
 
         A changed file is set aside, so that the next download fetches it, and it alone.
+
+        Raises:
+            StoreLocked: something is odd, and a download that goes on may be the reason.
         """
+        # Files that are filed do not change, so a download need not be waited for.
+        if not any(self._oddity(filed)[0] for filed in self._recorded()):
+            return []
         findings: list[Finding] = []
-        with self.lock():
-            for filed in (Filed(*row) for row in self.owner.instance_rows(self.uid)):
-                what = self._compare(filed)
+        with self.lock(limit=_PATIENCE):
+            for filed in self._recorded():
+                what, digest = self._oddity(filed)
+                if what == "changed":
+                    with system.disk("setting a changed file aside"):
+                        series = self.folder.child(safe_name(filed.series_uid))
+                        self.set_aside(filed.name, what, digest, series)
+                        series.close()
                 if what:
                     findings.append(Finding(self.file(filed), self.uid, filed.sop_uid, what))
             if findings:
@@ -201,51 +204,17 @@ class StudyFolder:
                 self.owner.record([{"t": "lost", "study": self.uid, "sops": sops}])
         return findings
 
-    def _compare(self, filed: Filed) -> str:
+    def _recorded(self) -> list[Filed]:
+        return [Filed(*row) for row in self.owner.instance_rows(self.uid)]
+
+    def _oddity(self, filed: Filed) -> tuple[str, str]:
+        """("", "missing" or "changed"; the SHA-256 of what stands there)."""
         with system.disk("verifying files"):
             try:
                 series = self.folder.child(safe_name(filed.series_uid))
                 size, digest = measure(series, filed.name)
             except FileNotFoundError:
-                return "missing"
-            if (size, digest) == (filed.size, filed.sha256):
-                return ""
-            self.set_aside(filed.name, "changed", digest, series)
+                return "missing", ""
             series.close()
-        return "changed"
-
-
-def measure(folder: system.Folder, name: str) -> tuple[int, str]:
-    """Size and SHA-256 of a file, in constant memory."""
-    with open(folder.open(name), "rb", buffering=0) as file:
-        digest = hashlib.sha256()
-        size = 0
-        while block := file.read(_BLOCK):
-            digest.update(block)
-            size += len(block)
-    return size, digest.hexdigest()
-
-
-def identify(fd: int, study_uid: str, size: int, digest: str) -> tuple[Filed, str, str]:
-    """Read what a file says it is: (where it belongs, why it does not, its Patient ID).
-
-    Raises:
-        InvalidDICOM: not a DICOM file.
-        MalformedDICOM: it contradicts itself.
-    """
-    view = memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_READ) if size else b"")
-    header = read_header(view)
-    preamble = bytes(view[:128])
-    fault = ""
-    if executable(preamble):
-        fault = "program"
-    elif not (is_uid(header.sop_uid) and is_uid(header.series_uid)):
-        fault = "uid-unusable"
-    elif header.study_uid != study_uid:
-        fault = "other-study"
-    elif header.meta_sop_uid not in ("", header.sop_uid):
-        fault = "uids-disagree"
-    elif header.meta_sop_class not in ("", header.sop_class):
-        fault = "classes-disagree"
-    name = f"{safe_name(header.sop_uid)}.dcm"
-    return Filed(header.series_uid, header.sop_uid, name, size, digest), fault, header.patient_id
+        same = (size, digest) == (filed.size, filed.sha256)
+        return ("" if same else "changed"), digest

@@ -11,24 +11,29 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from ..errors import UnsafeStore
+from ..errors import StoreError, UnsafeStore
 from . import system
 
 _SERVICE = "s4s-notebook"
+_FOLDER = "tokens"
+_RING = ".ring"
+_LARGEST = 1 << 16  # bytes
 _Key = tuple[str, str, str]
 
 
 class FileKeeper:
     """Keeps a grant in ``<root>/tokens/``, readable by nobody else."""
 
+    _END = ""
+
     def __init__(self, root: system.Folder, issuer: str, client_id: str, patient: str) -> None:
         self.key: _Key = (issuer, client_id, patient)
         self._name = hashlib.sha256("\0".join(self.key).encode()).hexdigest()[:40]
         with system.disk("opening the folder for tokens"):
-            self._folder = root.child("tokens", create=True)
+            self._folder = root.child(_FOLDER, create=True)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -60,7 +65,7 @@ class FileKeeper:
 
     def forget(self) -> None:
         with system.disk("forgetting a token"):
-            self._folder.remove(self._name)
+            self._folder.remove(self._name + self._END)
             self._folder.sync()
 
     def _read(self) -> str | None:
@@ -72,20 +77,28 @@ class FileKeeper:
             with open(fd, "rb") as file:
                 if os.name != "nt" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
                     raise UnsafeStore("Others can read the token file, so it is not used.")
-                return file.read(1 << 16).decode("utf-8", "replace")
+                return file.read(_LARGEST).decode("utf-8", "replace")
 
     def _write(self, text: str) -> None:
         with system.disk("keeping a token"):
-            self._folder.write(self._name, text.encode())
+            self._folder.write(self._name + self._END, text.encode())
 
 
 class KeyringKeeper(FileKeeper):
-    """Keeps a grant in the system keyring; only the lock is a file."""
+    """Keeps a grant in the system keyring. A file without secrets says that there is one, as a
+    keyring cannot be asked for all that it keeps."""
+
+    _END = _RING
 
     def __init__(self, root: system.Folder, issuer: str, client_id: str, patient: str) -> None:
         super().__init__(root, issuer, client_id, patient)
-        import keyring
-
+        try:
+            import keyring
+        except ImportError as error:
+            raise StoreError(
+                "A sign-in is kept in the system's keyring, which cannot be opened from here.",
+                hint="pip install 's4s-notebook[keyring]', then call again.",
+            ) from error
         self._ring: Any = keyring
 
     @staticmethod
@@ -98,11 +111,58 @@ class KeyringKeeper(FileKeeper):
         return float(keyring.get_keyring().priority) > 0
 
     def forget(self) -> None:
-        if self._read() is not None:
-            self._ring.delete_password(_SERVICE, self._name)
+        with _opening():
+            if self._read() is not None:
+                self._ring.delete_password(_SERVICE, self._name)
+        super().forget()
 
     def _read(self) -> str | None:
-        return self._ring.get_password(_SERVICE, self._name)  # type: ignore[no-any-return,unused-ignore] # keyring is untyped
+        with _opening():
+            return self._ring.get_password(_SERVICE, self._name)  # type: ignore[no-any-return,unused-ignore] # keyring is untyped
 
     def _write(self, text: str) -> None:
-        self._ring.set_password(_SERVICE, self._name, text)
+        super()._write(json.dumps({"for": list(self.key)}))
+        with _opening():
+            self._ring.set_password(_SERVICE, self._name, text)
+
+
+@contextmanager
+def _opening() -> Iterator[None]:
+    """A keyring that is locked or broken is an error that says so."""
+    from keyring.errors import KeyringError
+
+    try:
+        yield
+    except KeyringError as error:
+        raise StoreError(
+            "The system's keyring does not open.",
+            hint="Unlock it and call again, or connect without remember=.",
+        ) from error
+
+
+def remembered(
+    root: system.Folder, issuer: str | None = None, patient: str | None = None
+) -> list[FileKeeper]:
+    """The keepers of every sign-in that is kept, of one issuer and patient where they are given."""
+    found: list[FileKeeper] = []
+    with system.disk("looking for tokens"), suppress(FileNotFoundError, NotADirectoryError):
+        tokens = root.child(_FOLDER)
+        for name in tokens.names():
+            key = _key_of(tokens, name)
+            if key is not None and issuer in (None, key[0]) and patient in (None, key[2]):
+                make = KeyringKeeper if name.endswith(_RING) else FileKeeper
+                found.append(make(root, *key))
+        tokens.close()
+    return found
+
+
+def _key_of(tokens: system.Folder, name: str) -> _Key | None:
+    """Whose sign-in a file is about; None for locks, links, and what was torn."""
+    if tokens.size(name) is None:
+        return None
+    with open(tokens.open(name), "rb") as file, suppress(ValueError):
+        kept = json.loads(file.read(_LARGEST))
+        key = kept.get("for") if isinstance(kept, dict) else None
+        if isinstance(key, list) and len(key) == 3 and all(isinstance(k, str) for k in key):
+            return key[0], key[1], key[2]
+    return None

@@ -78,9 +78,14 @@ class Participant:
         with self._guard, system.lock(self.folder, ".lock"):
             yield
 
-    def record(self, records: Iterable[Record]) -> None:
-        """Write facts down, durably, then enter them into the index."""
+    def record(self, records: Iterable[Record], about: system.Folder | None = None) -> None:
+        """Write facts down, durably, then enter them into the index.
+
+        ``about`` is the study's folder that they tell of. Once that is purged, nothing is written.
+        """
         with self._alone():
+            if about is not None and not self.folder.holds(about):
+                raise system.gone()
             self._replay()
             self._index.apply(self.id, self._journal.append(records))
 
@@ -91,7 +96,10 @@ class Participant:
                 self._replay()
 
     def _read(self) -> int:
-        return int(self._index.rows("SELECT read FROM participant WHERE id=?", self.id)[0][0])
+        found = self._index.rows("SELECT read FROM participant WHERE id=?", self.id)
+        if not found:  # another process has purged this patient
+            raise system.gone()
+        return int(found[0][0])
 
     def _replay(self) -> None:
         read, size = self._read(), self._journal.size()
@@ -215,6 +223,11 @@ class Participant:
         self._catch_up()
         rows = self._index.rows("SELECT origin FROM consent WHERE participant=?", self.id)
         return [origin for (origin,) in rows]
+
+    def forget_consents(self) -> None:
+        """Take back what :meth:`consent` kept."""
+        if self.consents():
+            self.rewrite(lambda record: None if record.get("t") == "consent" else record)
 
     def set_wait(self, what: str, not_before: float, seconds: float) -> None:
         """Keep until when a holder asked us to stay away, so that a new process obeys it too."""

@@ -22,7 +22,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from ..errors import DICOMError
 from . import system
-from .files import PART, Filed, StudyFolder, identify
+from .filed import Filed, identify
+from .files import PART, StudyFolder
 
 _BLOCK = 1 << 20  # bytes that a writer gets at a time, in at most
 _PIECES = 64

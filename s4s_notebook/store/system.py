@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ..errors import DiskProblem, StoreLocked, UnsafeStore
+from ..errors import DiskProblem, StoreError, StoreLocked, UnsafeStore
 
 if os.name == "nt":  # pragma: no cover - POSIX is what the tests run on
     import msvcrt
@@ -39,7 +39,17 @@ def disk(doing: str) -> Iterator[None]:
             raise UnsafeStore(
                 f"A link or a stranger's file is in the way while {doing}."
             ) from error
+        if error.errno in (errno.ENOENT, errno.ESTALE):
+            raise gone() from error
         raise DiskProblem(f"The disk refused {doing}: {error.strerror or error}.") from error
+
+
+def gone() -> StoreError:
+    """The error of work that finds its folder purged."""
+    return StoreError(
+        "A folder of the store was removed while it was in use.",
+        hint="It was purged, or moved by hand. Call again to start anew.",
+    )
 
 
 class Folder:
@@ -90,7 +100,15 @@ class Folder:
     def _where(self, name: str) -> tuple[str, dict[str, Any]]:
         if name in ("", ".", "..") or "/" in name or "\0" in name or os.sep in name:
             raise UnsafeStore(f"{name!r} is no name for a file.")
-        return (name, {"dir_fd": self._fd}) if RELATIVE else (str(self.path / name), {})
+        return (name, {"dir_fd": self._here()}) if RELATIVE else (str(self.path / name), {})
+
+    def _here(self) -> int | Path:
+        """Where names are looked up. Never None, which to the system is the working folder."""
+        if not RELATIVE:
+            return self.path
+        if self._fd is None:
+            raise StoreError("This part of the store is closed.", hint="Open the store again.")
+        return self._fd
 
     def open(self, name: str, flags: int = os.O_RDONLY) -> int:
         """A file descriptor; new files get mode 0600."""
@@ -107,6 +125,15 @@ class Folder:
         except FileNotFoundError:
             return None
         return about.st_size if stat.S_ISREG(about.st_mode) else None
+
+    def has(self, name: str) -> bool:
+        """Whether there is anything of that name, a link included."""
+        where, at = self._where(name)
+        try:
+            os.stat(where, follow_symlinks=False, **at)
+        except FileNotFoundError:
+            return False
+        return True
 
     def move(self, name: str, into: Folder, new: str) -> None:
         """Rename; what stood there is replaced."""
@@ -131,17 +158,35 @@ class Folder:
             self.remove(name)
             return
         below = self.child(name)
-        for inner in below.names():
-            below.remove_tree(inner)
-        below.close()
-        os.rmdir(where, **at)
+        try:
+            while True:
+                for inner in below.names():
+                    below.remove_tree(inner)
+                try:
+                    os.rmdir(where, **at)
+                except OSError as error:
+                    if error.errno != errno.ENOTEMPTY:  # else a download filed something meanwhile
+                        raise
+                else:
+                    return
+        finally:
+            below.close()
+
+    def holds(self, below: Folder) -> bool:
+        """Whether an open folder is still the one that stands here by its name."""
+        where, at = self._where(below.path.name)
+        try:
+            there = os.stat(where, follow_symlinks=False, **at)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, os.stat(below._here()))
 
     def names(self) -> list[str]:
-        return sorted(os.listdir(self._fd if self._fd is not None else self.path))
+        return sorted(os.listdir(self._here()))
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each plain file, by name."""
-        with os.scandir(self._fd if self._fd is not None else self.path) as entries:
+        with os.scandir(self._here()) as entries:
             return {
                 entry.name: entry.stat(follow_symlinks=False).st_size
                 for entry in entries

@@ -128,6 +128,10 @@ BLOCKED = [
     "https://[::ffff:169.254.169.254]/",
     "https://[64:ff9b::a9fe:a9fe]/",
     "https://[2002:7f00:1::]/",
+    "https://[::127.0.0.1]/",
+    "https://[::ffff:0:127.0.0.1]/",
+    "https://[64:ff9b:1::10.0.0.1]/",
+    "https://[fec0::1]/",
     "https://2130706433/",
     "https://0x7f000001/",
     "https://0x7f.1/",
@@ -196,7 +200,8 @@ def test_an_address_that_the_person_wrote_down_is_allowed() -> None:
     [("8.8.8.8", "public"), ("2606:4700::1111", "public"), ("::ffff:8.8.8.8", "public"),
      ("64:ff9b::808:808", "public"), ("2002:808:808::1", "public"), ("127.0.0.1", "loopback"),
      ("10.1.1.1", "private"), ("fd00::1", "private"), ("169.254.0.1", "special"),
-     ("ff02::1", "special"), ("192.0.2.1", "special")],
+     ("ff02::1", "special"), ("192.0.2.1", "special"), ("::7f00:1", "special"),
+     ("64:ff9b:1::a00:1", "special"), ("fec0::1", "private"), ("2001::1", "special")],
 )  # fmt: skip
 def test_kinds(address: str, expected: str) -> None:
     assert kind(ipaddress.ip_address(address)) == expected

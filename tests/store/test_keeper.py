@@ -11,7 +11,7 @@ import keyring.backend
 import keyring.errors
 import pytest
 
-from s4s_notebook.errors import UnsafeStore
+from s4s_notebook.errors import StoreError, UnsafeStore
 from s4s_notebook.store import KeyringKeeper, Store
 
 GRANT = {"refresh_token": "canary-refresh", "expires_at": 5.0}
@@ -152,3 +152,22 @@ def test_where_there_is_no_keyring_it_says_so(kind):
     assert KeyringKeeper.available()
     keyring.set_keyring(keyring.backends.fail.Keyring())
     assert not KeyringKeeper.available()
+
+
+def test_a_keyring_that_does_not_open_is_an_error_that_says_so(store, kind, monkeypatch):
+    keeper = store.keeper(*KEY, kind="keyring")
+    keeper.save(GRANT)
+
+    def locked(*args):
+        raise keyring.errors.KeyringLocked("cancelled by the user")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ring, "get_password", locked)
+        patch.setattr(Ring, "set_password", locked)
+        for call in (keeper.load, lambda: keeper.save(GRANT), keeper.forget):
+            with pytest.raises(StoreError, match="keyring does not open"):
+                call()
+    assert keeper.load() == GRANT
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    with pytest.raises(StoreError, match="cannot be opened from here"):
+        store.remembered(KEY[0], KEY[2])

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from s4s_notebook.errors import DiskProblem, UnsafeStore
+from s4s_notebook.errors import DiskProblem, StoreError, UnsafeStore
 from s4s_notebook.store import KeyringKeeper, Store, index, system
 
 from .killed import HOLDER, file_study
@@ -109,12 +109,14 @@ def test_an_index_that_cannot_be_made_is_an_error(tmp_path, monkeypatch):
         Store(tmp_path / "s")
 
 
-def test_an_index_that_was_closed_says_so(tmp_path):
+def test_a_store_that_was_closed_says_so(tmp_path):
     store = Store(tmp_path / "s")
     participant = store.participant(HOLDER, "p1")
     store.close()
-    with pytest.raises(DiskProblem):
+    with pytest.raises(StoreError, match="closed"):
         participant.mark("Coverage")
+    with pytest.raises(DiskProblem, match="closed"):
+        store.participants()
 
 
 @pytest.mark.fault("F05")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from s4s_notebook.errors import DiskProblem, StoreLocked, UnsafeStore
-from s4s_notebook.store import Receiver, Store
+from s4s_notebook.store import Store, files
 
 from . import dicom
 from .killed import HOLDER, file_study
@@ -255,6 +255,60 @@ def test_files_whose_record_is_lost_too_are_taken_in_by_what_they_say(tmp_path):
         assert not list(root.rglob("stranger.dcm"))
 
 
+@pytest.mark.fault("F05", "D13", "E01", "E06")
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (dicom.make(dicom.sop(9), study="1.2.3"), "other-study"),
+        (dicom.make(dicom.sop(9), patient="P2"), "other-patient"),
+        (dicom.make(dicom.sop(9), meta_sop="1.2.3"), "uids-disagree"),
+        (dicom.make(dicom.sop(9), preamble=b"MZ"), "program"),
+        (dicom.make(dicom.sop(8)), "stranger"),
+    ],
+)
+def test_a_file_without_a_record_is_judged_like_one_that_arrives(tmp_path, data, why):
+    root = tmp_path / "s"
+    file_study(str(root), 4)
+    with Store(root) as store:
+        study = open_study(store)
+        (study.path / dicom.SERIES / f"{dicom.sop(9)}.dcm").write_bytes(data)
+        with study.lock():
+            assert len(study.instances()) == 4
+        assert len(list((root / "quarantine").rglob(f"*.{why}"))) == 1
+
+
+@pytest.mark.fault("F07")
+@pytest.mark.parametrize("what", ["link", "link to nothing", "folder"])
+def test_what_is_planted_beside_the_files_is_refused(tmp_path, what):
+    root, outside = tmp_path / "s", tmp_path / "outside"
+    outside.write_bytes(dicom.make(dicom.sop(9)))
+    file_study(str(root), 1)
+    with Store(root) as store:
+        place = open_study(store).paths()[0].with_name(f"{dicom.sop(9)}.dcm")
+    if what == "folder":
+        place.mkdir()
+    else:
+        place.symlink_to(outside if what == "link" else tmp_path / "nothing")
+    with pytest.raises((UnsafeStore, DiskProblem)):
+        file_study(str(root), 2)
+
+
+def test_verifying_waits_for_no_download_unless_something_is_odd(tmp_path):
+    root = tmp_path / "s"
+    file_study(str(root), 3)
+    with Store(root) as store, Store(root) as other, open_study(other).lock():
+        assert store.verify() == []
+        path = open_study(store).paths()[0]
+        path.write_bytes(b"rot")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(files, "_PATIENCE", 0.2)
+            with pytest.raises(StoreLocked):
+                store.verify()
+        assert path.exists()
+    with Store(root) as store:
+        assert [found.what for found in store.verify()] == ["changed"]
+
+
 @pytest.mark.fault("F06")
 def test_two_processes_share_a_store(tmp_path):
     root = tmp_path / "s"
@@ -385,73 +439,6 @@ def test_a_root_that_others_can_enter_is_closed_to_them(tmp_path):
     os.chmod(tmp_path / "s", 0o755)
     Store(tmp_path / "s").close()
     assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o700
-
-
-def canaries(root: Path, *words: str) -> list[Path]:
-    return [
-        path
-        for path in root.rglob("*")
-        if any(word in str(path.relative_to(root)) for word in words)
-        or (path.is_file() and any(word.encode() in path.read_bytes() for word in words))
-    ]
-
-
-@pytest.mark.fault("F10")
-@pytest.mark.parametrize("what", ["study", "patient", "all"])
-def test_purge_leaves_nothing(tmp_path, what):
-    from s4s_notebook.store import Entry, Run
-
-    root = tmp_path / "s"
-    file_study(str(root), 3)
-    with Store(root) as store:
-        participant = store.participant(HOLDER, "p1")
-        other = store.participant(HOLDER, "p2")
-        body = {
-            "resourceType": "ImagingStudy",
-            "uid": f"urn:oid:{dicom.STUDY}",
-            "description": "Canary^Name",
-        }
-        keep = {
-            "resourceType": "ImagingStudy",
-            "uid": f"urn:oid:{dicom.STUDY}7",
-            "description": "Other",
-        }
-        run = Run("r1", None, None, 1.0, True, 1)
-        entries = [Entry(dicom.STUDY, "1", body), Entry(f"{dicom.STUDY}7", "1", keep)]
-        participant.save_page("ImagingStudy", run, entries)
-        participant.finish("ImagingStudy", run, 1.0)
-        other.save_page("ImagingStudy", run, [Entry("x", "1", {"a": "p2-data"})])
-        study = open_study(store)
-        with study.lock(), Receiver(study, lambda path, size: None) as receiver:
-            receiver.take(dicom.chunks(dicom.make(study="1.2.3")))
-        store.keeper("iss", "client", "p1", kind="file").save({"refresh_token": "Canary^Name"})
-        assert canaries(root, "Canary^Name")
-        if what == "study":
-            store.keeper("iss", "client", "p1", kind="file").forget()
-            store.purge(study=dicom.STUDY)
-            assert list(participant.resources("ImagingStudy")) == [keep]
-            assert participant.mark("ImagingStudy") is not None
-        elif what == "patient":
-            store.keeper("iss", "client", "p1", kind="file").forget()
-            store.purge(patient="p1")
-            assert [p.patient for p in store.participants()] == ["p2"]
-        else:
-            store.purge("all")
-            assert store.participants() == []
-    gone = ["Canary^Name", *([] if what == "study" else ["p1"])]
-    assert canaries(root, *gone) == []
-    uid = f'{dicom.STUDY}"'
-    assert canaries(root, uid) == []
-    assert bool(canaries(root, "p2-data")) == (what != "all")
-    with Store(root) as store:  # and the store can be used on
-        assert len(store.participants()) == {"study": 2, "patient": 1, "all": 0}[what]
-
-
-def test_purge_wants_to_be_told_one_thing(tmp_path):
-    with Store(tmp_path / "s") as store:
-        for wrong in ({}, {"patient": "a", "study": "1.2"}):
-            with pytest.raises(ValueError, match="purge"):
-                store.purge(**wrong)
 
 
 def test_without_a_folder_everything_goes_with_the_store():
