@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from s4s_notebook.connection import Connection
 from s4s_notebook.download import _running
 from s4s_notebook.errors import (
     Cancelled,
@@ -318,6 +319,39 @@ def test_two_downloads_of_a_study_share_one_worker(holder, connect):
     assert len(second.result().paths) == 6
     assert set(holder.sent.values()) == {1}
     assert not _running
+
+
+@pytest.mark.fault("G06", "G07")
+def test_cancel_waits_for_no_study_that_another_download_follows(holder, connect):
+    holder.busy["/wado/"] = ["60"]
+    first, second = connect().download(UID), connect().download(UID)
+    until(lambda: "waiting" == first.state.phase == second.state.phase)
+    first.cancel()
+    with pytest.raises(Cancelled):
+        first.result(1)
+    assert second.state.phase == "waiting"
+    second.cancel()
+    with pytest.raises(Cancelled):
+        second.result(1)
+    assert not _running
+    assert len(holder.asked("/wado/")) == 1
+
+
+@pytest.mark.parametrize("where", ["waiting", "receiving"])
+def test_closing_a_connection_ends_its_downloads_and_removes_its_store(holder, where):
+    many(holder)
+    if where == "waiting":
+        holder.busy["/wado/"] = ["60"] * 5
+    else:
+        holder.delay = 0.05
+    me = Connection(holder.fhir, patient="p1", waits=quick())
+    download = me.download(me.studies())
+    until(lambda: download.state.phase == where and (where == "waiting" or download.state.bytes))
+    root = me.store.root
+    me.close()
+    with pytest.raises(Cancelled):
+        download.result(0.1)
+    assert not root.exists()
 
 
 @pytest.mark.fault("G07", "F06")

@@ -251,6 +251,45 @@ def test_forget_leaves_the_data(locked, connect, canary, store):
     assert len(me.studies()) == 1
 
 
+def test_forget_forgets_what_another_connection_was_told_to_remember(
+    locked, connect, canary, store
+):
+    canary.allow(store.root / "tokens")
+    sign_in(connect(patient=None, remember="file"))
+    sign_in(connect(patient=None, remember="file", client_id="client-2", client_secret="s"))
+    assert len(store.remembered(locked.fhir, "p1")) == 2
+    connect(patient="p1").forget()
+    assert not list((store.root / "tokens").iterdir())
+    again = connect(patient=None, remember="file")
+    assert (again.status, again.patient_id) == ("not authorised", None)
+
+
+def test_forget_of_an_approval_that_was_not_taken_up_yet(locked, connect, canary, store):
+    canary.allow(store.root / "tokens")
+    sign_in(connect(patient=None, remember="file"))
+    again = connect(patient=None, remember="file")
+    assert again.status == "approved"
+    again.forget()
+    assert again.status == "not authorised"
+    with pytest.raises(AuthorizationRequired):
+        again.studies()
+
+
+@pytest.mark.fault("B12")
+def test_forget_takes_back_the_consents_too(locked, connect, canary, store):
+    asked = []
+    me = connect(patient=None, ask=lambda origin: asked.append(origin) or True)
+    sign_in(me)
+    place = "http://127.0.0.1:9/wado"
+    me.session.trust.check(place)
+    me.forget()
+    assert not me.session.trust.is_trusted(place)
+    assert me.session.trust.is_trusted(locked.fhir), "the holder itself was typed by the person"
+    assert not connect(patient="p1").session.trust.is_trusted(place)
+    me.session.trust.check(place)
+    assert len(asked) == 2
+
+
 @pytest.mark.fault("F09")
 def test_a_remembered_token_is_not_used_for_another_holder(locked, connect, canary, store):
     canary.allow(store.root / "tokens")
