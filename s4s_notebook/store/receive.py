@@ -77,6 +77,11 @@ class _Arrival:
         self.size = 0
         self.fd = -1
 
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
 
 _Job = tuple[_Arrival, list[bytes | memoryview], str]  # then: "" more to come, "end", "drop"
 
@@ -177,7 +182,8 @@ class Receiver:
     def _judge(self, arrival: _Arrival) -> None:
         digest = arrival.sha256.hexdigest()
         try:
-            filed, why, patient = identify(arrival.fd, self._study.uid, arrival.size, digest)
+            with system.disk("reading an instance back"):
+                filed, why, patient = identify(arrival.fd, self._study.uid, arrival.size, digest)
         except DICOMError as error:
             # Without its traceback, which would keep the file mapped.
             self._reject(arrival, "not-dicom", "", error.with_traceback(None))
@@ -206,16 +212,14 @@ class Receiver:
         self, arrival: _Arrival, why: str, sop_uid: str, error: DICOMError | None = None
     ) -> None:
         with system.disk("setting an instance aside"):
-            os.close(arrival.fd)
-            arrival.fd = -1
+            arrival.close()
             self._study.set_aside(arrival.part, why, arrival.sha256.hexdigest())
         self.rejected.append(Rejected(sop_uid, why, error))
 
     def _drop(self, arrival: _Arrival) -> None:
         if arrival.fd >= 0:
-            os.close(arrival.fd)
-            arrival.fd = -1
             with suppress(OSError):  # a part that stays is removed by the next download
+                arrival.close()
                 self._study.folder.remove(arrival.part)
 
     def _fail(self, error: BaseException) -> None:
@@ -245,6 +249,8 @@ class Receiver:
                 self._study.folder.sync()
                 self._study.record(files)
                 self._study.place(files)
+                for arrival, _ in batch:
+                    arrival.close()  # may fail on a network's disk
             self.filed += files
             for filed in files:
                 self._on_filed(self._study.file(filed), filed.size)
@@ -252,6 +258,3 @@ class Receiver:
             self._fail(error)
             for arrival, _ in batch:
                 self._drop(arrival)
-        else:
-            for arrival, _ in batch:
-                os.close(arrival.fd)

@@ -255,13 +255,20 @@ def lock(
     try:
         yield
     finally:
-        if os.name == "nt":  # pragma: no cover - an open file cannot be removed there
-            os.close(fd)
-            with suppress(PermissionError):
-                folder.remove(name)
-        else:
+        with disk("releasing a lock"):
+            _release(folder, name, fd)
+
+
+def _release(folder: Folder, name: str, fd: int) -> None:
+    if os.name == "nt":  # pragma: no cover - an open file cannot be removed there
+        os.close(fd)
+        with suppress(PermissionError):
             folder.remove(name)
-            os.close(fd)
+        return
+    try:
+        folder.remove(name)
+    finally:
+        os.close(fd)
 
 
 def _try_lock(folder: Folder, name: str) -> int | None:

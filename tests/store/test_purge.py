@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -126,10 +127,15 @@ def test_a_download_that_goes_on_leaves_nothing_either(tmp_path, monkeypatch, wh
     def download(store: Store) -> None:
         study = open_study(store)
         try:
-            with study.lock(), Receiver(study, lambda path, size: half.set()) as receiver:
-                receiver.take(dicom.chunks(dicom.make(dicom.sop(1))))
+            # The first is filed, and four more are written but not yet recorded when it happens.
+            with study.lock(), Receiver(study, lambda path, size: purged.wait(20)) as receiver:
+                for number in range(1, 6):
+                    receiver.take(dicom.chunks(dicom.make(dicom.sop(number))))
+                while len([name for name in os.listdir(study.path) if name[0] == "."]) < 5:
+                    time.sleep(0.01)
+                half.set()
                 assert purged.wait(20)
-                for number in range(2, 200):
+                for number in range(6, 200):
                     receiver.take(dicom.chunks(dicom.make(dicom.sop(number), size=3000)))
                 receiver.take(dicom.chunks(dicom.make("1.2.3.9", study="1.2.3")))
             study.settle(expected=1, complete=True, dicom_patient="P1")
