@@ -144,7 +144,7 @@ FAILING = {
     "mkdir": (2, 3, 4, 7),
     "unlink": (1, 2, 4, 7),
     "open": (1, 3, 6, 9, 12, 15, 18, 21, 24),
-    "close": (2, 5, 9, 13, 17, 21, 25),
+    "close": (1, 2, 4, 6, 8, 10, 12),
     "listdir": (1, 2),
     "scandir": (1, 2),
 }
@@ -161,6 +161,8 @@ def test_the_nth_call_that_fails_is_never_success(tmp_path, monkeypatch, name, c
         calls = [0]
 
         def failing(*args, calls=calls, nth=nth, **options):
+            if name == "close" and not stat.S_ISREG(os.fstat(args[0]).st_mode):
+                return real(*args)  # only what was written to can fail to close
             calls[0] += 1
             if calls[0] == nth:
                 raise OSError(code, os.strerror(code))
