@@ -8,6 +8,7 @@ from typing import Any
 
 from .claims import Member, eob_type, team_of
 from .elements import inner, listed, objects
+from .observations import blood_test_of, blood_tests
 from .rows import Rows, Table
 from .walk import OBJECT, Odd, code_of
 
@@ -23,12 +24,13 @@ def line_items(eob: Mapping[str, Any]) -> Iterator[tuple[str, int, Any]]:
 
 
 (_CLAIM, _PATIENT, _TYPE, _INDEX, _KIND, _FROM, _TO, _SOURCE, _CENTER, _TOTAL, _NPI, _SPECIAL,
- _DETAILS, _UNIT, _UNITS, _QUANTITY) = (
+ _PRVDR, _PARTICIPATES, _BLOOD, _BLOOD_VALUE, _DETAILS, _UNIT, _UNITS, _QUANTITY) = (
     LINES.at[name]
     for name in (
         "claim_id", "patient_id", "claim_type", "line_index", "line_kind", "service_from",
         "service_to", "service_date_source", "revenue_center", "is_total_line", "performing_npi",
-        "performing_specialty", "detail_count", "ndc_unit", "ndc_quantity", "quantity",
+        "performing_specialty", "performing_type", "performing_participates", "blood_test",
+        "blood_test_result", "detail_count", "ndc_unit", "ndc_quantity", "quantity",
     )
 )  # fmt: skip
 _MODIFIERS = [LINES.at[f"modifier_{n}"] for n in (1, 2, 3, 4)]
@@ -46,6 +48,7 @@ def emit_lines(eob: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
     kind = eob_type(eob)
     period = eob.get("billablePeriod")
     team = team_of(eob)
+    tests = blood_tests(eob)
     element, place = "", 0
 
     def within(path: str, value: Any, why: str) -> None:
@@ -60,6 +63,8 @@ def emit_lines(eob: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
             row[_DETAILS] = len(listed(line, "detail"))
             if team:
                 _performer(line, team, row)
+            if tests and (test := blood_test_of(line, eob, tests)) is not None:
+                row[_BLOOD], row[_BLOOD_VALUE] = test
             _dated(line, period, row, within)
             if row[_UNIT] is not None and row[_UNITS] is None:
                 _drug_quantity(line, row)
@@ -108,6 +113,7 @@ def _performer(line: Mapping[str, Any], team: Mapping[int, Member], row: list[An
         member = team.get(link) if type(link) is int else None
         if member is not None and (row[_NPI] is None or member.role != "primary"):
             row[_NPI], row[_SPECIAL] = member.npi, member.specialty
+            row[_PRVDR], row[_PARTICIPATES] = member.type, member.participates
 
 
 def _drug(eob: Mapping[str, Any], row: list[Any]) -> None:

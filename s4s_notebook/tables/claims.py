@@ -32,6 +32,8 @@ _NCH_TYPES = {
 }
 _CLAIM_IDS = (BB + "variables/clm_id", BB + "variables/pde_id")
 _SPECIALTY = BB + "variables/prvdr_spclty"
+_TYPE = BB + "variables/carr_line_prvdr_type_cd"
+_PARTICIPATES = BB + "variables/prtcptng_ind_cd"
 
 _CLAIM_BY_HAND = (*(_ROLES.keys() - {"referring_npi"}), "hospice_start", "claim_type")
 
@@ -74,6 +76,8 @@ class Member(NamedTuple):
     npi: Any
     role: str | None
     specialty: Any
+    type: Any
+    participates: Any
 
 
 def team_of(eob: Mapping[str, Any]) -> dict[int, Member]:
@@ -86,9 +90,16 @@ def team_of(eob: Mapping[str, Any]) -> dict[int, Member]:
         specialty = next(
             (c.get("code") for c in specialties if c.get("system") == _SPECIALTY), None
         )
+        said = {
+            url: inner(extension, "valueCoding", "code")
+            for extension in objects(member, "extension")
+            if type(url := extension.get("url")) is str
+        }
         sequence = member.get("sequence")
         number = sequence if type(sequence) is int else -place
-        team.setdefault(number, Member(npi, code_of(member.get("role")), specialty))
+        role = code_of(member.get("role"))
+        person = Member(npi, role, specialty, said.get(_TYPE), said.get(_PARTICIPATES))
+        team.setdefault(number, person)
     return team
 
 

@@ -109,6 +109,41 @@ def test_who_performed_the_line_comes_through_its_link() -> None:
     assert list(frame["performing_specialty"].fillna("")) == ["30", "", ""]
 
 
+def test_the_line_says_of_what_type_its_performer_is_and_whether_one_participates() -> None:
+    says = [
+        {"url": BB + "variables/carr_line_prvdr_type_cd", "valueCoding": {"code": "1"}},
+        {"url": BB + "variables/prtcptng_ind_cd", "valueCoding": {"code": "2"}},
+        {"url": {"odd": 1}},
+    ]
+    team = [{"sequence": 1, "extension": says}]
+    row = tables.benefit_lines([claim(careTeam=team, item=[{"careTeamLinkId": [1]}])]).iloc[0]
+    assert (row.performing_type, row.performing_participates) == ("1", "2")
+
+
+def test_a_line_leads_to_its_blood_test() -> None:
+    """STU3 refers to it in the line, R4 through the claim's information."""
+    result = BB + "variables/line_hct_hgb_rslt_num"
+    kind = {"coding": [{"system": BB + "variables/line_hct_hgb_type_cd", "code": "R2"}]}
+    observation = {
+        "resourceType": "Observation", "id": "o", "code": kind, "valueQuantity": {"value": 33.5}
+    }  # fmt: skip
+    to = {"valueReference": {"reference": "#o"}}
+    info = {"sequence": 4, "category": {"coding": [{"code": result}]}, **to}
+    made = claim(
+        contained=[{**observation, "id": "p"}, observation],
+        supportingInfo=[{"sequence": 3}, info],
+        item=[
+            {"extension": [{"url": "other", **to}, {"url": result, **to}]},
+            {"informationSequence": [4]},
+            {"informationSequence": [3]},
+            {"extension": [{"url": result, "valueReference": {"reference": "#nowhere"}}]},
+        ],
+    )
+    frame = tables.benefit_lines([made])
+    assert list(frame["blood_test"].fillna("")) == ["R2", "R2", "", ""]
+    assert list(frame["blood_test_result"].fillna(0)) == [33.5, 33.5, 0, 0]
+
+
 def role(code: str) -> dict[str, Any]:
     return {"coding": [{"system": "http://hl7.org/fhir/claimcareteamrole", "code": code}]}
 

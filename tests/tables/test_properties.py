@@ -120,27 +120,36 @@ def test_one_odd_value_anywhere_raises_nothing_and_costs_no_row(data: st.DataObj
         json.dumps(problem)
 
 
+PERFORMER = {
+    "performing_npi", "performing_specialty", "performing_type", "performing_participates"
+}  # fmt: skip
+BLOOD = {"blood_test", "blood_test_result"}
 # A value from which several columns are made: all of those.
 FOLLOWS = {
     "billablePeriod.start": {"period_start", "service_from"},
     "billablePeriod.end": {"period_end", "service_to"},
     "careTeam.provider.identifier.value": {"performing_npi", "attending_npi", "operating_npi"}
     | {"other_npi", "prescriber_npi", "referring_npi"},
-    "careTeam.sequence": {"performing_npi", "performing_specialty"},
+    "careTeam.sequence": PERFORMER,
     "contained.address": {"endpoint", "downloadable"},
     "contained.connectionType.code": {"endpoint", "downloadable"},
     "deceasedDateTime": {"deceased_date", "deceased"},
     "endpoint.reference": {"endpoint", "downloadable"},
     "hospitalization.start": {"admitted", "hospice_start"},
-    "item.careTeamLinkId": {"performing_specialty", "performing_npi"},
-    "item.careTeamSequence": {"performing_specialty", "performing_npi"},
+    "item.careTeamLinkId": PERFORMER,
+    "item.careTeamSequence": PERFORMER,
+    "item.extension.valueReference.reference": BLOOD,
+    "item.informationSequence": BLOOD,
     "item.productOrService.coding.code": {"service_code", "hcpcs_code", "ndc_code"},
     "item.quantity.value": {"quantity", "ndc_quantity"},
     "item.service.coding.code": {"service_code", "hcpcs_code", "ndc_code"},
     "item.servicedDate": {"service_from", "service_to"},
     "started": {"started", "started_date", "started_zone"},
     "series.started": {"started", "started_date"},
+    "supportingInfo.category.coding.code": BLOOD,
+    "supportingInfo.sequence": BLOOD,
     "supportingInfo.timingPeriod.start": {"admitted", "hospice_start"},
+    "supportingInfo.valueReference.reference": BLOOD,
     "total.category.coding.code": {"primary_payer_amount", "total_charge_amount"},
     "type.coding.code": {"claim_type", "nch_claim_type"},
 }
