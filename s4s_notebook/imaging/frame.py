@@ -12,6 +12,7 @@ from .instance import Instance
 from .windows import Array, Choice, Table
 
 Triple = tuple[float, float, float]
+Phase = tuple[float | str, ...]
 
 
 class Padding(NamedTuple):
@@ -53,7 +54,7 @@ class Frame:
     orientation: tuple[float, ...] | None = None
     padding: Padding | None = None
     segment: str = ""
-    phase: tuple[float, ...] = ()
+    phase: Phase = ()
 
     @property
     def key(self) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from .facts import Groups, Reader, lookup_table, windows
-from .frame import Frame, Padding, Triple
+from .frame import Frame, Padding, Phase, Triple
 from .instance import Instance
 from .windows import Table
 from .words import plain
@@ -72,7 +72,7 @@ def _frame(instance: Instance, reader: Reader, groups: Groups, index: int) -> Fr
         position=None if position is None else (position[0], position[1], position[2]),
         orientation=None if orientation is None else orientation[:6],
         padding=_padding(reader, instance),
-        phase=_phase(reader, groups.of("FrameContentSequence", index)),
+        phase=_phase(reader, groups, index),
     )
 
 
@@ -161,8 +161,19 @@ def _as_stored(value: float, instance: Instance) -> int:
     return number + full if not instance.signed and number < 0 else number
 
 
-def _phase(reader: Reader, content: Dataset | None) -> tuple[float, ...]:
-    """What tells apart frames at the same place: temporal position, echo, acquisition."""
-    index = reader.number("TemporalPositionIndex", content) if content else None
-    keywords = ("TemporalPositionIdentifier", "EchoNumbers", "AcquisitionNumber")
-    return tuple(index if index is not None else reader.number(k) or 0.0 for k in keywords)
+def _phase(reader: Reader, groups: Groups, index: int) -> Phase:
+    """What tells apart frames at the same place: time, echo, acquisition, diffusion, kind."""
+    content = groups.of("FrameContentSequence", index)
+    time = reader.number("TemporalPositionIndex", content) if content else None
+    echo, diffusion = groups.of("MREchoSequence", index), groups.of("MRDiffusionSequence", index)
+    directions = reader.items("DiffusionGradientDirectionSequence", diffusion)
+    way = reader.get("DiffusionGradientOrientation", directions[0] if directions else diffusion)
+    kind = reader.get("FrameType", groups.of("MRImageFrameTypeSequence", index))
+    numbers = (
+        reader.number("TemporalPositionIdentifier") if time is None else time,
+        reader.number("EchoNumbers"),
+        reader.number("AcquisitionNumber"),
+        reader.number("EffectiveEchoTime", echo) if echo else reader.number("EchoTime"),
+        reader.number("DiffusionBValue", diffusion),
+    )
+    return (*(one or 0.0 for one in numbers), str(way or ""), str(kind or reader.text("ImageType")))

@@ -10,7 +10,7 @@ import numpy as np
 
 from s4s_notebook.problems import Problem
 
-from .frame import Frame
+from .frame import Frame, Phase
 from .windows import Floats
 from .words import count
 
@@ -70,8 +70,8 @@ def stacks(frames: Iterable[Frame]) -> list[list[Frame]]:
     """Split frames into stacks of one orientation, size, kind and segment, each sorted.
 
     Sorted by place along the normal; frames without a place by instance and frame number.
-    Frames that lie at the same places but belong to different phases (echo, temporal
-    position, acquisition) become stacks of their own. Cine clips stay apart.
+    Frames that lie at the same places but belong to different phases (temporal position, echo,
+    acquisition, diffusion, kind of image) become stacks of their own. Cine clips stay apart.
     """
     groups: defaultdict[Hashable, list[Frame]] = defaultdict(list)
     for frame in frames:
@@ -98,14 +98,16 @@ def _phases(group: list[Frame]) -> list[list[Frame]]:
     places = len({None if d is None else round(d, 3) for d in depths})
     if None in depths or places == len(group):
         return [group]
-    by_phase: defaultdict[tuple[float, ...], list[Frame]] = defaultdict(list)
+    by_phase: defaultdict[Phase, list[Frame]] = defaultdict(list)
     for frame in group:
         by_phase[frame.phase].append(frame)
     apart = all(
         len({round(depth(f) or 0.0, 3) for f in phase}) == len(phase) for phase in by_phase.values()
     )
-    same = len({len(phase) for phase in by_phase.values()}) == 1
-    return [by_phase[key] for key in sorted(by_phase)] if apart and same else [group]
+    sizes = {len(phase) for phase in by_phase.values()}
+    # Where each slice differs from all others, that is no phase.
+    stacked = len(sizes) == 1 and (places == 1 or 1 not in sizes)
+    return [by_phase[key] for key in sorted(by_phase)] if apart and stacked else [group]
 
 
 def step(frames: Sequence[Frame]) -> float | None:
