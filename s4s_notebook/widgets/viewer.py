@@ -55,6 +55,7 @@ MODULES = (
     "viewer.js",
 )
 SNAPSHOT = 512  # pixels, the longer side at most
+HEAVIEST = 300_000  # bytes
 
 
 class Arriving(Protocol):
@@ -144,16 +145,21 @@ class Viewer(anywidget.AnyWidget):
 
 
 def png(frame: Frame) -> bytes:
-    """A frame at its default window as PNG, square pixels, at most 512 a side."""
-    image = Image.fromarray(render(frame))
+    """A frame at its default window as PNG, square pixels, at most 512 a side and 300 kB.
+
+    A notebook keeps it twice, in base64, and shall stay below a megabyte.
+    """
+    whole = Image.fromarray(render(frame))
     width, height = float(frame.columns), frame.rows * frame.aspect
-    factor = min(1.0, SNAPSHOT / max(width, height))
-    size = (max(round(width * factor), 1), max(round(height * factor), 1))
-    if size != image.size:
-        image = image.resize(size)
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
-    return file.getvalue()
+    side = min(SNAPSHOT, max(width, height))
+    while True:
+        factor = side / max(width, height)
+        size = (max(round(width * factor), 1), max(round(height * factor), 1))
+        file = io.BytesIO()
+        (whole if size == whole.size else whole.resize(size)).save(file, "PNG", optimize=True)
+        if len(file.getvalue()) <= HEAVIEST:
+            return file.getvalue()
+        side *= 0.8
 
 
 def view(

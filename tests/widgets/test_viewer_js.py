@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import shutil
 import struct
@@ -11,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.data import get_testdata_file
 
 from s4s_notebook.errors import S4SError
-from s4s_notebook.imaging import Window, read, render
-from s4s_notebook.widgets.viewer import Viewer
+from s4s_notebook.imaging import Instance, Window, read, render
+from s4s_notebook.widgets.viewer import Viewer, png
 from s4s_notebook.widgets.viewer_pictures import described, packed, window
 
 HERE = Path(__file__).parent
@@ -128,6 +131,25 @@ def test_floats_are_painted_as_render_does(tmp_path):
     choices = [None, Window(0.3, 0.4, "LINEAR_EXACT"), Window(0, 1.5)]
     for choice, made in zip(choices, paint([(frame, one) for one in choices]), strict=True):
         assert np.array_equal(made[..., 0], render(frame, choice)), choice
+
+
+@pytest.mark.parametrize("shape", [(700, 900, 3), (512, 512), (16, 4000)])
+def test_the_still_picture_leaves_a_notebook_below_a_megabyte(shape):
+    """Noise, which no PNG can squeeze: each byte stands twice in the notebook, in base64."""
+    values = np.random.default_rng(3).integers(0, 255, shape).astype(np.uint8)
+    dataset = pydicom.dcmread(get_testdata_file("SC_rgb_small_odd.dcm"))
+    dataset.Rows, dataset.Columns, dataset.PixelData = *shape[:2], values.tobytes()
+    dataset.SamplesPerPixel = 3 if len(shape) == 3 else 1
+    if dataset.SamplesPerPixel == 1:
+        dataset.PhotometricInterpretation = "MONOCHROME2"
+        del dataset.PlanarConfiguration
+    frame = Instance.from_dataset(dataset).frames[0]
+    picture = png(frame)
+    code = len(Viewer._esm) + len(Viewer._css)
+    assert 2 * len(base64.b64encode(picture)) + code < 900_000
+    width, height = Image.open(io.BytesIO(picture)).size
+    assert width / height == pytest.approx(shape[1] / shape[0], rel=0.05)
+    assert max(width, height) > 250
 
 
 def test_32_bit_values_travel_as_they_are():
