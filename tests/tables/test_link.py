@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from s4s_notebook import tables
 from s4s_notebook.tables import radiology
+from tests.tables.billed import Biller
 from tests.tables.examples import BB, HCPCS, claim, held, holding, study
 
 
@@ -62,6 +64,17 @@ def test_recall_and_precision_on_the_truth_of_the_sandbox() -> None:
     true = {(one.claim, one.line): one.component for one in truth.payments}
     for row in linked.itertuples():
         assert row.component == true[row.claim_id, row.line_number]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_recall_and_precision_on_words_and_days_that_it_was_not_made_with(seed: int) -> None:
+    """A hundred people: studies of elsewhere, unbilled ones, late bills, look-alikes."""
+    cohort = Biller(random.Random(seed)).cohort(100)
+    linked = tables.link(*frames(*cohort.resources)).query("status == 'linked'")
+    pairs = {(row.study_uid, row.claim_id, row.line_number) for row in linked.itertuples()}
+    assert len(cohort.paid) > 400
+    assert len(pairs & cohort.paid) / len(cohort.paid) >= 0.95
+    assert len(pairs & cohort.paid) / len(pairs) >= 0.95
 
 
 def test_nothing_is_left_out() -> None:
