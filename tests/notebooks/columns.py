@@ -27,6 +27,21 @@ dictionary.set_index("name").loc["payment_amount"]
 Every frame has all its columns, always in the same order, whatever the holder sent; what is missing
 is empty, never zero. An amount has its currency beside it.
 
+Keep a frame in a file with pandas' own writers. Parquet gives the identical frame back
+(`pip install 's4s-notebook[parquet]'`); CSV forgets what is a date and what is a number, so
+`s4s.tables.read_csv` tells it:
+
+```python
+import pandas as pd
+
+frame = s4s.tables.benefits([])  # any table, of any length
+frame.to_parquet("benefits.parquet")
+frame.to_csv("benefits.csv", index=False)
+from_parquet = pd.read_parquet("benefits.parquet")
+from_csv = s4s.tables.read_csv("benefits", "benefits.csv")
+from_parquet.equals(frame), from_csv.equals(frame)  # True, True
+```
+
 This page lists the same columns without their places in FHIR. It is made from the declarations:
 change those, and run `python -m tests.notebooks.columns`.
 """

@@ -12,6 +12,7 @@ import urllib.request
 
 import keyring
 import keyring.backend
+import pandas as pd
 import pytest
 import yaml
 
@@ -180,7 +181,10 @@ def test_promises(run, capsys):
 
 
 def test_columns(run):
-    assert len(run("columns.md")["dictionary"]) == len(tables.dictionary("benefit_lines"))
+    made = run("columns.md")
+    assert len(made["dictionary"]) == len(tables.dictionary("benefit_lines"))
+    pd.testing.assert_frame_equal(made["from_parquet"], made["frame"])
+    pd.testing.assert_frame_equal(made["from_csv"], made["frame"])
     text = columns.PAGE.read_text("utf-8")
     assert text == columns.page(), "make it anew: python -m tests.notebooks.columns"
     rows = [line for line in text.splitlines() if line.startswith("| `")]
