@@ -12,7 +12,7 @@ from typing import Any
 
 REPO = Path(__file__).resolve().parents[2]
 FOLDER = REPO / "notebooks"
-CHAPTERS = tuple(f"{number:02d}" for number in range(1, 9))  # 00 is a taste, and freer in form
+CHAPTERS = tuple(f"{number:02d}" for number in range(9))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from tests.notebooks import prose
-from tests.notebooks.books import CHAPTERS, Book, Cell
+from tests.notebooks.books import Book, Cell
 from tests.notebooks.names import python
 
 CELLS = range(10, 26)
@@ -27,10 +27,9 @@ def complaints(books: Sequence[Book]) -> list[str]:
     told: list[str] = []
     for book in books:
         told += _of_any(book)
-        if book.number in CHAPTERS:
-            told += _of_a_chapter(book)
+        told += _of_a_chapter(book)
     for book, following in pairwise(books):
-        if book.number in CHAPTERS and following.name not in _targets(book.cells[-1]):
+        if following.name not in _targets(book.cells[-1]):
             told.append(f"{book.name}: its last cell has no link to {following.name}")
     return told
 
@@ -54,11 +53,14 @@ def _lines(cell: Cell) -> int:
 
 
 def _of_a_chapter(book: Book) -> Iterator[str]:
-    if len(read := _read(book)) not in CELLS:
-        yield f"{book.name}: {len(read)} cells, {CELLS.start} to {CELLS.stop - 1} wanted"
+    if len(book.cells) not in CELLS:
+        yield f"{book.name}: {len(book.cells)} cells, {CELLS.start} to {CELLS.stop - 1} wanted"
     yield from _opening(book)
     numbers = [
-        int(n) for cell in read if cell.kind == "markdown" for n in SECTION.findall(cell.source)
+        int(n)
+        for cell in book.cells
+        if cell.kind == "markdown"
+        for n in SECTION.findall(cell.source)
     ]
     if not numbers or numbers != list(range(1, len(numbers) + 1)):
         yield f"{book.name}: its sections are numbered {numbers}"
@@ -66,12 +68,6 @@ def _of_a_chapter(book: Book) -> Iterator[str]:
     points = KEY_POINTS.search(book.cells[-1].source)
     if points is None or not 3 <= points[1].count("\n- ") + 1 <= 5:
         yield f"{book.name}: its last cell does not begin with three to five key points"
-
-
-def _read(book: Book) -> list[Cell]:
-    """The cells that are read through: the place to try an exercise and its folded solution
-    belong to the exercise's text."""
-    return [cell for cell in book.cells if not cell.tags & {"exercise", "solution"}]
 
 
 def _opening(book: Book) -> Iterator[str]:

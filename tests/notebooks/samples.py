@@ -56,7 +56,7 @@ def made(name: str, *cells: dict[str, Any], **metadata: Any) -> Book:
     return book(name, {"cells": [*cells], "metadata": KERNEL | metadata})
 
 
-def chapter(name: str = "01-sample.ipynb", **change: Any) -> Book:
+def chapter(name: str = "01-sample.ipynb", kernelspec: Any = None, **change: Any) -> Book:
     """A chapter in good form; ``change`` puts another cell (or None: no cell) at ``c3=…``."""
     cells = [
         text(OPENING),
@@ -73,4 +73,5 @@ def chapter(name: str = "01-sample.ipynb", **change: Any) -> Book:
     ]
     for place, cell in change.items():
         cells[int(place[1:])] = cell
-    return made(name, *(cell for cell in cells if cell is not None))
+    metadata = {"kernelspec": kernelspec} if kernelspec else {}
+    return made(name, *(cell for cell in cells if cell is not None), **metadata)

@@ -53,7 +53,7 @@ def test_a_chapter_in_form_has_no_complaint():
         ({"c17": text(CLOSING.replace("- Three.", ""))}, "three to five key points"),
         ({"c17": text(CLOSING.replace("## Key points", "## End"))}, "three to five key points"),
         ({"c17": text(CLOSING.replace("02-next", "03-next"))}, "no link to 02-next.ipynb"),
-        ({f"c{n}": None for n in range(9, 17)}, "6 cells, 10 to 25 wanted"),
+        ({f"c{n}": None for n in (2, *range(9, 17))}, "9 cells, 10 to 25 wanted"),
     ],
 )
 def test_what_is_not_in_form_is_seen(change, complaint):
@@ -62,8 +62,8 @@ def test_what_is_not_in_form_is_seen(change, complaint):
 
 
 def test_too_many_cells_are_seen():
-    many = made("01-sample.ipynb", text(OPENING), *[text("More")] * 25)
-    assert "01-sample.ipynb: 26 cells, 10 to 25 wanted" in told(many)
+    many = made("01-sample.ipynb", text(OPENING), *[text("More")] * 20, *[turn(), solution()] * 3)
+    assert "01-sample.ipynb: 27 cells, 10 to 25 wanted" in told(many)
 
 
 def test_an_exercise_at_the_very_end_is_seen():
@@ -73,12 +73,15 @@ def test_an_exercise_at_the_very_end_is_seen():
     assert any("exercise 1 has no solution" in line for line in told(book))
 
 
-def test_notebook_00_is_freer_but_has_a_title_and_a_kernel():
-    short = made("00-first.ipynb", text("# First"), code("a"))
-    assert form.complaints([short, chapter()]) == []
-    assert form.complaints([made("00-first.ipynb", text("First"))]) != []
-    kernel = made("00-first.ipynb", text("# First\n\nText"), kernelspec={"name": "xeus"})
-    assert form.complaints([kernel]) == ["00-first.ipynb: its kernelspec is not python3"]
+def test_notebook_00_has_the_same_form():
+    found = form.complaints([made("00-first.ipynb", text("# First"), code("a")), chapter()])
+    assert any(line.startswith("00-first.ipynb: 2 cells") for line in found), found
+    assert "00-first.ipynb: its last cell has no link to 01-sample.ipynb" in found
+
+
+def test_another_kernel_is_seen():
+    other = chapter(kernelspec={"name": "xeus"})
+    assert "01-sample.ipynb: its kernelspec is not python3" in form.complaints([other])
 
 
 SECRET = "b3Jk7hT9xQ2mZ5vL8cN1wR4yP6sD0fGa-_HjUe"

@@ -24,7 +24,7 @@ def test_solutions_use_what_was_shown():
 
 
 def test_notebooks_are_in_form():
-    assert [book.number for book in workshop()] == ["00", *CHAPTERS]
+    assert [book.number for book in workshop()] == [*CHAPTERS]
     assert form.complaints(workshop()) == []
 
 
@@ -42,8 +42,7 @@ def test_the_instructors_table_says_what_the_notebook_says(book):
     assert target == book.name
     first = book.cells[0].source
     assert first.splitlines()[0] == f"# {title}"
-    if book.number in CHAPTERS:
-        assert form.TIME.search(first)[1] == minutes
+    assert form.TIME.search(first)[1] == minutes
 
 
 def test_the_plan_of_half_a_day_adds_up():
