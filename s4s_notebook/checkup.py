@@ -52,10 +52,11 @@ class Finding(NamedTuple):
 
 
 class Findings(list[Finding]):
-    """What was found, one line a part; ``good`` when nothing needs mending."""
+    """What was found, one line per part; ``good`` when nothing needs mending."""
 
     @property
     def good(self) -> bool:
+        """Whether nothing needs mending."""
         return all(finding.good for finding in self)
 
     def __repr__(self) -> str:
@@ -67,6 +68,10 @@ def doctor() -> Findings:
 
     Make it a cell's last line, or run ``s4s doctor``. It starts a sandbox on loopback for a
     moment and asks it for its description; it reads nothing of yours.
+
+    Returns:
+        A list of findings, each with ``good``, ``what``, ``found`` and ``mend``; ``.good`` of
+        the list is true when all are. It raises nothing: what fails is a finding.
     """
     parts: tuple[Callable[[], Iterator[Finding]], ...] = (
         _versions,

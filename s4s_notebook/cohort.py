@@ -27,39 +27,66 @@ class Store(store.Store):
     """
 
     def patients(self) -> pd.DataFrame:
-        """One row a participant."""
+        """One row per participant (FHIR Patient).
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("patients")``.
+        """
         return self._cohort("patients", "Patient")
 
     def coverage(self) -> pd.DataFrame:
-        """One row an insurance coverage."""
+        """One row per insurance coverage (FHIR Coverage).
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("coverage")``.
+        """
         return self._cohort("coverage", "Coverage")
 
     def studies(self) -> pd.DataFrame:
-        """One row an imaging study."""
+        """One row per imaging study (FHIR ImagingStudy).
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("studies")``.
+        """
         return self._cohort("studies", "ImagingStudy")
 
     def series(self) -> pd.DataFrame:
-        """One row a series that a holder lists."""
+        """One row per series that a holder lists.
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("series")``.
+        """
         return self._cohort("series", "ImagingStudy")
 
     def benefits(self) -> pd.DataFrame:
-        """One row a claim."""
+        """One row per claim (FHIR ExplanationOfBenefit).
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("benefits")``.
+        """
         return self._cohort("benefits", "ExplanationOfBenefit")
 
     def benefit_lines(self) -> pd.DataFrame:
-        """One row a line of a claim."""
+        """One row per line of a claim.
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("benefit_lines")``.
+        """
         return self._cohort("benefit_lines", "ExplanationOfBenefit")
 
     def diagnoses(self) -> pd.DataFrame:
-        """One row a diagnosis of a claim."""
+        """One row per diagnosis of a claim.
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("diagnoses")``.
+        """
         return self._cohort("diagnoses", "ExplanationOfBenefit")
 
     def procedures(self) -> pd.DataFrame:
-        """One row a procedure of a claim."""
+        """One row per procedure of a claim.
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("procedures")``.
+        """
         return self._cohort("procedures", "ExplanationOfBenefit")
 
     def adjudications(self) -> pd.DataFrame:
-        """One row an adjudication."""
+        """One row per adjudication, at whatever level of the claim.
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("adjudications")``.
+        """
         return self._cohort("adjudications", "ExplanationOfBenefit")
 
     def _cohort(self, name: str, kind: str) -> pd.DataFrame:

@@ -96,6 +96,8 @@ class S4SError(Exception):
 
 
 class HolderUnavailable(S4SError):
+    """The holder is down, unreachable or too slow: no connection, or a 5xx that did not pass."""
+
     default_hint = "Check the address and your network, then call again; nothing is lost."
 
 
@@ -115,14 +117,20 @@ class HTTPStatusError(S4SError):
 
 
 class NotFound(HTTPStatusError):
+    """404 or 410: there is no such patient, study or page."""
+
     default_hint = "Check the patient id or the study UID."
 
 
 class Forbidden(HTTPStatusError):
+    """403: the approval (its SMART scopes, its patient) does not cover this."""
+
     default_hint = "Check that the approval is for this patient, or authorise again."
 
 
 class DiscoveryError(S4SError):
+    """The address leads to no FHIR holder: no SMART configuration, no CapabilityStatement."""
+
     default_hint = (
         "Give the FHIR base address of the holder, as in https://holder.example/fhir, "
         "or pass access_token= or patient= where it offers no sign-in."
@@ -130,34 +138,50 @@ class DiscoveryError(S4SError):
 
 
 class AuthorizationError(S4SError):
+    """Signing in failed, or the approval that it gave is no longer good."""
+
     default_hint = "Authorise again."
 
 
 class AuthorizationRequired(AuthorizationError):
+    """Nobody has approved yet. In a script the message has the page to open."""
+
     default_hint = "Press Authorise, or open the authorise page and call connection.finish(url)."
 
 
 class AccessDenied(AuthorizationError):
+    """The person declined, or the holder refused the program (RFC 6749 §4.1.2.1)."""
+
     default_hint = "Nothing was shared. Authorise again if that was not what you wanted."
 
 
 class StateMismatch(AuthorizationError):
+    """The reply belongs to another sign-in (`state`, RFC 6749 §10.12) or holder (RFC 9207)."""
+
     default_hint = "Use the page that belongs to this sign-in, or start a new one."
 
 
 class LoginExpired(AuthorizationError):
+    """The reply came too late, or no sign-in waits for one."""
+
     default_hint = "Start a new sign-in and approve within its time limit."
 
 
 class TokenRefused(AuthorizationError):
+    """The holder did not accept the code or the client (RFC 6749 §5.2)."""
+
     default_hint = "Start a new sign-in; if it fails again, check client_id and client_secret."
 
 
 class ReauthorizationRequired(AuthorizationError):
+    """The approval has run out or was revoked, and cannot be renewed; approve again."""
+
     default_hint = "Authorise again; what was downloaded stays and is not fetched twice."
 
 
 class TrustError(S4SError):
+    """An address that must not be asked, or must not see the token."""
+
     default_hint = "Nothing was sent."
 
 
@@ -177,10 +201,14 @@ class UntrustedOrigin(TrustError):
 
 
 class BlockedAddress(TrustError):
+    """The address is private, link-local or otherwise forbidden for this holder."""
+
     default_hint = "Nothing was sent. A holder must not lead into a private network."
 
 
 class WaitError(S4SError):
+    """A wait ended before the answer came."""
+
     default_hint = "Call again to go on; nothing is lost."
 
 
@@ -212,26 +240,34 @@ class RetryAfterTooLong(WaitError):
 
 
 class Stalled(WaitError):
+    """Bytes stopped coming, or came too slowly to ever end."""
+
     default_hint = "Call again: only what is missing is fetched."
 
 
 class Cancelled(WaitError):
+    """Somebody pressed Cancel or ■."""
+
     default_hint = "Call again to go on; what came so far is kept."
 
 
 class ContentError(S4SError):
+    """The holder answered, but not with what was asked for."""
+
     default_hint = "Show this request to the data holder: its answer breaks the standard."
 
 
 class MalformedResponse(ContentError):
-    pass
+    """The body is not what its media type says: HTML, broken JSON, a broken multipart."""
 
 
 class PagingLoop(ContentError):
-    pass
+    """A Bundle's `next` links (FHIR Search, paging) never end."""
 
 
 class IntegrityError(ContentError):
+    """Bytes are missing, or differ from the length or type that was declared."""
+
     default_hint = "Call again: only what is missing is fetched."
 
 
@@ -260,52 +296,74 @@ class Incomplete(ContentError):
 
 
 class InvalidUID(ContentError):
+    """That is no DICOM UID (PS3.5 §9.1) or FHIR id, so nothing was asked."""
+
     default_hint = "Nothing was asked. A UID has digits and dots, at most 64 characters."
 
 
 class NotDownloadable(ContentError):
+    """The study names no WADO-RS Endpoint that can be used."""
+
     default_hint = "The table's `downloadable` column says which studies can be fetched."
 
 
 class DICOMError(S4SError):
-    pass
+    """A DICOM file or its pixels cannot be used."""
 
 
 class InvalidDICOM(DICOMError):
+    """This is no DICOM file (PS3.10)."""
+
     default_hint = "For a file without the DICM prefix use read(path, force=True)."
 
 
 class MalformedDICOM(DICOMError):
+    """The DICOM file contradicts itself."""
+
     default_hint = "Ask whoever made the file; `.tags()` shows what could be read."
 
 
 class PixelBudget(DICOMError):
+    """The image is larger than the limit set for decoding."""
+
     default_hint = "Pass a larger budget if you trust the file and have the memory."
 
 
 class MissingCodec(DICOMError):
+    """No decoder for this transfer syntax is installed; the message names the package."""
+
     default_hint = "pip install 's4s-notebook[codecs]', then restart the kernel."
 
 
 class DecodeFailed(DICOMError):
+    """The codec failed, died or hung."""
+
     default_hint = "The other images are not affected."
 
 
 class NotAnImage(DICOMError):
+    """The object has no pixels: a report, a PDF, a waveform."""
+
     default_hint = "Use `.tags()` to read what it says."
 
 
 class StoreError(S4SError):
-    pass
+    """The store cannot be used."""
 
 
 class DiskProblem(StoreError):
+    """The disk is full, read-only or failing."""
+
     default_hint = "Free or mend the disk, then call again: only what is missing is fetched."
 
 
 class StoreLocked(StoreError):
+    """Another process holds the store, and did not let go in time."""
+
     default_hint = "Wait for the other process, or use another store folder."
 
 
 class UnsafeStore(StoreError):
+    """The folder belongs to somebody else, others can change it, or a link was planted."""
+
     default_hint = "Nothing was written. Use a folder that only you can change."

@@ -32,7 +32,7 @@ class HasTables(Protocol):
 def timeline(connection: HasTables) -> Picture:
     """Draw the studies and the payments of a participant over time.
 
-    Above, each study at its day, one row a modality; filled where it can be downloaded. Below,
+    Above, each study at its day, one row per modality; filled where it can be downloaded. Below,
     what was paid for each claim at its first day, on a logarithmic scale, by kind of claim;
     payments of nothing or less, and claims without a payment of their own (drug events), are
     counted in the text below.
@@ -68,7 +68,7 @@ def timeline(connection: HasTables) -> Picture:
 
 
 def _studies(axis: Any, studies: pd.DataFrame) -> None:
-    """One row a combination of modalities."""
+    """One row per combination of modalities."""
     kinds = sorted(studies["modalities"].fillna("?").unique())
     row = studies["modalities"].fillna("?").map(kinds.index)
     here = studies["downloadable"].fillna(False).astype(bool)

@@ -1,4 +1,4 @@
-"""What did not parse, one entry a value: nothing is dropped in silence."""
+"""What did not parse, one entry per value: nothing is dropped in silence."""
 
 from __future__ import annotations
 

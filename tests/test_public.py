@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+from functools import cached_property
 
 import pytest
 
@@ -79,3 +81,49 @@ def test_a_plot_of_ones_own_has_a_text_and_leaves_nothing_open():
     assert data["text/plain"] == metadata["image/png"]["alt"] == picture.alt
     assert 'alt="Rises from 3 to 4 &quot;&lt;units&gt;&quot;."' in data["text/html"]
     assert pyplot.get_fignums() == []
+
+
+def described(name, thing):
+    """The docstring of a function, method or property; of a class its own, inherited by none."""
+    thing = getattr(thing, "__func__", thing)
+    if isinstance(thing, type):
+        own = vars(thing).get("__doc__") or ""
+        return "" if own.startswith(f"{name}(") else own  # a dataclass makes one of its fields
+    return inspect.getdoc(thing) or ""
+
+
+def reference():
+    """What a reader of the reference looks up: name and docstring."""
+    from s4s_notebook import errors, tables
+    from tests.notebooks.names import GIVEN_OUT
+
+    found = {name: getattr(s4s_notebook, name) for name in PUBLIC}
+    found |= {f"tables.{name}": getattr(tables, name) for name in tables.__all__}
+    own = [error for error in vars(errors).values() if isinstance(error, type)]
+    for kind in {*GIVEN_OUT, *own}:
+        found[kind.__name__] = kind
+        for name in dir(kind):
+            holder = next(each for each in kind.__mro__ if name in vars(each))
+            if not name.startswith("_") and holder.__module__.startswith("s4s_notebook"):
+                found[f"{kind.__name__}.{name}"] = vars(holder)[name]
+    for name, thing in found.items():
+        called = callable(getattr(thing, "__func__", thing))
+        if called or isinstance(thing, property | cached_property):
+            yield name, described(name, thing)
+
+
+def test_every_public_name_and_all_that_it_gives_out_has_a_docstring():
+    found = dict(reference())
+    wanted = {"connect", "Connection.studies", "Study.plot", "tables.link", "Frame.rows"}
+    assert wanted <= set(found)
+    assert [name for name, text in found.items() if not text.strip()] == []
+
+
+def test_a_missing_docstring_is_seen():
+    class Bare(s4s_notebook.Sandbox):
+        def method(self):
+            pass
+
+    assert described("Bare", Bare) == described("method", Bare.method) == ""
+    assert described("x", property(Bare.method)) == described("x", classmethod(Bare.method)) == ""
+    assert described("start", Bare.start)

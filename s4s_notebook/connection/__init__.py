@@ -51,6 +51,10 @@ class Connection:
         legacy: go on where a holder lists PKCE methods without S256.
         clock: time, for tests.
 
+    Attributes:
+        store: the Store in which everything is kept.
+        holder: addresses and abilities that discovery found.
+
     Raises:
         DiscoveryError: the address leads to no holder that one can sign in to.
         HolderUnavailable: it does not answer.
@@ -173,71 +177,141 @@ class Connection:
         return self.session.on_status(callback)
 
     def authorize_url(self, redirect_uri: str | None = None) -> str:
-        """The page where the person approves (SMART standalone launch, PKCE S256).
+        """The page where the person approves.
 
-        Registers this program first (RFC 7591) where no ``client_id`` was given.
+        Registers this program first (RFC 7591) where no ``client_id`` was given. The address
+        is that of a SMART App Launch standalone launch, with PKCE S256 (RFC 7636).
+
+        Args:
+            redirect_uri: where the holder sends the browser afterwards; by default the one
+                that was registered, else a loopback address (RFC 8252 §7.3).
+
+        Raises:
+            AuthorizationError: the holder offers no sign-in, or did not register the program.
         """
         return self.session.authorize_url(redirect_uri)
 
     def finish(self, redirected_url: str) -> Connection:
         """Take the address that the browser landed on after approval.
 
+        Compares ``state`` and, where it came, ``iss`` (RFC 9207), and exchanges the code for
+        tokens (RFC 6749 §4.1.3, RFC 7636 §4.5). Returns the connection itself.
+
         Raises:
-            AccessDenied, StateMismatch, LoginExpired, TokenRefused: as named.
+            AccessDenied: the person declined, or the holder refused this program.
+            StateMismatch: the reply belongs to another sign-in or holder, or was used already.
+            LoginExpired: the reply came too late, or no sign-in waits for one.
+            TokenRefused: the holder did not accept the code or the client.
         """
         self.session.finish(redirected_url)
         return self
 
     def wait_authorized(self, timeout: float | None = None) -> None:
-        """Wait until somebody approved. Raises TimeoutError, AccessDenied, LoginExpired."""
+        """Wait until somebody approved.
+
+        Args:
+            timeout: seconds; None waits for as long as it takes.
+
+        Raises:
+            TimeoutError: nobody approved in that time.
+            AccessDenied, LoginExpired: the person declined, or the reply came too late.
+        """
         self.session.wait(Cancel(), timeout)
 
     # Tables
 
     def patient(self) -> pd.DataFrame:
-        """The participant: one row. Columns: ``s4s.tables.dictionary("patients")``."""
+        """The participant: one row (FHIR Patient).
+
+        Columns: ``s4s.tables.dictionary("patients")``. Raises as :meth:`studies` does.
+        """
         return self._table("patients", "Patient")
 
     def coverage(self) -> pd.DataFrame:
-        """One row an insurance coverage."""
+        """One row per insurance coverage (FHIR Coverage).
+
+        Columns: ``s4s.tables.dictionary("coverage")``. Raises as :meth:`studies` does.
+        """
         return self._table("coverage", "Coverage")
 
     def studies(self) -> pd.DataFrame:
-        """One row an imaging study."""
+        """One row per imaging study (FHIR ImagingStudy), in the order of day and key.
+
+        Columns: ``s4s.tables.dictionary("studies")``. ``attrs`` say where the frame is from:
+        ``holder``, ``query``, ``retrieved``, ``pages``, ``complete``, ``duplicates``,
+        ``problems``.
+
+        Raises:
+            AuthorizationRequired, ReauthorizationRequired: approve first, or again.
+            Forbidden: the approval does not cover this type.
+            HolderUnavailable: the holder could not be reached, and nothing is here yet.
+            Incomplete: some pages are missing; ``.partial`` is the frame of those that came.
+            RetryAfterTooLong: the holder wants to be asked again later than ``waits`` allow.
+            Cancelled: somebody pressed Cancel; calling again goes on.
+        """
         return self._table("studies", "ImagingStudy")
 
     def series(self) -> pd.DataFrame:
-        """One row a series, as the holder lists them and as found in downloaded files."""
+        """One row per series, as the holder lists them and as found in downloaded files.
+
+        Columns: ``s4s.tables.dictionary("series")``. Raises as :meth:`studies` does.
+        """
         return self._table("series", "ImagingStudy")
 
     def benefits(self) -> pd.DataFrame:
-        """One row a claim (ExplanationOfBenefit)."""
+        """One row per claim (FHIR ExplanationOfBenefit); amounts in the row's ``currency``.
+
+        Columns: ``s4s.tables.dictionary("benefits")``. Raises as :meth:`studies` does.
+        """
         return self._table("benefits", "ExplanationOfBenefit")
 
     def benefit_lines(self) -> pd.DataFrame:
-        """One row a line of a claim."""
+        """One row per line of a claim (ExplanationOfBenefit.item and addItem).
+
+        Columns: ``s4s.tables.dictionary("benefit_lines")``; ``is_total_line`` marks lines that
+        repeat the sum of others. Raises as :meth:`studies` does.
+        """
         return self._table("benefit_lines", "ExplanationOfBenefit")
 
     def diagnoses(self) -> pd.DataFrame:
-        """One row a diagnosis of a claim."""
+        """One row per diagnosis of a claim (ExplanationOfBenefit.diagnosis).
+
+        Columns: ``s4s.tables.dictionary("diagnoses")``. Raises as :meth:`studies` does.
+        """
         return self._table("diagnoses", "ExplanationOfBenefit")
 
     def procedures(self) -> pd.DataFrame:
-        """One row a procedure of a claim."""
+        """One row per procedure of a claim (ExplanationOfBenefit.procedure).
+
+        Columns: ``s4s.tables.dictionary("procedures")``. Raises as :meth:`studies` does.
+        """
         return self._table("procedures", "ExplanationOfBenefit")
 
     def adjudications(self) -> pd.DataFrame:
-        """One row an adjudication."""
+        """One row per adjudication, at whatever level of the claim.
+
+        Columns: ``s4s.tables.dictionary("adjudications")``. Raises as :meth:`studies` does.
+        """
         return self._table("adjudications", "ExplanationOfBenefit")
 
     def problems(self) -> pd.DataFrame:
-        """What did not parse or did not belong: columns resource, path, value, why."""
+        """What did not parse or did not belong, of everything that is here: one row per value.
+
+        Columns, all ``str``: ``resource``, ``path``, ``value``, ``why``. Asks nobody.
+        """
         from .frames import problems
 
         return problems(self)
 
     def resources(self, kind: str) -> list[dict[str, Any]]:
-        """The raw FHIR resources of a type, as they came; asks the holder the first time."""
+        """The raw FHIR resources of a type, as they came; asks the holder the first time.
+
+        Args:
+            kind: a resource type, as in ``"ImagingStudy"``. "Endpoint" gives those that came
+                beside studies.
+
+        Raises: as :meth:`studies`.
+        """
         if kind in KINDS:
             self._need(kind)
         return list(self.participant.resources(kind))
@@ -246,7 +320,17 @@ class Connection:
 
     def load(self) -> Loading:
         """Ask for all that is not here yet: Patient, Coverage, ImagingStudy,
-        ExplanationOfBenefit. Starts at once; ``await`` it, or call ``.result()``."""
+        ExplanationOfBenefit (Sync for Science imaging use case, "first-connection").
+
+        Starts at once in the background; ``await`` it, or call ``.result()``: both give this
+        connection.
+
+        Raises (from ``result()`` and ``await``):
+            Incomplete: ``.missing`` names the types that failed; ``.partial`` is the connection
+                with the others.
+            AuthorizationRequired, ReauthorizationRequired: approve first, or again.
+            Cancelled: somebody pressed Cancel; calling again goes on.
+        """
         kinds = [kind for kind in KINDS if not self._here(kind)]
         return self._start(Loading(self, kinds))
 
@@ -254,11 +338,14 @@ class Connection:
         """Ask for what is new (*periodic-update*), or with ``full`` for everything again.
 
         Returns:
-            One row a resource: ``resource_type``, ``key``, ``change`` ("new", "changed",
+            One row per resource: ``resource_type``, ``key``, ``change`` ("new", "changed",
             "unchanged", and after ``full`` "gone": no longer served).
 
         Raises:
             Incomplete: a type failed; ``.partial`` is the frame of the others.
+            HolderUnavailable: the holder could not be reached.
+
+        Searches with ``_lastUpdated=gt…`` (FHIR STU3, Search), by the holder's clock.
         """
         from .frames import changes
 
@@ -273,7 +360,9 @@ class Connection:
     def download(self, what: Any) -> Download:
         """Fetch studies to files: a study UID, a row of :meth:`studies`, or a frame of them.
 
-        Starts at once in the background; ``await`` it, or call ``.result()``.
+        Starts at once in the background; ``await`` it, or call ``.result()``: one study gives
+        a Study, a frame or list of them a list of Study. See :class:`Download` for what those
+        raise.
 
         Raises:
             InvalidUID: that is no study UID; nothing was asked.
@@ -329,16 +418,20 @@ class Connection:
     # What a download needs (see download.transfer.Source)
 
     def ready(self, cancel: Cancel, say: Callable[[str], None]) -> Transport:
+        """The transport, once there is an approval."""
         return self.session.ready(cancel, say)
 
     @property
     def imaging_base(self) -> str:
+        """FHIR base address that serves ImagingStudy; mostly that of everything else."""
         return self.holder.imaging_base
 
     def included(self) -> list[dict[str, Any]]:
+        """The Endpoint resources that came beside studies."""
         return list(self.participant.resources("Endpoint"))
 
     def imaging_study(self, uid: str, cancel: Cancel) -> Mapping[str, Any]:
+        """The ImagingStudy with this Study Instance UID. Raises NotFound."""
         if not self._here("ImagingStudy"):
             loading = self._start(Loading(self, ["ImagingStudy"]))
             while not loading.done():
@@ -355,6 +448,7 @@ class Connection:
         raise NotFound(f"The holder lists no study {uid} for this patient.")
 
     def no_pieces(self, address: str, learnt: bool = False) -> bool:
+        """Whether this address is known to serve whole studies only; ``learnt`` notes it."""
         if learnt:
             self._whole_only.add(address)
         return address in self._whole_only

@@ -66,6 +66,7 @@ class Task(Generic[T]):
         raise NotImplementedError
 
     def start(self) -> None:
+        """Begin, on a thread of its own; what makes the work calls this."""
         run = contextvars.copy_context().run  # keeps a notebook cell's output in its place
         threading.Thread(target=run, args=(self._main,), name="s4s work", daemon=True).start()
 
@@ -136,6 +137,7 @@ class Task(Generic[T]):
         self._switch.set()
 
     def done(self) -> bool:
+        """Whether it has ended, well or not."""
         return self._ended.is_set()
 
     def wait(self, seconds: float) -> bool:

@@ -63,10 +63,12 @@ class Frame:
 
     @property
     def rows(self) -> int:
+        """Height in pixels (0028,0010)."""
         return self.instance.rows
 
     @property
     def columns(self) -> int:
+        """Width in pixels (0028,0011)."""
         return self.instance.columns
 
     @property

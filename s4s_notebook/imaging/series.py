@@ -44,10 +44,12 @@ class Series:
 
     @property
     def modality(self) -> str:
+        """Modality (0008,0060) of the first object, as in "CT"."""
         return self.instances[0].modality
 
     @property
     def description(self) -> str:
+        """Series Description (0008,103E) of the first object; "" where it has none."""
         return self.instances[0].description
 
     @property

@@ -202,6 +202,7 @@ class Sandbox:
         return self._running.log.all()
 
     def clear_requests(self) -> None:
+        """Forget the requests so far; :attr:`requests` begins anew."""
         self._running.log.clear()
 
     # -- what a test or a teacher changes --------------------------------------------------

@@ -54,6 +54,7 @@ class Rule:
     used: int = 0
 
     def fits(self, path: str) -> bool:
+        """Whether a request for this path is meant."""
         return fnmatch.fnmatchcase(path, self.path)
 
 

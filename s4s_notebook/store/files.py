@@ -42,6 +42,7 @@ class StudyFolder:
 
     @property
     def path(self) -> Path:
+        """The study's folder."""
         return self.folder.path
 
     @property
@@ -84,6 +85,7 @@ class StudyFolder:
         return found
 
     def file(self, filed: Filed) -> Path:
+        """Where the file of an instance lies."""
         return self.path / safe_name(filed.series_uid) / filed.name
 
     def paths(self) -> list[Path]:

@@ -182,6 +182,7 @@ class Participant:
         self.record([*lines, {**page, "problems": [list(problem) for problem in problems]}])
 
     def run(self, kind: str) -> Run | None:
+        """The search of this type that has begun and not ended; None where none has."""
         self._catch_up()
         found = self._index.rows(
             "SELECT run, since, next, upto, full, pages FROM run WHERE participant=? AND type=?",
@@ -195,6 +196,7 @@ class Participant:
         self.record([{"t": "mark", "type": kind, "run": run.run, "full": run.full, **mark}])
 
     def mark(self, kind: str) -> Mark | None:
+        """How far this type is complete; None where it never was."""
         self._catch_up()
         found = self._index.rows(
             "SELECT upto, retrieved, pages FROM mark WHERE participant=? AND type=?", self.id, kind
@@ -202,6 +204,7 @@ class Participant:
         return Mark(*found[0]) if found else None
 
     def problems(self) -> list[Problem]:
+        """What was odd in the pages that came."""
         self._catch_up()
         return [
             Problem(*row)
@@ -211,6 +214,7 @@ class Participant:
         ]
 
     def add_problems(self, kind: str, problems: Sequence[Problem]) -> None:
+        """Keep what was odd in a page of this type."""
         self.record([{"t": "problems", "type": kind, "problems": [list(p) for p in problems]}])
 
     # Consent and waits
@@ -220,6 +224,7 @@ class Participant:
         self.record([{"t": "consent", "origin": origin}])
 
     def consents(self) -> list[str]:
+        """The origins of images that the person consented to."""
         self._catch_up()
         rows = self._index.rows("SELECT origin FROM consent WHERE participant=?", self.id)
         return [origin for (origin,) in rows]
@@ -267,4 +272,5 @@ class Participant:
             return [name for name in self.folder.names() if is_uid(name)]
 
     def close(self) -> None:
+        """Close the folder."""
         self.folder.close()

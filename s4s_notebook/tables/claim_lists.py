@@ -70,7 +70,7 @@ _ADJUDICATED = tuple(
 
 
 def emit_adjudications(eob: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
-    """One row an adjudication at any level, and one a ``total`` and a ``benefitBalance``."""
+    """One row per adjudication at any level, and one per ``total`` and a ``benefitBalance``."""
     patient = inner(eob, "patient", "reference")
     at = ADJUDICATIONS.at
     path, place = "", 0

@@ -104,7 +104,7 @@ def team_of(eob: Mapping[str, Any]) -> dict[int, Member]:
 
 
 def emit_benefit(eob: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
-    """One row a claim."""
+    """One row per claim."""
     row = BENEFITS.blank.copy()
     odd_id(eob, key, odd)
     BENEFITS.walk(eob, row, odd)

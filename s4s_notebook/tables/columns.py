@@ -1,4 +1,4 @@
-"""The declaration of every column: one line a column, one file a table.
+"""The declaration of every column: one line per column, one file per table.
 
 ``declared/<table>.csv`` holds name, kind, unit, STU3 path, R4 path, CMS variable and meaning.
 The flattener, the docstrings, the dtypes and :func:`dictionary` are all made from it.
@@ -80,7 +80,7 @@ def dictionary(table: str) -> pd.DataFrame:
         table: its name, as in ``"benefit_lines"``.
 
     Returns:
-        One row a column: name, dtype, unit, stu3, r4 (FHIR paths), cms (the CMS variable of
+        One row per column: name, dtype, unit, stu3, r4 (FHIR paths), cms (the CMS variable of
         https://resdac.org and CCW, in capitals as there), meaning. All ``str``.
 
     Raises:

@@ -51,7 +51,7 @@ def identify(study: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def emit_study(study: dict[str, Any], _key: str, rows: Rows, odd: Odd) -> None:
-    """One row an ImagingStudy."""
+    """One row per ImagingStudy."""
     row = STUDIES.blank.copy()
     STUDIES.walk(study, row, odd)
     at = STUDIES.at
@@ -129,7 +129,7 @@ def is_wado(resource: Mapping[str, Any]) -> bool:
 
 
 def emit_series(study: dict[str, Any], _key: str, rows: Rows, odd: Odd) -> None:
-    """One row a series that the holder lists."""
+    """One row per series that the holder lists."""
     at = SERIES.at
     uid = study_uid(study)
     found = study.get("series")

@@ -61,7 +61,7 @@ def link(
         threshold: pairs with a lower score are listed as ``weak``.
 
     Returns:
-        One row a candidate pair, and one for each radiology line and each study without any:
+        One row per candidate pair, and one for each radiology line and each study without any:
 
         ``status``
             linked; ambiguous (the line fits several studies about equally well: all are

@@ -21,7 +21,7 @@ def _key(resource: Mapping[str, Any]) -> str:
 
 
 def emit_patient(patient: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
-    """One row a Patient."""
+    """One row per Patient."""
     row = PATIENTS.blank.copy()
     PATIENTS.walk(patient, row, odd)
     odd_id(patient, key, odd)
@@ -45,7 +45,7 @@ def _mbi(patient: dict[str, Any]) -> Any:
 
 
 def emit_coverage(coverage: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
-    """One row a Coverage."""
+    """One row per Coverage."""
     row = COVERAGE.blank.copy()
     COVERAGE.walk(coverage, row, odd)
     odd_id(coverage, key, odd)

@@ -226,6 +226,10 @@ def explore(connection: Any) -> ExplorePanel:
 
     It loads what is not here yet, as ``connection.load()`` does. ``panel.selection`` is what is
     ticked or filtered, as a DataFrame; under each list stands the line of Python that gives it.
+    What goes wrong is said in the panel; nothing is raised.
+
+    Args:
+        connection: what :func:`s4s_notebook.connect` returned, approved or not yet.
     """
     return ExplorePanel(connection, name=_name_of(connection))
 

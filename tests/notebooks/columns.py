@@ -8,7 +8,7 @@ from tests.notebooks.books import FOLDER
 PAGE = FOLDER / "how-to" / "columns.md"
 HEAD = """# What the columns mean
 
-In a notebook, `s4s.tables.dictionary` gives one row a column: its type, its unit, what it means,
+In a notebook, `s4s.tables.dictionary` gives one row per column: its type, its unit, what it means,
 where in FHIR it comes from (STU3 and R4), and the name that CMS has for it.
 
 ```python

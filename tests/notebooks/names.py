@@ -27,7 +27,7 @@ from s4s_notebook.tables.columns import TABLES, declared
 from tests.notebooks import prose
 from tests.notebooks.books import Book, Cell, texts
 
-_GIVEN_OUT: tuple[type, ...] = (
+GIVEN_OUT: tuple[type, ...] = (
     *(s4s.Connection, s4s.Download, s4s.Sandbox, s4s.Store, s4s.Study, s4s.S4SError),
     *(Loading, Frame, Series, Window, Exchange, Pacs, Record, Rule),
     *(Filed, Finding, Participant, StudyFolder),
@@ -41,7 +41,7 @@ _FREE = frozenset(name for kind in _KNOWN for name in dir(kind)) | {"path", "tim
 def ours() -> frozenset[str]:
     """Public names of the toolkit."""
     names = {*s4s.__all__, *s4s.tables.__all__}
-    for kind in _GIVEN_OUT:
+    for kind in GIVEN_OUT:
         names |= {*dir(kind), *getattr(kind, "__annotations__", ())}
     return frozenset(name for name in names if not name.startswith("_")) - _FREE
 

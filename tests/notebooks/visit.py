@@ -40,7 +40,7 @@ class KeptServer(JupyterServer):
 
 
 def run(server: KeptServer, book: Book) -> list[str]:
-    """Run all cells of a notebook, as *Run All* does; what went wrong, one line an error."""
+    """Run all cells of a notebook, as *Run All* does; what went wrong, one line per error."""
     kernel = server.opened(f"notebooks/{book.name}")
     address = f"{server.url.replace('http', 'ws', 1)}api/kernels/{kernel}/channels?token={TOKEN}"
     line = websocket.create_connection(address, timeout=PATIENCE)

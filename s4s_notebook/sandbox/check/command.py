@@ -50,7 +50,7 @@ def check(
         approve: signs in: gets the authorise address, returns the one it led to.
 
     Returns:
-        One row a requirement, with columns ``requirement``, ``verdict`` ("met", "not met",
+        One row per requirement, with columns ``requirement``, ``verdict`` ("met", "not met",
         "not offered", "not tried"), ``asked``, ``came`` and ``sentence``: what the
         requirement rests on. ``attrs["holder"]`` is the address.
 

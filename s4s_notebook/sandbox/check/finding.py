@@ -1,4 +1,4 @@
-"""What a check finds: one line a requirement, and the report made of them."""
+"""What a check finds: one line per requirement, and the report made of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Finding:
 
 
 def frame(findings: Sequence[Finding], url: str) -> DataFrame:
-    """The findings as a DataFrame, one row a requirement; all columns are text."""
+    """The findings as a DataFrame, one row per requirement; all columns are text."""
     import pandas as pd
 
     columns = ("requirement", "verdict", "asked", "came", "sentence")
