@@ -64,10 +64,3 @@ def test_the_readme_lists_the_same_notebooks_and_pages():
     assert listed == [row[:3] for row in ROW.findall(README)]
     for page in (FOLDER / "how-to").glob("*.md"):
         assert f"(notebooks/how-to/{page.name})" in readme
-
-
-def test_binder_links_lead_to_a_notebook():
-    named = re.findall(r"urlpath=lab/tree/([\w./-]+\.ipynb)", README)
-    assert named
-    assert all((REPO / path).is_file() for path in named)
-    assert (REPO / "binder" / "postBuild").is_file()
