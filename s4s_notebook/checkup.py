@@ -109,7 +109,7 @@ def _lab_extension() -> Iterator[Finding]:
         there,
         "JupyterLab extension",
         "installed" if there else "not installed (a checkout does not build it)",
-        "pip install s4s-notebook from a wheel; notebooks work without it",
+        "in a clone, `pip install .` builds it; notebooks work without it",
     )
 
 

@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     commands.add_parser("sandbox", help="run the built-in data holder on its own", add_help=False)
     commands.add_parser(
-        "check", help="report whether a holder does what the seed document asks", add_help=False
+        "check", help="report whether a holder does what Sync for Science asks", add_help=False
     )
     commands.add_parser("doctor", help="look at this machine; say what mends it")
     return parser
