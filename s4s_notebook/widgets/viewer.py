@@ -51,6 +51,7 @@ MODULES = (
     "viewer_keys.js",
     "viewer_gestures.js",
     "viewer_bars.js",
+    "viewer_feed.js",
     "viewer_panel.js",
     "viewer.js",
 )

@@ -12,6 +12,7 @@ import { element, keepKeys, short } from "./viewer_parts.js";
 import { Bars } from "./viewer_bars.js";
 import { Camera } from "./viewer_camera.js";
 import { Cine } from "./viewer_cine.js";
+import { Feed } from "./viewer_feed.js";
 import { listenToPointer } from "./viewer_gestures.js";
 import { ownKey, press } from "./viewer_keys.js";
 import { Names } from "./viewer_names.js";
@@ -22,23 +23,14 @@ import { Strip } from "./viewer_strip.js";
 import { Tools } from "./viewer_tools.js";
 import { Windows, windowText } from "./viewer_windows.js";
 
-const POLL = 400; // ms between questions while a download still runs
-const EAGER = 100; // and before its first slice
-const PATIENCE = 4000; // ms after which a slice that has not come is explained
-
 export class Viewer {
-  #source;
-  #heard = false;
   #stopped = false;
-  #timers = new Set();
   #frame = 0;
   #drawn = null; // the slice on screen
-  #missingSince = 0;
   #observers;
   firstPainted = 0; // ms, by performance.now(): for benchmarks
 
   constructor(source, { height = 480, limit } = {}) {
-    this.#source = source;
     this.slices = new Slices((key) => source.slice(...key.split("/")),
       { limit, arrived: () => this.refresh() });
     this.place = new Place();
@@ -51,10 +43,10 @@ export class Viewer {
     this.windows = new Windows(this);
     this.bars = new Bars(this);
     this.node = this.#page();
+    this.feed = new Feed(this, source);
     this.#listen();
     this.tools.use("window");
     this.stage.say("Waiting for the first slice …");
-    this.#pause(PATIENCE).then(() => { if (!this.#heard && source.slow) this.quiet(source.slow); });
   }
 
   get series() { return this.place.series; }
@@ -76,24 +68,8 @@ export class Viewer {
     return node;
   }
 
-  // ---- the study: asked for once, and again while it still grows
-
-  async start() {
-    let failed = 0;
-    while (!this.#stopped) {
-      try {
-        this.setStudy(await this.#source.study(this.study.version));
-        this.bars.warn("");
-        failed = 0;
-      } catch (error) {
-        this.bars.warn(error.message);
-        failed += 1;
-      }
-      if (!this.study.growing) return;
-      const usual = this.study.series.length ? POLL : EAGER;
-      await this.#pause(Math.min(usual * 2 ** failed, PATIENCE));
-    }
-  }
+  /** Asks for the study, and goes on asking while it grows. */
+  start() { return this.feed.start(); }
 
   stop() {
     this.#stopped = true;
@@ -101,27 +77,12 @@ export class Viewer {
     cancelAnimationFrame(this.#frame);
     this.cine.pause();
     this.bars.stop();
-    for (const timer of this.#timers) clearTimeout(timer);
+    this.feed.stop();
     this.slices.clear();
   }
 
-  #pause(milliseconds) {
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => { this.#timers.delete(timer); resolve(); }, milliseconds);
-      this.#timers.add(timer);
-    });
-  }
-
-  /**
-   * With a text: nothing but this line, as long as nobody answers; the still picture that a
-   * notebook keeps beside us is then shown. Without: the viewer again.
-   */
-  quiet(text) {
-    if (!text) this.#heard = true;
-    if (!text && !this.node.classList.contains("s4s-quiet")) return;
-    this.node.classList.toggle("s4s-quiet", Boolean(text));
-    this.bars.note(text);
-  }
+  /** With a text: this line alone; without: the viewer again. */
+  quiet(text) { this.feed.quiet(text); }
 
   setStudy(study) {
     this.quiet("");
@@ -221,11 +182,11 @@ export class Viewer {
     this.bars.showPlace(view.index, this.count, this.#part());
     stage.label(`${this.series.title}, ${this.plane.name}, slice ${view.index + 1} of ${this.count}`);
     if (!slice) {
-      this.#drawMissing();
+      stage.say(this.slices.errorOf(this.place.key())?.message ?? this.feed.waiting());
       return;
     }
     const window = this.windows.now;
-    this.#missingSince = 0;
+    this.feed.arrived();
     stage.say(null);
     stage.paint(slice, window, view.inverted);
     stage.arrange(view.zoom, view.pan);
@@ -239,15 +200,6 @@ export class Viewer {
     }
     this.bars.showWindow(window);
     this.#drawCorners(window);
-  }
-
-  #drawMissing() {
-    const error = this.slices.errorOf(this.place.key());
-    this.#missingSince ||= performance.now();
-    const late = performance.now() - this.#missingSince >= PATIENCE;
-    if (!late) this.#pause(PATIENCE).then(() => this.refresh());
-    const { slow } = this.#source;
-    this.stage.say(error ? error.message : late && slow ? `Loading …\n${slow}` : "Loading …");
   }
 
   #drawCorners(window) {

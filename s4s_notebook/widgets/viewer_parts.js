@@ -70,6 +70,20 @@ export function setOptions(select, entries) {
     : element("optgroup", { label: entry.group }, ...entry.options.map(option)))));
 }
 
+/** Pauses that end, unfinished, with whoever makes them. */
+export class Pauses {
+  #timers = new Set();
+
+  of(milliseconds) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => { this.#timers.delete(timer); resolve(); }, milliseconds);
+      this.#timers.add(timer);
+    });
+  }
+
+  stop() { for (const timer of this.#timers) clearTimeout(timer); }
+}
+
 /** A number for people: no more digits than its size gives a meaning to, and a minus sign. */
 export function short(value) {
   return Number.isFinite(value) ? digits(value).replaceAll("-", "−") : "–";
