@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from .. import tables
 from ..problems import Problem
 from ..protocol.fhir import instant, search_url
-from ..store import Participant, Store
+from .dicom_series import dicom_series
 from .sync import KINDS, query
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def table(connection: Connection, name: str, kind: str, *, complete: bool = True
     frame = frame.copy()  # shares memory until somebody writes to it
     if name == "series":
         attrs = frame.attrs
-        frame = tables.complete_series(frame, _dicom_series(connection.store, who))
+        frame = tables.complete_series(frame, dicom_series(connection.store, who, []))
         frame.attrs = attrs
     mark, run = who.mark(kind), who.run(kind)
     pages = mark.pages if mark else run.pages if run else 0
@@ -68,6 +68,8 @@ def problems(connection: Connection) -> pd.DataFrame:
         if who.mark(kind) is not None:
             for name in names:
                 found += _made(connection, name, kind)[1]
+    for _ in dicom_series(connection.store, who, found):
+        pass  # what it tells is what is wanted
     return pd.DataFrame(list(dict.fromkeys(found)), columns=list(Problem._fields), dtype="str")
 
 
@@ -80,30 +82,3 @@ def changes(connection: Connection, runs: Mapping[str, str]) -> pd.DataFrame:
         for key, change in connection.participant.changes(kind, runs[kind])
     ]
     return pd.DataFrame(rows, columns=["resource_type", "key", "change"], dtype="str")
-
-
-def _dicom_series(store: Store, who: Participant) -> Iterator[dict[str, Any]]:
-    """What the files say of each series on disk, read from the first file of each."""
-    import pydicom
-
-    wanted = ["Modality", "SeriesNumber", "SeriesDescription", "BodyPartExamined"]
-    for uid in who.study_uids():
-        folder = store.study(who, uid)
-        count: dict[str, int] = {}
-        first: dict[str, Any] = {}
-        for filed in folder.instances().values():
-            count[filed.series_uid] = count.get(filed.series_uid, 0) + 1
-            first.setdefault(filed.series_uid, folder.file(filed))
-        for series_uid, path in first.items():
-            said = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted)
-            modality, number, description, part = (said.get(tag) for tag in wanted)
-            yield {
-                "study_uid": uid,
-                "series_uid": series_uid,
-                "patient_id": who.patient,
-                "modality": modality or None,
-                "number": int(number) if number is not None else None,
-                "description": str(description) if description else None,
-                "body_site": str(part) if part else None,
-                "instance_count": count[series_uid],
-            }

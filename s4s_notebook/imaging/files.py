@@ -26,6 +26,7 @@ from pydicom.uid import (
 
 from s4s_notebook.errors import InvalidDICOM, MalformedDICOM
 
+from .quiet import quiet
 from .structure import Pixels, walk
 
 MOST_INFLATED = 128 * 2**20
@@ -57,7 +58,7 @@ def parse(work: Callable[[], T]) -> tuple[T, tuple[str, ...]]:
     One at a time: the warning filters that turn pydicom's warnings into remarks belong to
     the whole process.
     """
-    with _parsing, warnings.catch_warnings(record=True) as caught:
+    with _parsing, quiet(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = work()
     return result, tuple(dict.fromkeys(str(w.message).split(". Please")[0] for w in caught))

@@ -491,6 +491,29 @@ def test_series_are_completed_from_the_files(holder, connect):
     assert set(series["modality"]) == {"CT"}
 
 
+@pytest.mark.fault("E03", "E05")
+def test_series_are_read_from_the_files_within_bounds(holder, connect, canary):
+    """A bomb, and a number that is none: each costs its own cells."""
+    bomb = dicom.make(
+        f"{UID}.7.1", series=f"{UID}.7", syntax=dicom.DEFLATED, pixels=bytes(200 << 20)
+    )
+    odd = dicom.element(0x00200011, b"IS", canary.name.encode()[:12])
+    holder.studies[UID] = {
+        f"{UID}.7.1": bomb,
+        f"{UID}.8.1": dicom.make(f"{UID}.8.1", series=f"{UID}.8", after_uids=odd),
+    }
+    me = connect()
+    canary.allow(me.store.root)  # files hold what the archive sent
+    me.download(UID).result()
+    series = me.series().set_index("series_uid")
+    assert list(series.index) == [f"{UID}.{n}" for n in (7, 8)]
+    assert list(series["instance_count"]) == [1, 1]
+    assert list(series["modality"].fillna("")) == ["", "CT"]
+    assert series["number"].isna().all()
+    told = me.problems().query("resource.str.startswith('DICOM series')")
+    assert ["128 MiB" in told["why"].iloc[0], *told["why"].iloc[1:]] == [True, "not a number"]
+
+
 @pytest.mark.fault("D17")
 def test_memory_does_not_grow_with_the_size_of_a_part(holder, connect):
     import resource

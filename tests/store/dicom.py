@@ -40,9 +40,11 @@ def make(
     syntax: str = EXPLICIT,
     size: int = 64,
     before_uids: bytes = b"",
+    after_uids: bytes = b"",
     seed: int = 0,
+    pixels: bytes | None = None,
 ) -> bytes:
-    """A CT instance with ``size`` random bytes of pixels."""
+    """A CT instance with these pixels, else ``size`` random bytes of them."""
     meta = (
         element(0x00020001, b"OB", b"\0\1")
         + element(0x00020002, b"UI", meta_class.encode())
@@ -52,7 +54,8 @@ def make(
     meta = element(0x00020000, b"UL", struct.pack("<I", len(meta))) + meta
     how = {"explicit": syntax != IMPLICIT, "order": ">" if syntax == BIG else "<"}
     block = random.Random(f"{sop}{seed}").randbytes(min(size, 1 << 20))
-    pixels = (block * (size // len(block) + 1))[:size] if block else b""
+    if pixels is None:
+        pixels = (block * (size // len(block) + 1))[:size] if block else b""
     body = (
         element(0x00080016, b"UI", CT.encode(), **how)
         + element(0x00080018, b"UI", sop.encode(), **how)
@@ -62,6 +65,7 @@ def make(
         + before_uids
         + element(0x0020000D, b"UI", study.encode(), **how)
         + element(0x0020000E, b"UI", series.encode(), **how)
+        + after_uids
         + element(0x7FE00010, b"OW", pixels, **how)
     )
     if syntax == DEFLATED:
