@@ -5,11 +5,13 @@ async function render({ model, el }) {
   const box = make("div", "s4s-ask");
   box.setAttribute("role", "alertdialog");
   box.setAttribute("aria-label", "A question from s4s");
+  const giveKeysBack = ownKeys(box);
   const text = make("p", "", model.get("question"));
   const allow = make("button", "", "Allow");
   const refuse = make("button", "", "Refuse");
   const answer = async (allowed) => {
-    allow.disabled = refuse.disabled = true;
+    if (allow.ariaDisabled === "true") return;
+    allow.ariaDisabled = refuse.ariaDisabled = "true"; // stays in the keyboard's reach
     const heard = await line.send({ do: allowed ? "allow" : "refuse" });
     if (!heard) text.textContent = "The kernel is busy: press ■, then call again.";
   };
@@ -20,6 +22,7 @@ async function render({ model, el }) {
   el.append(box);
   return () => {
     keepFocus(el);
+    giveKeysBack();
     line.close();
   };
 }

@@ -26,6 +26,7 @@ from s4s_notebook.widgets.browse_rows import (
     View,
     banner,
     chosen,
+    commonest_currency,
     kinds,
     line_of_code,
     months,
@@ -48,7 +49,15 @@ _NEEDED = ("Patient", "ImagingStudy", "ExplanationOfBenefit")
 class Lists(anywidget.AnyWidget):
     """The lists of the panel; what they show travels over ``line`` only."""
 
-    _esm = source("line.js", "browse_chart.js", "browse.js")
+    _esm = source(
+        "line.js",
+        "browse_asking.js",
+        "browse_table.js",
+        "browse_chart.js",
+        "browse_list.js",
+        "browse_lines.js",
+        "browse.js",
+    )
     _css = source("spoken.css", "browse.css")
     line = traitlets.Instance(Line).tag(sync=True, **ipywidgets.widget_serialization)
 
@@ -158,9 +167,11 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
                     "benefits": kinds(benefits, BENEFITS),
                 },
                 "columns": {name: list(view.columns.values()) for name, view in _VIEWS.items()},
+                "numbers": {name: view.numbers() for name, view in _VIEWS.items()},
                 "names": {name: list(view.columns) for name, view in _VIEWS.items()},
                 "totals": totals(benefits),
                 "months": months(benefits),
+                "currency": commonest_currency(benefits),
             }
         return state
 
@@ -216,7 +227,8 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         uid = str(content.get("study", ""))
         download = self._connection.download(uid)
         self._stage.children = (progress_panel(download), view(download, snapshot=False))
-        self._line.send({"opened": shown(uid, 64)})
+        code = f"study = await {self._name}.download({uid!r}); study.view()"
+        self._line.send({"code": shown(code, 200), "problem": ""})
         download.result()
         self._line.send({"changed": True})
 

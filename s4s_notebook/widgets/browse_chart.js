@@ -1,5 +1,6 @@
 // A small bar chart, one bar a month, that a screen reader and a mouse can ask.
 
+const WIDEST = 40; // a bar of few months
 const SVG = "http://www.w3.org/2000/svg";
 
 function draw(tag, attributes, text) {
@@ -33,7 +34,7 @@ function monthChart(months, currency) {
   months.forEach(([month, amount], place) => {
     const bar = draw("rect", {
       x: left + place * step + step * 0.1, y: y(amount),
-      width: Math.max(step * 0.8, 0.5), height: height - bottom - y(amount) });
+      width: Math.min(Math.max(step * 0.8, 0.5), WIDEST), height: height - bottom - y(amount) });
     bar.append(draw("title", {}, `${month}: ${money(amount)} ${currency}`));
     svg.append(bar);
     const [year, number] = month.split("-").map(Number);

@@ -18,6 +18,7 @@ import pandas as pd
 from s4s_notebook.widgets.wording import shown
 
 PAGE = 50  # rows that travel to the browser at once
+_NUMBERS = ("_count", "_amount", "_number", "quantity")
 CELL = 120  # characters of a cell that are shown
 
 
@@ -36,6 +37,10 @@ class View:
     kind: str
     words: tuple[str, ...]
     columns: Mapping[str, str]
+
+    def numbers(self) -> list[bool]:
+        """Return, a column each, whether it holds counts or amounts."""
+        return [name.endswith(_NUMBERS) for name in self.columns]
 
 
 STUDIES = View(
@@ -210,15 +215,19 @@ def months(claims: pd.DataFrame, most: int = 240) -> list[tuple[str, float]]:
 
     Amounts of different currencies are not added: the commonest currency is taken.
     """
-    currencies = claims["currency"].mode()
-    if currencies.empty:
-        return []
-    part = claims[claims["currency"] == currencies.iloc[0]].dropna(subset=["period_start"])
+    currency = commonest_currency(claims)
+    part = claims[claims["currency"] == currency].dropna(subset=["period_start"])
     if part.empty:
         return []
     sums = part.groupby(part["period_start"].dt.to_period("M"))["payment_amount"].sum()
     every = pd.period_range(sums.index.min(), sums.index.max(), freq="M")[-most:]
     return [(str(month), round(float(sums.get(month, 0.0)), 2)) for month in every]
+
+
+def commonest_currency(claims: pd.DataFrame) -> str:
+    """Return the currency of most claims, "" where none is told."""
+    currencies = claims["currency"].mode()
+    return "" if currencies.empty else str(currencies.iloc[0])
 
 
 def banner(patient: pd.DataFrame) -> Iterable[tuple[str, str]]:

@@ -17,8 +17,7 @@ async function render({ model, el }) {
   const base = serverBase();
   const box = make("section", "s4s-connect s4s-choose");
   box.setAttribute("aria-label", "Choose a data holder");
-  // A notebook takes single keys as commands; what is pressed here is ours.
-  box.dataset.lmSuppressShortcuts = "true";
+  const giveKeysBack = ownKeys(box);
   const status = make("p", "s4s-connect-status");
   status.setAttribute("role", "status");
   const problem = make("p", "s4s-connect-problem");
@@ -26,6 +25,7 @@ async function render({ model, el }) {
   const list = make("ul", "s4s-connect-holders");
 
   const press = async (content) => {
+    if (model.get("picture").status) return; // one is being asked
     const { panel } = model.get("picture");
     if (base && (await post(base, `choice/${panel}`, content))) return;
     if (await line.send(content)) return;
@@ -60,13 +60,15 @@ async function render({ model, el }) {
     if (problem.textContent !== picture.problem) problem.textContent = picture.problem;
     status.hidden = !picture.status;
     problem.hidden = !picture.problem;
-    box.setAttribute("aria-busy", String(Boolean(picture.status)));
-    for (const button of box.querySelectorAll("button")) button.disabled = Boolean(picture.status);
+    const busy = String(Boolean(picture.status));
+    box.setAttribute("aria-busy", busy);
+    for (const button of box.querySelectorAll("button")) button.ariaDisabled = busy;
   };
   show();
   model.on("change:picture", show);
   return () => {
     keepFocus(el);
+    giveKeysBack();
     model.off("change:picture", show);
     line.close();
   };

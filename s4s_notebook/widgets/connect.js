@@ -36,6 +36,7 @@ async function redirectAddress() {
 async function render({ model, el }) {
   const line = await openLine(model);
   const box = make("section", "s4s-connect");
+  const giveKeysBack = ownKeys(box);
   const title = make("h3");
   const facts = make("ul");
   const status = make("p", "s4s-connect-status");
@@ -63,7 +64,7 @@ async function render({ model, el }) {
     ],
     (values) => line.send({ do: "client", ...values }),
   );
-  const register = make("p", "s4s-connect-register", "Register this redirect address there: ");
+  const register = make("p", "s4s-connect-register", "Register this app with the holder, with this redirect address: ");
   const back = make("code");
   register.append(back);
   register.hidden = true;
@@ -81,7 +82,7 @@ async function render({ model, el }) {
       line.send({ do: "paste", url }),
     ),
   );
-  box.append(title, facts, status, problem, row, credentials, more);
+  box.append(title, status, facts, problem, row, credentials, more);
   el.append(box);
 
   let route = null;
@@ -130,6 +131,7 @@ async function render({ model, el }) {
   show();
   model.on("change:picture", show);
   return () => {
+    giveKeysBack();
     model.off("change:picture", show);
     line.close();
   };

@@ -82,8 +82,8 @@ class ConnectPanel(anywidget.AnyWidget):
         listener = self.sign_in.listener
         return {
             "title": shown(connection.holder.base),
-            "facts": _facts(connection) if authorise else [],
-            "status": _approved(connection) if status == "approved" else _STATUS[status],
+            "facts": _facts(connection),
+            "status": _status(connection),
             "problem": self._problem,
             "authorise": authorise and not needs_client,
             "needs_client": needs_client,
@@ -148,6 +148,11 @@ def _needs_client(connection: Any) -> bool:
 
 
 def _facts(connection: Any) -> list[str]:
+    """Return what to know before pressing Authorise, and once approved, what was allowed."""
+    if connection.status == "approved":
+        return _granted(connection.grant)
+    if connection.status in _CLOSED_DOORS:
+        return []
     holder = connection.holder
     facts = [_FOUND.get(holder.source, "")]
     facts += [shown(note) for note in connection.notes]
@@ -158,17 +163,22 @@ def _facts(connection: Any) -> list[str]:
     return [fact for fact in facts if fact]
 
 
-def _approved(connection: Any) -> str:
-    parts = ["Approved"]
-    if connection.patient_id:
-        parts.append(f"patient {shown(connection.patient_id, 64)}")
-    grant = connection.grant
-    if grant is not None and grant.scope:
-        parts.append(shown(grant.scope, 120))
-    if grant is not None and grant.expires_at:
+def _granted(grant: Any) -> list[str]:
+    if grant is None:
+        return []
+    facts = [f"Allowed: {shown(grant.scope, 120)}"] if grant.scope else []
+    if grant.expires_at:
         until = datetime.fromtimestamp(grant.expires_at, UTC).astimezone()
-        parts.append(f"this token until {until:%H:%M}, then it is renewed")
-    return " · ".join(parts)
+        then = "then it is renewed" if grant.refresh_token else "then authorise again"
+        facts.append(f"Until {until:%H:%M} ({until:%Z}), {then}.")
+    return facts
+
+
+def _status(connection: Any) -> str:
+    if connection.status != "approved":
+        return _STATUS[connection.status]
+    who = connection.patient_id
+    return f"Approved · patient {shown(who, 64)}" if who else "Approved"
 
 
 def _lines(problem: str) -> str:

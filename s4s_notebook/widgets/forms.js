@@ -24,7 +24,5 @@ function form(className, button, fields, submit) {
     for (const { input } of fields) input.value = ""; // a code or a secret is not left on show
     submit(values);
   });
-  // A notebook takes single keys as commands; what is typed here is ours.
-  node.addEventListener("keydown", (event) => event.stopPropagation());
   return node;
 }

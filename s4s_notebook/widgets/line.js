@@ -45,6 +45,21 @@ function make(tag, className, text) {
   return node;
 }
 
+// A notebook takes single keys as commands: "d d" deletes the cell, "x" cuts it, Enter edits it.
+// What is pressed in a panel is the panel's, but for Ctrl+S and the like. JupyterLab's commands
+// look for a mark on what has the focus, before any listener but the window's; the notebook
+// itself listens around the panel. Gives back what undoes it.
+function ownKeys(box) {
+  const isOurs = ({ ctrlKey, metaKey, altKey }) => !(ctrlKey || metaKey || altKey);
+  const mark = (event) => {
+    if (!box.contains(event.target)) return;
+    event.target.toggleAttribute("data-lm-suppress-shortcuts", isOurs(event));
+  };
+  window.addEventListener("keydown", mark, true);
+  box.addEventListener("keydown", (event) => isOurs(event) && event.stopPropagation());
+  return () => window.removeEventListener("keydown", mark, true);
+}
+
 // A panel that goes away with the focus in it must not throw a keyboard user to the page's top.
 function keepFocus(el) {
   const cell = el.closest(".jp-Cell, .jp-Notebook");

@@ -5,6 +5,7 @@ const SPEAK_EVERY = 20000; // milliseconds between countdowns read aloud
 async function render({ model, el }) {
   const box = make("div", "s4s-progress");
   box.setAttribute("role", "group");
+  const giveKeysBack = ownKeys(box);
   const bar = document.createElement("progress");
   const text = make("span", "s4s-progress-text");
   const spoken = make("span", "s4s-spoken");
@@ -39,7 +40,8 @@ async function render({ model, el }) {
 
   const line = await openLine(model);
   const press = async () => {
-    cancel.disabled = true;
+    if (cancel.ariaDisabled === "true") return;
+    cancel.ariaDisabled = "true"; // not `disabled`: that would throw the keyboard out of it
     cancel.textContent = "Cancelling…";
     const heard = await line.send({ do: "cancel" });
     if (!heard) cancel.textContent = "The kernel is busy: press ■ to stop";
@@ -47,6 +49,7 @@ async function render({ model, el }) {
   cancel.addEventListener("click", press);
   return () => {
     keepFocus(el);
+    giveKeysBack();
     model.off("change:picture", show);
     line.close();
   };
