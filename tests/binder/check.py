@@ -41,11 +41,10 @@ class BinderServer(JupyterServer):
     def __init__(self, home: Path, repository: Path, python: Path) -> None:
         home.mkdir()
         (home / "work").symlink_to(repository)
-        super().__init__(home, python=str(python))
-        (home / "config" / "jupyter_server_config.json").unlink()  # the wheel enables itself
+        super().__init__(home, python=str(python), installed=True)
         # Binder starts the Jupyter server, not JupyterLab's own program.
         command = ["jupyter_server" if word == "jupyterlab" else word for word in self._command]
-        self._command = ["env", "-u", "PYTHONPATH", "BINDER_SERVICE_HOST=127.0.0.1", *command]
+        self._command = ["env", "BINDER_SERVICE_HOST=127.0.0.1", *command]
 
     def memory(self) -> int:
         """Bytes that the server and its kernels hold (shared pages counted once: PSS)."""

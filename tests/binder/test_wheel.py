@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from pydicom.data import get_testdata_file
 
 from tests.binder import extensions, machine
+from tests.binder.visitor import chromium
+from tests.browser.jupyterserver import JupyterServer
 
 
 @pytest.fixture
@@ -19,6 +24,7 @@ def folder():
 
 
 @pytest.mark.slow
+@pytest.mark.needs("chromium")
 def test_the_wheel_alone_brings_both_extensions(folder):
     settings = machine.environment(folder)
     repository = machine.clone(folder / "clone")
@@ -41,8 +47,38 @@ def test_the_wheel_alone_brings_both_extensions(folder):
     assert {f"s4s_notebook/notebooks/{name}" for name in beside} <= set(names)
     empty = machine.virtualenv(folder / "empty")
     machine.run(empty, "-m", "pip", "install", "--quiet", wheel, env=settings)
-    said = extensions.listed(empty, machine.environment(folder, empty))
+    installed = machine.environment(folder, empty)
+    said = extensions.listed(empty, installed)
     assert extensions.enabled(said), said
+    _look_at_it(folder / "served", empty)
+    _ask_the_doctor(empty, installed)
+
+
+def _look_at_it(home, python):
+    """The launcher's card and a DICOM file, in a JupyterLab of that environment."""
+    server = JupyterServer(home, python=str(python), installed=True)
+    shutil.copy(get_testdata_file("CT_small.dcm"), server.work / "ct.dcm")
+    try:
+        with chromium() as page:
+            page.goto(server.start().page(""))
+            page.locator(".jp-LauncherCard", has_text="first image").wait_for(timeout=60_000)
+            page.locator(".jp-DirListing-item", has_text="ct.dcm").dblclick()
+            page.locator(".s4s-dicom .s4s-viewer canvas.s4s-picture").wait_for(timeout=60_000)
+    finally:
+        server.stop()
+
+
+def _ask_the_doctor(python, settings):
+    """An environment without the extra codecs: all is well but for them."""
+    asked = subprocess.run(
+        [python.parent / "s4s", "doctor"], env=settings, text=True, capture_output=True
+    )
+    assert asked.returncode == 1
+    wrong = [line for line in asked.stdout.splitlines() if not line.startswith("✔")]
+    assert wrong == [
+        "✘ Codecs: missing: JPEG Lossless, JPEG-LS, HTJ2K",
+        "    → pip install 's4s-notebook[codecs]', then restart the kernel",
+    ]
 
 
 @pytest.mark.parametrize(

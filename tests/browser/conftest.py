@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
+import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.data import get_testdata_file
 
-from tests.browser.jupyterserver import JupyterServer
+from tests.browser.jupyterserver import REPO, JupyterServer
 
 CHROMIUM = [
     "--no-sandbox",
@@ -52,6 +57,35 @@ def bare_jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterSe
     """A Jupyter without our server pages."""
     server = JupyterServer(tmp_path_factory.mktemp("bare"), extension=False).start()
     yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def labextension() -> Path:
+    """The built extension; built now if it is older than its source, as for a wheel."""
+    place = REPO / "s4s_notebook" / "lab" / "backend" / "s4s_extension.py"
+    spec = importlib.util.spec_from_file_location("s4s_extension", place)
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    build.build_extension()
+    return REPO / "s4s_notebook" / "labextension"
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory, labextension: Path) -> Iterator[JupyterServer]:
+    extensions = tmp_path_factory.mktemp("extensions")
+    (extensions / "s4s-notebook").symlink_to(labextension)
+    server = JupyterServer(
+        tmp_path_factory.mktemp("lab"),
+        f"--LabApp.extra_labextensions_path={extensions}",
+        f"--JupyterNotebookApp.extra_labextensions_path={extensions}",
+    ).start()
+    shutil.copy(get_testdata_file("CT_small.dcm"), server.work / "ct.dcm")
+    shutil.copy(get_testdata_file("MR_small.dcm"), server.work / "1.3.6.1.4.1.5962.1.1.4.1.1")
+    shutil.copy(get_testdata_file("CT_small.dcm"), server.work / "IM0001")
+    yield server
+    server.end_kernels()
     server.stop()
 
 

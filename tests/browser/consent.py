@@ -1,10 +1,14 @@
-"""A holder's consent page on another site: approves, declines, or sends a faulty reply."""
+"""A holder's consent page on another site: approves, declines, or sends a faulty reply.
+
+And a browser that does not come back from the sandbox's page.
+"""
 
 from __future__ import annotations
 
 import html
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 
@@ -57,3 +61,19 @@ class Consent:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def stay_away(context: Any) -> list[str]:
+    """Keep a browser from following the sandbox's page back; collect where it was sent to."""
+    landed: list[str] = []
+
+    def stay(route: Any) -> None:
+        if route.request.method != "POST":
+            route.continue_()
+            return
+        reply = route.fetch(max_redirects=0)
+        landed.append(reply.headers.get("location", ""))
+        route.fulfill(status=200, body="This site cannot be reached")
+
+    context.route(lambda url: "/oauth/" in url, stay)
+    return landed

@@ -48,7 +48,11 @@ def notebook(*cells: str) -> dict[str, Any]:
 
 
 class JupyterServer:
-    """Starts `jupyter lab` under a hub-like base URL; `extra` are further arguments."""
+    """Starts `jupyter lab` under a hub-like base URL; `extra` are further arguments.
+
+    With `installed`, nothing counts but what the environment of `python` has: the extensions
+    enable themselves, and this checkout is out of sight.
+    """
 
     def __init__(
         self,
@@ -56,9 +60,11 @@ class JupyterServer:
         *extra: str,
         extension: bool = True,
         python: str = "",
+        installed: bool = False,
         trust: ssl.SSLContext | None = None,
     ) -> None:
         self._trust = trust  # of an https server's certificate
+        self._path = {} if installed else {"PYTHONPATH": str(REPO)}
         self.home = home
         self.work = home / "work"
         self.runtime = home / "runtime"
@@ -66,8 +72,9 @@ class JupyterServer:
         self.port = free_port()
         for folder in (self.work, self.runtime, home / "config"):
             folder.mkdir(parents=True, exist_ok=True)
-        enabled = {"ServerApp": {"jpserver_extensions": {"s4s_notebook.jupyter": extension}}}
-        (home / "config" / "jupyter_server_config.json").write_text(json.dumps(enabled))
+        if not installed:
+            enabled = {"ServerApp": {"jpserver_extensions": {"s4s_notebook.jupyter": extension}}}
+            (home / "config" / "jupyter_server_config.json").write_text(json.dumps(enabled))
         quiet = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
         overrides = home / "config" / "labconfig" / "default_setting_overrides.json"
         overrides.parent.mkdir(exist_ok=True)
@@ -103,14 +110,19 @@ class JupyterServer:
 
     def start(self) -> JupyterServer:
         home = self.home
-        env = {name: value for name, value in os.environ.items() if "JUPYTER" not in name} | {
+        left_out = ("JUPYTER", "PYTHONPATH")
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if not any(word in name for word in left_out)
+        }
+        env |= self._path | {
             "HOME": str(home),
             "IPYTHONDIR": str(home / "ipython"),
             "JUPYTER_CONFIG_DIR": str(home / "config"),
             "JUPYTER_DATA_DIR": str(home / "data"),
             "JUPYTER_RUNTIME_DIR": str(self.runtime),
             "MPLCONFIGDIR": str(home / "mpl"),
-            "PYTHONPATH": str(REPO),
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
         with self.log.open("wb") as log:

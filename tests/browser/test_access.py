@@ -15,7 +15,8 @@ from s4s_notebook.store.holders import Holders
 from s4s_notebook.widgets.choose import ChooserPanel
 from s4s_notebook.widgets import ask, connect_panel, explore, progress_panel
 from IPython.display import display
-import ipywidgets, pathlib, tempfile
+from s4s_notebook.errors import HolderUnavailable
+import ipywidgets, pathlib, tempfile, threading
 asked = connect_panel(FakeConnection())
 asked._say("The request was declined.\\nNext: Authorise again.")
 approved = FakeConnection(); approved._set("approved"); approved.patient_id = "smart-1"
@@ -35,7 +36,13 @@ panels += [ask.OriginQuestion("https://images.example")]
 for phase in ("queued", "waiting", "receiving", "done", "failed", "cancelled"):
     panels.append(progress_panel(FakeWork([], phase=phase, study_uid="1.2.3", seconds_left=272.0,
         instances=12, instances_expected=60, bytes=10**7, bytes_expected=10**8, rate=1e6)))
-display(ipywidgets.VBox([*panels, explore(FakeRecord(record))]))
+lines = claim(0) | {"item": [{"sequence": n} for n in range(1, 121)]}
+class Failing(FakeRecord):
+    def studies(self): raise HolderUnavailable("The holder did not answer.", hint="Try later.")
+class Loading(FakeRecord):
+    def studies(self): threading.Event().wait()
+others = [explore(each) for each in (FakeRecord([patient("Empty")]), Failing([]), Loading([]))]
+display(ipywidgets.VBox([*panels, explore(FakeRecord([*record, lines])), *others]))
 """
 
 
@@ -58,10 +65,12 @@ def test_no_serious_fault(open_notebook, theme, tmp_path):
     notebook.command("apputils:change-theme", {"theme": theme})
     notebook.run_all()
     page = notebook.page
-    panel = page.locator(".s4s-browse")
+    panel = page.locator(".s4s-browse").first
     panel.locator(".s4s-scroll tbody tr").first.wait_for(state="attached", timeout=60_000)
     page.locator(".s4s-connect").first.get_by_text("Did the page not come back").click()
     assert _faults(page) == []
+    for told in ("This record has no studies.", "The holder did not answer.", "Loading what was"):
+        page.locator(".s4s-browse", has_text=told).wait_for()
     panel.get_by_role("tab", name="Benefits").click()
     panel.get_by_role("button", name="Lines: ").first.click()
     panel.get_by_text("Lines of the claim:").wait_for()

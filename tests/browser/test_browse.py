@@ -72,29 +72,6 @@ def test_from_a_filter_to_a_picture_and_a_selection(open_notebook, app):
     assert not [word for word in ("Synthetic", "1935-12-23") if word in notebook.save()]
 
 
-def test_everything_by_keyboard(open_notebook):
-    notebook = open_notebook(SANDBOX)
-    notebook.run_all()
-    panel = _ready(notebook)
-    panel.get_by_role("tab", name="Studies").focus()
-    keys = notebook.page.keyboard
-    keys.press("ArrowRight")
-    panel.get_by_role("button", name=re.compile("^Lines: ")).first.wait_for()
-    keys.press("ArrowLeft")
-    panel.get_by_role("button", name="Download:").first.wait_for()
-    for _ in range(5):  # text, modality, from (three fields), ...
-        keys.press("Tab")
-    panel.get_by_role("tabpanel").get_by_label("Text").focus()
-    keys.type("chest")
-    panel.get_by_text("1\u20132 of 2").wait_for()
-    panel.get_by_role("tabpanel").get_by_role("button", name="Date").focus()
-    keys.press("Enter")
-    panel.locator('[aria-sort="ascending"]').wait_for()
-    keys.press("d")
-    keys.press("d")
-    assert notebook.page.locator(".jp-CodeCell").count() == 1, "keys in the panel are not Jupyter's"
-
-
 class Away:
     """Another server, which must never be asked."""
 
@@ -147,6 +124,7 @@ display(ipywidgets.VBox([ask.OriginQuestion(text) for text in texts[::8]] + [
     progress_panel(FakeWork([], phase="waiting", study_uid=text, message=text, seconds_left=3.0))
     for text in texts
 ]))
+display(me.patient(), me.studies(), me.benefits(), me.benefit_lines())
 failed = FakeWork([(0.1, dict(phase="failed", error=S4SError(text))) for text in texts[:1]],
     study_uid=texts[3]).start()
 display(progress_panel(failed))
@@ -181,6 +159,7 @@ def test_hostile_strings_are_shown_and_do_nothing(open_notebook, app, away):
     page = notebook.page
     assert page.locator(".s4s-connect-problem").inner_text().count("<script>") > 10
     assert page.locator(".s4s-progress").count() > 150
+    assert page.locator("table.dataframe").count() == 4
     assert page.evaluate("window.s4sHit") is None
     made = page.evaluate(
         """() => [...document.querySelectorAll(

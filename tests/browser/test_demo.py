@@ -73,3 +73,6 @@ def test_from_the_command_to_the_picture(page, synced, tmp_path, capsys):
     with capsys.disabled():
         print(f"\ns4s demo: Jupyter's address after {started:.1f} s, the picture {seconds:.1f} s")
     assert "Traceback" not in log.read_text()
+    built = [place for place in ("labextension", "lab/node_modules", "lab/lib")
+             if (clone / "s4s_notebook" / place).exists()]  # fmt: skip
+    assert not built, "an editable install builds no lab extension"

@@ -2,49 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import re
-import shutil
-import sys
-from pathlib import Path
 
 import pytest
-from pydicom.data import get_testdata_file
 
-from tests.browser.jupyterserver import REPO, TOKEN, JupyterServer
+from tests.browser.jupyterserver import TOKEN
 
 pytestmark = pytest.mark.needs("node")
-
-
-@pytest.fixture(scope="session")
-def labextension():
-    """The built extension; built now if it is older than its source, as for a wheel."""
-    place = REPO / "s4s_notebook" / "lab" / "backend" / "s4s_extension.py"
-    spec = importlib.util.spec_from_file_location("s4s_extension", place)
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    build.build_extension()
-    return REPO / "s4s_notebook" / "labextension"
-
-
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory, labextension):
-    extensions = tmp_path_factory.mktemp("extensions")
-    (extensions / "s4s-notebook").symlink_to(labextension)
-    server = JupyterServer(
-        tmp_path_factory.mktemp("lab"),
-        f"--LabApp.extra_labextensions_path={extensions}",
-        f"--JupyterNotebookApp.extra_labextensions_path={extensions}",
-    ).start()
-    shutil.copy(get_testdata_file("CT_small.dcm"), server.work / "ct.dcm")
-    shutil.copy(get_testdata_file("MR_small.dcm"), server.work / "1.3.6.1.4.1.5962.1.1.4.1.1")
-    shutil.copy(get_testdata_file("CT_small.dcm"), server.work / "IM0001")
-    yield server
-    server.end_kernels()
-    server.stop()
 
 
 def _open(page, server, place="lab"):

@@ -1,5 +1,5 @@
 """The sign-in's side roads against the real sandbox: a client registered by hand, revoke and
-forget, a browser that blocks pop-ups, one that does not come back."""
+forget, a browser that does not come back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from nbconvert import HTMLExporter
 
 from s4s_notebook.sandbox.authority import digest
-from tests.browser.conftest import NotebookPage
+from tests.browser.consent import stay_away
 from tests.browser.test_browse import _run
 
 # A holder that registers nobody by itself, with one confidential client that it was told of.
@@ -63,7 +63,7 @@ def test_a_client_registered_by_hand_then_revoke_then_forget(open_notebook, jupy
     notebook = open_notebook(cell, GO_ON)
     notebook.run_all()
     panel = notebook.page.locator(".s4s-connect")
-    panel.get_by_text(f"Register this redirect address there: {callback}").wait_for()
+    panel.get_by_text(f"with this redirect address: {callback}").wait_for()
     assert panel.get_by_role("link", name="Authorise").is_hidden()
     panel.get_by_label("Client id").fill("by-hand")
     panel.get_by_label("Client secret").fill(secret)
@@ -128,42 +128,13 @@ def test_a_wrong_client_secret_is_said_in_the_panel(open_notebook, jupyter, cana
     panel.get_by_role("button", name="Use this client").wait_for()
 
 
-def test_a_browser_that_blocks_pop_ups(browser_type, browser_type_launch_args, jupyter):
-    """Nothing is opened by a script, so there is nothing to block: the person follows a link."""
-    options = browser_type_launch_args | {"ignore_default_args": ["--disable-popup-blocking"]}
-    jupyter.write("blocked.ipynb", OPEN, GO_ON)
-    browser = browser_type.launch(**options)
-    try:
-        page = browser.new_page()
-        page.add_init_script("window.open = () => { window.s4sOpened = true; return null; };")
-        notebook = NotebookPage(page, jupyter, "blocked.ipynb", "lab")
-        notebook.run_all()
-        _approve(notebook, lambda link: link.click())
-        page.get_by_text("cell goes on: 7 approved").wait_for(timeout=30_000)
-        assert page.evaluate("window.s4sOpened") is None
-    finally:
-        browser.close()
-        jupyter.end_kernels()
-
-
 def test_a_browser_that_does_not_come_back_then_pastes(open_notebook):
     """A declined request's address, then an approved one's."""
     notebook = open_notebook(OPEN, GO_ON)
     notebook.run_all()
     panel = notebook.page.locator(".s4s-connect")
     context = notebook.page.context
-    landed = []
-
-    def stay(route):
-        """Keep the address that the browser was sent to, and do not go there."""
-        reply = route.fetch(max_redirects=0)
-        landed.append(reply.headers.get("location", ""))
-        route.fulfill(status=200, body="This site cannot be reached")
-
-    context.route(
-        lambda url: "/oauth/" in url,
-        lambda route: stay(route) if route.request.method == "POST" else route.continue_(),
-    )
+    landed = stay_away(context)
     panel.get_by_text("Did the page not come back here?").click()
     for button, told in (
         ("Decline", "Declined: nothing was shared."),
