@@ -171,6 +171,7 @@ def _phase(reader: Reader, groups: Groups, index: int) -> Phase:
     kind = reader.get("FrameType", groups.of("MRImageFrameTypeSequence", index))
     numbers = (
         reader.number("TemporalPositionIdentifier") if time is None else time,
+        reader.number("FrameReferenceTime"),  # of a dynamic PET
         reader.number("EchoNumbers"),
         reader.number("AcquisitionNumber"),
         reader.number("EffectiveEchoTime", echo) if echo else reader.number("EchoTime"),

@@ -92,6 +92,7 @@ def test_echoes_at_the_same_places_become_stacks(tmp_path) -> None:
         ),
         ([{"ImageType": ["ORIGINAL", "PRIMARY", one]} for one in "MP"], 2),
         ([{"EchoTime": 2.3}, {"EchoTime": 4.6}], 2),
+        ([{"FrameReferenceTime": time} for time in (5000, 15000, 25000)], 3),
         ([{}, {}], 1),
     ],
 )
