@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.notebooks import form, links, names, outputs, terms
+from tests.notebooks import form, links, names, outputs, repeats, terms
 from tests.notebooks.books import workshop
 
 
@@ -15,6 +15,7 @@ def main() -> int:
         f"terms of the glossary ({len(glossary)})": terms.complaints(books, glossary),
         "names in solutions": names.complaints(books),
         f"form ({len(books)} notebooks)": form.complaints(books),
+        "repeated text": repeats.complaints(books),
         "saved outputs": outputs.complaints(books),
         f"links ({len(links.files())} texts)": links.complaints(),
     }

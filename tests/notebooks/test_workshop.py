@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.notebooks import form, links, names, outputs, terms
+from tests.notebooks import form, links, names, outputs, repeats, terms
 from tests.notebooks.books import CHAPTERS, FOLDER, REPO, workshop
 
 README = (FOLDER / "README.md").read_text("utf-8")
@@ -26,6 +26,10 @@ def test_solutions_use_what_was_shown():
 def test_notebooks_are_in_form():
     assert [book.number for book in workshop()] == [*CHAPTERS]
     assert form.complaints(workshop()) == []
+
+
+def test_no_notebook_says_what_another_has_said():
+    assert repeats.complaints(workshop()) == []
 
 
 def test_saved_outputs_may_be_published():
