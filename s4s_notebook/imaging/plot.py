@@ -214,7 +214,8 @@ def _scale_bar(axis: Axes, frame: Frame) -> None:
     pixels = length / frame.spacing[1]
     right, y = frame.columns * 0.96, frame.rows * 0.93
     ends = [right - pixels, right]
-    axis.plot(ends, [y, y], color="white", lw=2, solid_capstyle="butt", path_effects=_EDGE)
+    more: dict[str, Any] = {"solid_capstyle": "butt", "path_effects": _EDGE}
+    axis.plot(ends, [y, y], color="white", lw=2, scalex=False, scaley=False, **more)
     label = f"{length / 10:g} cm" if length >= 10 else f"{length:g} mm"
     above = y - frame.rows * 0.012
     axis.text(right - pixels / 2, above, label, ha="center", va="bottom", fontsize=8, **_INK)

@@ -81,19 +81,18 @@ def test_window_unit_letters_scale(tmp_path) -> None:
     assert texts(bare) == []
 
 
+def places(figure) -> list[list[float]]:
+    """Where each slice and the colour bar lie, and how much each shows."""
+    figure.png()
+    return [[*axis.get_position().bounds, *axis.get_xlim()] for axis in figure.axes]
+
+
 def test_what_lies_on_a_slice_does_not_move_it(tmp_path) -> None:
-    for at in range(4):
-        made = image(np.repeat(np.repeat(HU, 4, 0), 4, 1), PixelSpacing=[1, 1], InstanceNumber=at)
-        made.ImagePositionPatient = [0, 0, at]
-        save(made, tmp_path / f"{at}.dcm")
-    study = read(tmp_path)
-
-    def places(figure) -> list[list[float]]:
-        figure.png()
-        return [list(axis.get_position().bounds) for axis in figure.axes]
-
-    bare = study.plot(frame="montage", letters=False, scale=False)
-    assert places(study.plot(frame="montage")) == places(bare)
+    """The bar of one ends at its edge, the words of the other reach over it."""
+    stack(tmp_path, [(0, 0, z) for z in range(12)], PixelSpacing=[1.3, 1.3])
+    for study, columns in ((read(get_testdata_file("rtdose.dcm")), 4), (read(tmp_path), 12)):
+        bare = study.plot(frame="montage", columns=columns, letters=False, scale=False)
+        assert places(study.plot(frame="montage", columns=columns)) == places(bare)
 
 
 def test_the_scale_bar_is_seen_on_white(tmp_path) -> None:
