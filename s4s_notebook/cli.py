@@ -1,4 +1,4 @@
-"""The `s4s` command: demo, sandbox, check, doctor."""
+"""The `s4s` command: demo, sandbox, sync, check, doctor."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         from .sandbox.check import check_command
 
         return check_command(rest)
+    if arguments.command == "sync":
+        from .periodic import sync
+
+        return 1 if sync(arguments.store, images=arguments.images, full=arguments.full) else 0
     if arguments.command == "doctor":
         from .checkup import doctor
 
@@ -65,6 +69,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     commands.add_parser("sandbox", help="run the built-in data holder on its own", add_help=False)
+    sync = commands.add_parser(
+        "sync", help="bring everybody in a store up to date, from a timer or by hand"
+    )
+    sync.add_argument("store", help="the folder that connect(store=...) was given")
+    sync.add_argument(
+        "--images", action="store_true", help="fetch the studies that are not here yet, too"
+    )
+    sync.add_argument(
+        "--full",
+        action="store_true",
+        help="ask for everything again, and note what is no longer served",
+    )
     commands.add_parser(
         "check", help="report whether a holder does what Sync for Science asks", add_help=False
     )

@@ -125,11 +125,8 @@ def _open(url: str, options: dict[str, Any], *, announced: bool = False) -> Conn
     is_sandbox = url == SANDBOX
     if is_sandbox:
         url = _sandbox_url()
-    elif not _others_allowed():
-        raise UntrustedOrigin(
-            "On Binder only the sandbox can be connected: the machine is shared and public.",
-            hint=f'Run this on your own machine, or set {BINDER_ALLOW}="1" if you must.',
-        )
+    else:
+        refuse_on_binder()
     needs_sign_in = options["access_token"] is None and options["patient"] is None
     unattended = os.environ.get(SANDBOX_APPROVE) if is_sandbox and needs_sign_in else None
     if in_notebook():
@@ -143,6 +140,19 @@ def _open(url: str, options: dict[str, Any], *, announced: bool = False) -> Conn
     elif needs_sign_in and connection.status == "not authorised" and connection.can_authorize:
         _say_where_to_approve(connection)
     return connection
+
+
+def refuse_on_binder() -> None:
+    """Let no real holder be asked from a machine that anybody may look at.
+
+    Raises:
+        UntrustedOrigin: this is Binder, and nobody said that it is all right.
+    """
+    if not _others_allowed():
+        raise UntrustedOrigin(
+            "On Binder only the sandbox can be connected: the machine is shared and public.",
+            hint=f'Run this on your own machine, or set {BINDER_ALLOW}="1" if you must.',
+        )
 
 
 def _others_allowed() -> bool:

@@ -137,7 +137,7 @@ SHIPPED: tuple[Shipped, ...] = (
         ("693_J2KI.dcm",),
         started="2016-09-07T08:15:00",
     ),
-    Shipped("smart-1551992", "Radiotherapy dose", "ABDOMEN", ("rtdose.dcm",)),
+    Shipped("smart-1551992", "Radiotherapy dose", "ABDOMEN", ("rtdose_rle.dcm",)),
     Shipped("smart-1551992", "Electrocardiogram, 12 leads", "HEART", ("waveform_ecg.dcm",)),
     Shipped(
         "smart-1551992",
