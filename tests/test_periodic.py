@@ -77,7 +77,7 @@ def test_images_come_too(sandbox, tmp_path, canary):
     assert (ran.returncode, ran.stderr) == (0, "")
     with s4s.Store(tmp_path / "one") as kept:
         assert kept.verify() == []
-        studies = kept.studies()
+        studies = kept.studies().query("downloadable")
         files = list(kept.root.rglob("*.dcm"))
     assert f"{len(studies)} studies here, {len(files)} files" in ran.stdout
     assert len(studies) > 1
