@@ -9,6 +9,7 @@ notebooks/README.md, in the place of what stands there between the marks `binder
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -45,11 +46,20 @@ def link(remote: str, notebook: str) -> str:
     return f"{image(remote)}?urlpath=lab/tree/{notebook}"
 
 
+def title(book: Path) -> str:
+    """The first heading of a notebook."""
+    first = json.loads(book.read_text("utf-8"))["cells"][0]["source"]
+    return "".join(first).partition("\n")[0].removeprefix("# ")
+
+
 def texts(remote: str, repo: Path = REPO) -> dict[str, str]:
     """What goes into which file: Markdown by path."""
     books = sorted((repo / "notebooks").glob("[0-9][0-9]-*.ipynb"))
     first = link(remote, f"notebooks/{books[0].name}")
-    rows = [f"- [{book.stem}]({link(remote, f'notebooks/{book.name}')})\n" for book in books]
+    rows = [
+        f"- {book.name[:2]} [{title(book)}]({link(remote, f'notebooks/{book.name}')})\n"
+        for book in books
+    ]
     badge = f"[![Launch on Binder]({BINDER}/badge_logo.svg)]({first})\n"
     return {"README.md": badge, "notebooks/README.md": "\n" + "".join(rows) + "\n"}
 

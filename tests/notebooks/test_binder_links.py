@@ -71,6 +71,7 @@ def test_they_are_printed_for_the_origin_of_the_clone(clone):
     subprocess.run(["git", "-C", clone, *where], check=True)
     said = run(clone).stdout
     assert said.startswith("[![Launch on Binder](https://mybinder.org/badge_logo.svg)](" + GH)
+    assert f"- 00 [Your first image]({GH}?urlpath=lab/tree/notebooks/00-first-image.ipynb)\n" in said
     found = re.findall(rf"\({GH}\?urlpath=lab/tree/notebooks/([\w.-]+)\)\n", said)
     assert found == ["00-first-image.ipynb", *(book.name for book in workshop())]
 
