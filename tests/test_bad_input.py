@@ -7,6 +7,7 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pandas as pd
 import pytest
 
 import s4s_notebook as s4s
@@ -205,3 +206,26 @@ def test_a_truncated_multipart(store):
             assert store.verify() == []
             holder.mended, holder.cut_after = True, None
             assert len(me.download(dicom.STUDY).result(30).paths) == 6
+
+
+@pytest.mark.parametrize("what", [5, None, {"uid": "1.2"}, pd.DataFrame({"claim_id": ["1"]})])
+def test_what_names_no_study_is_not_downloaded(sandbox, what):
+    with sandbox.connect() as me:
+        before = len(sandbox.requests)
+        with pytest.raises(TypeError, match=r"download\(\) takes a study UID, a row of studies"):
+            me.download(what)
+        assert len(sandbox.requests) == before
+
+
+@pytest.mark.parametrize("what", ['[{"resourceType": "Patient"}]', b"{}", None])
+def test_text_is_no_resource(what):
+    with pytest.raises(TypeError, match=r"json\.loads\(text\) makes them of text"):
+        s4s.tables.patients(what)
+
+
+def test_link_says_which_frame_it_was_not_given():
+    studies, lines = s4s.tables.studies([]), s4s.tables.benefit_lines([])
+    with pytest.raises(ValueError, match=r"benefit_lines is no frame of .* lacks claim_id, line_"):
+        s4s.link(studies, studies)
+    with pytest.raises(ValueError, match=r"studies is no frame of .* lacks study_uid"):
+        s4s.link(lines, lines)

@@ -10,12 +10,13 @@ from weakref import WeakSet
 from ..download import Download
 from ..errors import Cancelled, Incomplete, NotFound, S4SError
 from ..protocol import discovery
-from ..protocol.dicomweb import check_uid, study_uid
+from ..protocol.dicomweb import study_uid
 from ..protocol.smart import Grant, Login
 from ..protocol.transport import Exchange, Transport
 from ..protocol.waiting import Cancel, Clock, WaitPolicy
 from ..store import Participant, Store
 from ..store.holders import Holders
+from .asked import asked
 from .loading import Loading
 from .session import Remember, Session
 from .sync import KINDS
@@ -366,13 +367,9 @@ class Connection:
 
         Raises:
             InvalidUID: that is no study UID; nothing was asked.
+            TypeError: that names no study; nothing was asked.
         """
-        many = hasattr(what, "columns") or isinstance(what, list | tuple)
-        if hasattr(what, "columns"):
-            what = list(what["study_uid"])
-        elif not isinstance(what, str | list | tuple):
-            what = what["study_uid"]
-        uids = [check_uid(uid) for uid in (what if many else [what])]
+        uids, many = asked(what)
         return self._start(Download(self, uids, many=many))
 
     def _start(self, work: _Work) -> _Work:

@@ -164,7 +164,16 @@ class Builder:
 def unbundled(
     resources: Iterable[Any], note: Callable[[Problem], None], place: str = "resource"
 ) -> Iterator[Any]:
-    """The resources themselves, Bundles and their entries opened."""
+    """The resources themselves, Bundles and their entries opened.
+
+    Raises:
+        TypeError: those are no resources, but text, or nothing.
+    """
+    if resources is None or isinstance(resources, str | bytes):
+        raise TypeError(
+            f"resources are FHIR resources as dicts, not {type(resources).__name__}; "
+            "json.loads(text) makes them of text."
+        )
     if isinstance(resources, Mapping):
         resources = (resources,)
     for number, resource in enumerate(resources):

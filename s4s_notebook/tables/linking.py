@@ -19,6 +19,12 @@ _STOPPED = {"53", "73"}  # discontinued before it was done
 _MODALITY, _DATE, _PLACE = 0.4, 0.3, 0.3
 _CLOSE = 0.05  # scores that differ by less do not decide
 
+_OF_STUDIES = ("study_uid", "started_date", "modalities", "description")
+_OF_LINES = (
+    "claim_id", "line_index", "line_number", "claim_type", "service_from", "service_to",
+    "service_date_source", "hcpcs_code", "modifier_1", "modifier_2", "revenue_center",
+    "is_total_line", "payment_amount", "currency",
+)  # fmt: skip
 _DTYPES = {
     "status": "str",
     "study_uid": "str",
@@ -86,7 +92,12 @@ def link(
     have; which of two studies of the same day, machine and part of the body a line is for
     (ambiguous); studies that nobody billed, or that another payer paid; what part of a stay's
     payment an examination was. A payment is linked to a study, not proven to be for it.
+
+    Raises:
+        ValueError: a frame lacks columns that its table has.
     """
+    _check("studies", studies, _OF_STUDIES)
+    _check("benefit_lines", benefit_lines, _OF_LINES)
     who = [c for c in ("participant", "patient_id") if c in studies and c in benefit_lines]
     lines = _radiology(benefit_lines)
     sights: list[Any] = [seen(row) for row in _records(studies)]
@@ -112,6 +123,12 @@ def link(
             why = "no radiology line fits" if study["_sight"].family else "not billed as radiology"
             rows.append({**study, "status": "study unmatched", "reasons": why})
     return _frame(rows, [c for c in who if c not in _DTYPES])
+
+
+def _check(name: str, frame: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    lacks = [column for column in columns if column not in frame]
+    if lacks:
+        raise ValueError(f"{name} is no frame of s4s.tables.{name}: it lacks {', '.join(lacks)}.")
 
 
 def _frame(rows: list[dict[str, Any]], further: list[str]) -> pd.DataFrame:
@@ -141,12 +158,7 @@ def _study_key(row: dict[str, Any], who: list[str]) -> tuple[Any, ...]:
 
 def _radiology(lines: pd.DataFrame) -> pd.DataFrame:
     """The lines that are for imaging, with what their codes say."""
-    wanted = [
-        "claim_id", "line_index", "line_number", "claim_type", "service_from", "service_to",
-        "service_date_source", "hcpcs_code", "modifier_1", "modifier_2", "revenue_center",
-        "is_total_line", "payment_amount", "currency",
-        *(c for c in ("participant", "patient_id") if c in lines),
-    ]  # fmt: skip
+    wanted = [*_OF_LINES, *(c for c in ("participant", "patient_id") if c in lines)]
     code = lines["hcpcs_code"].fillna("")
     center = lines["revenue_center"].fillna("").str.zfill(4)
     maybe = code.str.match(r"7\d{4}$|G0\d{3}$") | (
