@@ -135,7 +135,8 @@ def test_jitter_only_ever_adds() -> None:
 
 @pytest.mark.fault("C04")
 @pytest.mark.parametrize(
-    "values", [("-1",), ("1e3",), ("1_000",), ("120, 60",), ("",), ("9", "8"), ()]
+    "values",
+    [("-1",), ("1e3",), ("1_000",), ("\u00d9\u00a3",), ("120, 60",), ("",), ("9", "8"), ()],
 )
 def test_an_unusable_value_backs_off(server, make, clock, values: tuple[str, ...]) -> None:
     server.on("/x", *[send.later(*values)] * 4, OK)
