@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import os
 from typing import NamedTuple
 
 from . import system
-from .header import executable, is_uid, read_header
+from .header import TooShort, executable, is_uid, read_header
 from .names import safe_name
 
 _BLOCK = 1 << 20
+_HEAD = 1 << 15  # bytes; mapping every file costs more than all else that is done to it
 
 
 class Filed(NamedTuple):
@@ -42,11 +44,14 @@ def identify(fd: int, study_uid: str, size: int, digest: str) -> tuple[Filed, st
         InvalidDICOM: not a DICOM file.
         MalformedDICOM: it contradicts itself.
     """
-    view = memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_READ) if size else b"")
-    header = read_header(view)
-    preamble = bytes(view[:128])
+    os.lseek(fd, 0, os.SEEK_SET)
+    head = memoryview(os.read(fd, min(size, _HEAD)))
+    try:
+        header = read_header(head, size)
+    except TooShort:  # rare, as it needs long sequences before Study Instance UID
+        header = read_header(memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_READ)))
     fault = ""
-    if executable(preamble):
+    if executable(bytes(head[:128])):
         fault = "program"
     elif not (is_uid(header.sop_uid) and is_uid(header.series_uid)):
         fault = "uid-unusable"

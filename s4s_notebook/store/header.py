@@ -54,33 +54,46 @@ class Header(NamedTuple):
     transfer_syntax: str
 
 
+class TooShort(Exception):  # noqa: N818 - a sign between two modules, never shown
+    """What was read of the file ends before all that identifies it."""
+
+
 def executable(preamble: bytes) -> bool:
     """True when the 128 bytes before ``DICM`` start as a program, archive or web page does."""
     return preamble.startswith(_EXECUTABLE) or _MARKUP.match(preamble) is not None
 
 
-def read_header(data: memoryview) -> Header:
+def read_header(data: memoryview, size: int | None = None) -> Header:
     """Read what identifies an instance from the bytes of a file (a view of a mapped file will do).
+
+    Args:
+        data: the file, or its beginning.
+        size: bytes of the whole file where ``data`` is only its beginning.
 
     Raises:
         InvalidDICOM: no ``DICM`` at byte 128.
         MalformedDICOM: it contradicts itself before Series Instance UID.
+        TooShort: more of the file is needed; never where all of it was given.
     """
+    size = len(data) if size is None else size
     if len(data) < 132 or bytes(data[128:132]) != b"DICM":
         raise InvalidDICOM("The bytes are not a DICOM file: there is no DICM at byte 128.")
     meta: dict[int, str] = {}
     body = 132
-    for tag, start, length in _elements(data, 132, explicit=True, order="<", only=2):
+    for tag, start, length in _elements(data, 132, size, explicit=True, order="<", only=2):
         body = start + length
         if tag in _META_WANTED:
             meta[tag] = _text(data, start, length)
     syntax = meta.get(0x00020010, "")
     content, at = data, body
     if syntax == _DEFLATED:
+        if len(data) < size:
+            raise TooShort
         content, at = memoryview(_inflate(data[body:])), 0
+        size = len(content)
     found: dict[int, str] = {}
     explicit, order = syntax != _IMPLICIT, ">" if syntax == _BIG_ENDIAN else "<"
-    for tag, start, length in _elements(content, at, explicit=explicit, order=order):
+    for tag, start, length in _elements(content, at, size, explicit=explicit, order=order):
         if tag in _WANTED:
             found[tag] = _text(content, start, length)
         if tag >= _LAST:
@@ -103,13 +116,13 @@ def is_uid(text: str) -> bool:
 
 
 def _elements(
-    data: memoryview, at: int, *, explicit: bool, order: str, only: int | None = None
+    data: memoryview, at: int, size: int, *, explicit: bool, order: str, only: int | None = None
 ) -> Iterator[tuple[int, int, int]]:
     """Top-level elements (of group ``only``) as (tag, where the value starts, its length)."""
-    depth, never, size = 0, _DEEPEST + 1, len(data)
+    depth, never = 0, _DEEPEST + 1
     implicit_above = never if explicit else -1
     while at + 8 <= size:
-        tag, vr, length, at = _element(data, at, depth <= implicit_above, order)
+        tag, vr, length, at = _element(data, at, size, depth <= implicit_above, order)
         if only not in (None, tag >> 16):
             return
         if tag in (_ITEM_END, _SEQUENCE_END):
@@ -130,8 +143,12 @@ def _elements(
             raise MalformedDICOM("Sequences are nested too deeply, or end before they begin.")
 
 
-def _element(data: memoryview, at: int, explicit: bool, order: str) -> tuple[int, bytes, int, int]:
+def _element(
+    data: memoryview, at: int, size: int, explicit: bool, order: str
+) -> tuple[int, bytes, int, int]:
     """(tag, VR or empty, declared length, where the value starts) of the element at ``at``."""
+    if at + 12 > len(data) < size:
+        raise TooShort
     group, element, vr, short = _HEADS[order].unpack_from(data, at)
     if group == 0xFFFE or not explicit or not (vr.isalpha() and vr.isupper()):
         return group << 16 | element, b"", _LENGTHS[order].unpack_from(data, at + 4)[0], at + 8
@@ -143,7 +160,10 @@ def _element(data: memoryview, at: int, explicit: bool, order: str) -> tuple[int
 
 
 def _text(data: memoryview, start: int, length: int) -> str:
-    return bytes(data[start : start + min(length, 256)]).decode("latin-1").strip("\0 ")
+    end = start + min(length, 256)
+    if end > len(data):  # within the file, as the length was compared with its size
+        raise TooShort
+    return bytes(data[start:end]).decode("latin-1").strip("\0 ")
 
 
 def _inflate(data: memoryview) -> bytes:

@@ -18,21 +18,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from ..errors import DICOMError
 from . import system
 from .filed import Filed, identify
 from .files import PART, StudyFolder
+from .line import Line
 
 _BLOCK = 1 << 20  # bytes that a writer gets at a time, in at most
 _PIECES = 64
 _QUEUED = 8  # blocks that the writer may be behind: 8 MB
-_BATCH = 64  # files that are synced and recorded in one go, at least once in
+_BATCH = 40  # files that are synced and recorded in one go, at least once in
 _BATCH_SECONDS = 0.5
 _SYNCING = 2  # at a time
 _serial = itertools.count()
-T = TypeVar("T")
 
 
 class Rejected(NamedTuple):
@@ -41,30 +41,6 @@ class Rejected(NamedTuple):
     sop_uid: str
     why: str
     error: DICOMError | None = None
-
-
-class _Line(Generic[T]):
-    """What one thread hands to another, ``room`` pieces at most; the giver waits for room.
-
-    Two queues that wake the other side once; ``queue.Queue`` does so several times for a piece,
-    and each time the threads fight for the interpreter.
-    """
-
-    def __init__(self, room: int) -> None:
-        self._pieces: queue.SimpleQueue[T] = queue.SimpleQueue()
-        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(room):
-            self._room.put(None)
-
-    def put(self, piece: T) -> None:
-        self._room.get()
-        self._pieces.put(piece)
-
-    def get(self, timeout: float | None = None) -> T:
-        """The next piece. Raises queue.Empty after ``timeout`` seconds."""
-        piece = self._pieces.get(timeout=timeout)
-        self._room.put(None)
-        return piece
 
 
 class _Arrival:
@@ -83,6 +59,7 @@ class _Arrival:
             os.close(fd)
 
 
+_Judged = tuple[_Arrival, Filed]
 _Job = tuple[_Arrival, list[bytes | memoryview], str]  # then: "" more to come, "end", "drop"
 
 
@@ -98,8 +75,10 @@ class Receiver:
         self._have = study.instances()
         self._patient = study.dicom_patient
         self._error: BaseException | None = None
-        self._todo: _Line[_Job | None] = _Line(_QUEUED)
-        self._ready: _Line[tuple[_Arrival, Filed] | None] = _Line(_BATCH)
+        self._todo: Line[_Job | None] = Line(_QUEUED)
+        self._batch: list[_Judged] = []  # for the next sync; it is due at that monotonic time
+        self._due, self._begun = float("inf"), False
+        self._ready: Line[list[_Judged] | None] = Line(1)
         self.filed: list[Filed] = []
         self.rejected: list[Rejected] = []
         self.repeated = 0
@@ -156,7 +135,7 @@ class Receiver:
             raise self._error
 
     def _write(self) -> None:
-        while (job := self._todo.get()) is not None:
+        while (job := self._next()) is not None:
             arrival, block, then = job
             try:
                 if self._error is not None or then == "drop":
@@ -166,6 +145,23 @@ class Receiver:
             except Exception as error:  # noqa: BLE001 - raised in the caller's thread; a dead writer would hang it
                 self._fail(error)
                 self._drop(arrival)
+        self._hand_over()
+
+    def _next(self) -> _Job | None:
+        """The next job; hands over what is due for a sync while there is none."""
+        while True:
+            left = self._due - time.monotonic()
+            try:
+                if left > 0:
+                    return self._todo.get(timeout=None if left == float("inf") else left)
+            except queue.Empty:
+                pass  # it is due now
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._batch:
+            self._ready.put(self._batch)
+        self._batch, self._due = [], float("inf")
 
     def _add(self, arrival: _Arrival, block: list[bytes | memoryview], *, last: bool) -> None:
         with system.disk("writing an instance"):
@@ -201,7 +197,13 @@ class Receiver:
         elif before is None:
             with system.disk("writing an instance"):
                 system.start_writeback(arrival.fd)
-            self._ready.put((arrival, filed._replace(part=arrival.part)))
+            if not self._batch:
+                # The first of all at once: somebody may be looking for it.
+                self._due = time.monotonic() + (_BATCH_SECONDS if self._begun else 0.0)
+                self._begun = True
+            self._batch.append((arrival, filed._replace(part=arrival.part)))
+            if len(self._batch) == _BATCH:
+                self._hand_over()
         elif before.sha256 == digest:
             self.repeated += 1
             self._drop(arrival)
@@ -226,26 +228,15 @@ class Receiver:
         self._error = self._error or error
 
     def _commit(self) -> None:
-        going = True
-        while going:
-            batch: list[tuple[_Arrival, Filed]] = []
-            end = time.monotonic() + _BATCH_SECONDS
-            size = _BATCH if self.filed else 1  # the first at once: it may be looked for
-            while len(batch) < size and (left := end - time.monotonic()) > 0:
-                with suppress(queue.Empty):
-                    more = self._ready.get(timeout=left)
-                    if more is None:
-                        going = False
-                        break
-                    batch.append(more)
-            if batch:
-                self._settle(batch)
+        while (batch := self._ready.get()) is not None:
+            self._settle(batch)
 
     def _settle(self, batch: list[tuple[_Arrival, Filed]]) -> None:
         files = [filed for _, filed in batch]
         try:
             with system.disk("syncing instances"):
-                list(self._syncing.map(os.fsync, [arrival.fd for arrival, _ in batch]))
+                fds = [arrival.fd for arrival, _ in batch]
+                list(self._syncing.map(_sync, (fds[at::_SYNCING] for at in range(_SYNCING))))
                 self._study.folder.sync()
                 self._study.record(files)
                 self._study.place(files)
@@ -258,3 +249,8 @@ class Receiver:
             self._fail(error)
             for arrival, _ in batch:
                 self._drop(arrival)
+
+
+def _sync(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.fsync(fd)

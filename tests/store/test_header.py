@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s4s_notebook.errors import DICOMError, InvalidDICOM, MalformedDICOM
-from s4s_notebook.store.header import executable, is_uid, read_header
+from s4s_notebook.store.header import TooShort, executable, is_uid, read_header
 
 from . import dicom
 
@@ -127,3 +127,26 @@ def test_what_is_no_uid(text):
 def test_what_is_a_uid():
     assert is_uid("1.2.840.10008.1.0")
     assert is_uid("1" * 64)
+
+
+@pytest.mark.parametrize("syntax", [dicom.EXPLICIT, dicom.IMPLICIT, dicom.BIG, dicom.DEFLATED])
+@pytest.mark.parametrize("before", [b"", sequence(dicom.element(0x0020000D, b"UI", b"9.9.9"))])
+def test_a_beginning_tells_the_same_as_the_whole_or_that_it_is_too_short(syntax, before):
+    before = before if syntax == dicom.EXPLICIT else b""
+    whole = dicom.make(syntax=syntax, before_uids=before, size=500)
+    told = set()
+    for end in range(132, len(whole) + 1):
+        try:
+            assert read_header(memoryview(whole)[:end], len(whole)) == header(whole)
+            told.add("the same")
+        except TooShort:
+            assert end < len(whole)
+            told.add("too short")
+    assert told == {"the same", "too short"}
+
+
+def test_a_beginning_that_lies_about_lengths_is_found_out_by_the_size_of_the_whole():
+    long = dicom.make(before_uids=dicom.element(0x00181234, b"UT", b"", length=1 << 20))
+    for size, error in ((len(long), MalformedDICOM), (len(long) + (1 << 21), TooShort)):
+        with pytest.raises(error):
+            read_header(memoryview(long), size)

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import stat
+import threading
+import time
 
 import pytest
 
@@ -215,20 +217,41 @@ def test_a_stream_that_breaks_before_its_first_byte_leaves_nothing(study):
 
 
 def test_more_than_a_batch_and_files_that_come_slowly(study, monkeypatch):
-    import time
-
     from s4s_notebook.store import receive as module
 
     monkeypatch.setattr(module, "_BATCH", 4)
     monkeypatch.setattr(module, "_BATCH_SECONDS", 0.05)
+    told = []
 
     def slowly():
-        time.sleep(0.2)
+        while len(told) < 9:  # what came is filed, though nothing follows
+            time.sleep(0.01)
         yield dicom.make(dicom.sop(100))
 
     files = [dicom.chunks(data) for data in dicom.study_of(9).values()]
-    receive_chunks(study, *files, slowly())
+    receive_chunks(study, *files, slowly(), told=lambda path, size: told.append(path))
     assert len(study.instances()) == 10
+
+
+def test_the_first_file_is_not_kept_waiting_for_others(study, monkeypatch):
+    from s4s_notebook.store import receive as module
+
+    monkeypatch.setattr(module, "_BATCH_SECONDS", 3600.0)
+    first = threading.Event()
+
+    def second():
+        assert first.wait(20)
+        yield dicom.make(dicom.sop(2))
+
+    receive_chunks(study, dicom.chunks(dicom.make()), second(), told=lambda path, size: first.set())
+    assert len(study.instances()) == 2
+
+
+def test_what_identifies_a_file_may_stand_far_from_its_beginning(study):
+    """Behind 100 KB of sequences, where a look at its beginning is not enough."""
+    text = dicom.element(0x00181234, b"UT", b"x" * 100_000)
+    receiver, _ = receive(study, dicom.make(before_uids=text))
+    assert [filed.sop_uid for filed in receiver.filed] == [dicom.sop(1)]
 
 
 def test_an_instance_of_many_blocks(study):
