@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,28 +152,53 @@ def _files_with_canary(folder: Path, canary: Canary) -> list[str]:
     return found
 
 
+#: Browsers and Jupyter servers keep profiles and logs of their own, which their tests look into.
+OWN_PLACES = {"browser", "jupyter", "notebooks", "binder", "widgets"}
+
+
+def _temporary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have temporary files, of this process and of those it starts, in a folder of this test."""
+    above = request.getfixturevalue("tmp_path_factory").getbasetemp()
+    folder = Path(tempfile.mkdtemp(prefix="t", dir=above))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+def _mark_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the secrets marked that a process makes which the test starts."""
+    known = os.environ.get("PYTHONPATH")
+    places = [str(Path(__file__).parent / "canary"), *([known] if known else [])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(places))
+
+
 @pytest.fixture(autouse=True)
 def canary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Canary]:
     """Mark every secret made during the test, and fail the test if one gets out.
 
-    Looked through: all logging at DEBUG, the files under tmp_path, and (in
-    `pytest_runtest_makereport`) output and traceback.
+    Looked through: all logging at DEBUG, the files under tmp_path and temporary ones (stores
+    and notebooks among them), and (in `pytest_runtest_makereport`) output and traceback. What
+    reaches a foreign host is counted by `tests.faultserver.Sink`.
     """
     canary = Canary()
+    folders = []
+    if not OWN_PLACES & set(request.path.parts):
+        folders.append(_temporary(request, monkeypatch))
+        _mark_children(monkeypatch)
     monkeypatch.setattr(secrets, "token_urlsafe", _marked_token)
     handler = _LeakHandler()
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
-    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    if "tmp_path" in request.fixturenames:
+        folders.append(request.getfixturevalue("tmp_path"))
     yield canary
     root.removeHandler(handler)
     root.setLevel(level)
     assert not handler.found, f"a secret was logged by {sorted(set(handler.found))}"
-    if folder is not None and folder.exists():
-        names = _files_with_canary(folder, canary)
-        assert not names, f"a secret was written to {names}"
+    names = [name for folder in folders for name in _files_with_canary(folder, canary)]
+    assert not names, f"a secret was written to {names}"
 
 
 # ------------------------------------------------------------------ fault cases
