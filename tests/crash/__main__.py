@@ -1,11 +1,11 @@
 """``python -m tests.crash --kills N``: kill -9 a download N times, and count what it cost.
 
 A holder in this process serves one study, slowly. A client process downloads it into a store and
-is killed at a random moment, again and again; when a download ends whole, the next one begins
-with an empty store. After each kill the store is looked at from outside, with nothing but the
-index and the files: *lost* counts instances that were filed before and are no longer there or
-differ, or files that stand there without a record; *refetched* counts instances that the holder
-sent again although the store had them.
+is killed at a random moment after it began (imports do not count), again and again; when a
+download ends whole, the next one begins with an empty store. After each kill the store is looked
+at from outside, with nothing but the index and the files: *lost* counts instances that were filed
+before and are no longer there or differ, or files that stand there without a record; *refetched*
+counts instances that the holder sent again although the store had them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CLIENT = """
 import sys
 from s4s_notebook.connection import Connection
+print("begun", flush=True)
 with Connection(sys.argv[2], patient="p1", store=sys.argv[1]) as me:
     download = me.download(sys.argv[3])
     while not download.done():
@@ -42,7 +43,7 @@ class Crash:
 
     def __init__(self, root: Path, holder: Holder, seed: int) -> None:
         self.root, self.holder, self.chance = root, holder, random.Random(seed)
-        self.lost = self.refetched = self.kills = self.whole = 0
+        self.lost = self.refetched = self.kills = self.whole = self.amid = 0
         self.have: dict[str, str] = {}
         self.longest = 2.0
 
@@ -50,10 +51,13 @@ class Crash:
         """Start a client and kill it, or see it end."""
         self.holder.sent.clear()
         command = [sys.executable, "-c", CLIENT, str(self.root), self.holder.fhir, dicom.STUDY]
-        began = time.monotonic()
-        client = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        client = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
+        assert client.stdout is not None
+        client.stdout.readline()
+        began, before = time.monotonic(), len(self.have)
         try:
-            _, said = client.communicate(timeout=self.chance.uniform(0.1, self.longest))
+            _, said = client.communicate(timeout=self.chance.uniform(0.0, self.longest))
         except subprocess.TimeoutExpired:
             client.kill()
             client.communicate()
@@ -64,6 +68,11 @@ class Crash:
             self.longest = (time.monotonic() - began) * 1.1
             self.whole += 1
         self.look()
+        if client.returncode:
+            grown = len(self.have) > before
+            self.amid += grown
+            # On a slow machine nothing may come in that time: the next ones get a little more.
+            self.longest *= 1.0 if grown else 1.02
         if client.returncode == 0:
             assert len(self.have) == len(self.holder.studies[dicom.STUDY]), "it ended early"
             shutil.rmtree(self.root)
@@ -102,7 +111,8 @@ def main(argv: list[str]) -> int:
         while crash.kills < options.kills:
             crash.run()
     print(
-        f"{crash.kills} kills (seed {seed}), {crash.whole} downloads ended whole: "
+        f"{crash.kills} kills (seed {seed}), {crash.amid} after something new had been filed, "
+        f"{crash.whole} downloads ended whole: "
         f"lost {crash.lost}, refetched {crash.refetched}"
     )
     return 1 if crash.lost or crash.refetched else 0
