@@ -54,9 +54,8 @@ class _Arrival:
         self.fd = -1
 
     def close(self) -> None:
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
+        fd, self.fd = self.fd, -1  # gone, even where the system says that it could not
+        os.close(fd)
 
 
 _Judged = tuple[_Arrival, Filed]

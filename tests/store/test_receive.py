@@ -219,7 +219,7 @@ def test_a_stream_that_breaks_before_its_first_byte_leaves_nothing(study):
 def test_more_than_a_batch_and_files_that_come_slowly(study, monkeypatch):
     from s4s_notebook.store import receive as module
 
-    monkeypatch.setattr(module, "_BATCH", 4)
+    monkeypatch.setattr(module, "_BATCH", 5)  # one at once, five, and three that are not enough
     monkeypatch.setattr(module, "_BATCH_SECONDS", 0.05)
     told = []
 

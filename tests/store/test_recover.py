@@ -306,6 +306,19 @@ def test_what_is_planted_beside_the_files_is_refused(tmp_path, what):
         file_study(str(root), 2)
 
 
+@pytest.mark.fault("F02")
+def test_verify_names_no_file_that_only_lacks_its_name(tmp_path):
+    """As when the process died between the record and the rename."""
+    root = tmp_path / "s"
+    file_study(str(root), 2)
+    with Store(root) as store:
+        study = open_study(store)
+        one = next(iter(study.instances().values()))
+        os.rename(study.file(one), study.path / one.part)
+        assert store.verify() == []
+        assert study.file(one).exists()
+
+
 def test_verifying_waits_for_no_download_unless_something_is_odd(tmp_path):
     root = tmp_path / "s"
     file_study(str(root), 3)
