@@ -13,7 +13,7 @@ from pydicom.data import get_testdata_file
 
 from tests.binder import extensions, machine
 from tests.binder.visitor import chromium
-from tests.browser.jupyterserver import JupyterServer
+from tests.browser.jupyterserver import TOKEN, JupyterServer
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def _look_at_it(home, python):
     shutil.copy(get_testdata_file("CT_small.dcm"), server.work / "ct.dcm")
     try:
         with chromium() as page:
-            page.goto(server.start().page(""))
+            page.goto(f"{server.start().url}lab?token={TOKEN}")
             page.locator(".jp-LauncherCard", has_text="first image").wait_for(timeout=60_000)
             page.locator(".jp-DirListing-item", has_text="ct.dcm").dblclick()
             page.locator(".s4s-dicom .s4s-viewer canvas.s4s-picture").wait_for(timeout=60_000)
