@@ -36,6 +36,13 @@ def test_a_dicom_file_opens_by_double_click(page, lab, name):
     _open(page, lab)
     page.locator(".jp-DirListing-item", has_text=re.compile(f"^{re.escape(name)}")).dblclick()
     _see_a_picture(page.locator(".s4s-dicom .s4s-viewer"))
+    stage = page.locator(".s4s-dicom .s4s-stage").bounding_box()
+    assert stage["height"] > page.viewport_size["height"] / 2, "the picture fills the tab"
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    page.wait_for_function(
+        "before => document.querySelector('.s4s-dicom .s4s-stage').clientHeight > before + 200",
+        arg=stage["height"],
+    )
     fetched = [url for url in asked if f"contents/{name}" in url and "content=1" in url]
     assert not fetched, "the file itself is not fetched, only its slices"
     assert not page.locator(".jp-Dialog").count()

@@ -19,7 +19,6 @@ import { message } from './server';
 export const sliceIcon = new LabIcon({ name: 's4s:slice', svgstr: sliceSvg });
 
 const MEMORY = 512 * 2 ** 20; // bytes of slices that the browser keeps
-const CONTROLS = 110; // CSS pixels that the viewer's bars take
 const NO_CONTENT = 's4s:no-content';
 
 /** What the viewer asks, answered by the Jupyter server for the file at `path`. */
@@ -50,11 +49,8 @@ class DicomWidget extends Widget {
     if (this._viewer) {
       return;
     }
-    const height = Math.max(200, this.node.clientHeight - CONTROLS);
-    this._viewer = new Viewer(fileSource(this._path), {
-      height,
-      limit: MEMORY
-    });
+    // Its height is the tab's: style/base.css.
+    this._viewer = new Viewer(fileSource(this._path), { limit: MEMORY });
     this.node.append(this._viewer.node);
     this._viewer.start();
   }
@@ -83,7 +79,9 @@ class DicomFactory extends ABCWidgetFactory<DocumentWidget<DicomWidget>> {
     context: DocumentRegistry.Context
   ): DocumentWidget<DicomWidget> {
     const content = new DicomWidget(context.localPath);
-    return new DocumentWidget({ content, context });
+    const widget = new DocumentWidget({ content, context });
+    widget.title.icon = sliceIcon;
+    return widget;
   }
 }
 
