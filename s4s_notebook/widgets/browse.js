@@ -143,7 +143,7 @@ class Panel {
     if (page?.table === "benefit_lines") this.lines.show(page);
     else if (page) this.lists[page.table].show(page);
     if (code) this.teach(code);
-    if (changed) this.lists.studies.ask();
+    if (changed) this.lists.studies.ask({}, { teaches: false });
     if (problem) this.#stopAsking();
     if (problem !== undefined) this.#say(problem, true);
   }

@@ -56,7 +56,9 @@ class List {
     this.kind.replaceChildren(all, ...kinds.map((kind) => make("option", "", kind)));
   }
 
-  ask(change = {}) {
+  // `teaches`: the line of code becomes this list's; not where a list is only brought up to date.
+  ask(change = {}, { teaches = true } = {}) {
+    this.teaches = teaches;
     Object.assign(this.asked, change);
     this.question.ask({
       do: "page", table: this.name, ...this.asked, text: this.text.value,
@@ -77,7 +79,7 @@ class List {
     const kind = this.name === "studies" ? "studies" : "claims";
     const none = counts[this.name] ? "Nothing passes the filter." : `This record has no ${kind}.`;
     this.steps.show(page, none);
-    this.panel.teach(page.code);
+    if (this.teaches) this.panel.teach(page.code);
   }
 
   #head(columns, names, numbers) {

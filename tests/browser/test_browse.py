@@ -61,6 +61,7 @@ def test_from_a_filter_to_a_picture_and_a_selection(open_notebook, app):
     notebook.page.locator(".s4s-progress").get_by_text("✔ Study").first.wait_for(timeout=30_000)
     notebook.page.locator(".s4s-viewer").wait_for()
     panel.get_by_role("button", name="View:").wait_for()
+    assert code.inner_text().startswith("study = await me.download("), "what was pressed last"
     panel.get_by_role("tab", name="Benefits").click()
     panel.get_by_role("button", name=re.compile("^Lines: ")).first.click()
     panel.get_by_text("Lines of the claim:").wait_for()
