@@ -20,6 +20,7 @@ from PIL import Image
 
 from s4s_notebook.errors import DICOMError, NotAnImage
 
+from .captions import captions, drawable
 from .facts import Reader
 from .files import parse
 from .frame import Frame
@@ -118,12 +119,12 @@ def draw(
     same = choices[0] if len({id(choice) for choice in choices}) == 1 else None
     if colorbar and same is not None:
         _bar(figure, list(axes), shown[0], same)
-    title, figure.alt = _words(series, at, shown[0], same)
+    title, figure.alt = captions(series, at, shown[0], same)
     if name:
         reader = Reader(shown[0].instance.header())
         person, _ = parse(lambda: reader.text("PatientName"))
         title = f"{plain(person, 64)}\n{title}"
-    figure.suptitle(_drawable(title), fontsize=10, parse_math=False)
+    figure.suptitle(drawable(title), fontsize=10, parse_math=False)
     return figure
 
 
@@ -235,45 +236,5 @@ def _bar(figure: Picture, axes: list[Axes], frame: Frame, choice: Choice) -> Non
     colors = ListedColormap(np.repeat(greys[:, None], 3, axis=1))
     mappable = ScalarMappable(Normalize(low, high if high > low else low + 1), colors)
     bar = figure.colorbar(mappable, ax=axes, fraction=0.04, pad=0.02)
-    bar.set_label(_drawable(frame.unit or "stored value"), fontsize=8, parse_math=False)
+    bar.set_label(drawable(frame.unit or "stored value"), fontsize=8, parse_math=False)
     bar.ax.tick_params(labelsize=8)
-
-
-def _words(
-    series: Series, at: Sequence[int], frame: Frame, choice: Choice | None
-) -> tuple[str, str]:
-    """The title and the text for a screen reader; neither holds a name."""
-    many = len(series.frames)
-    noun = "frame" if series.frame_time is not None else "slice" if series.plane else "image"
-    place = f"{noun} {at[0] + 1} of {many}"
-    if len(at) > 1:
-        place = f"{len(at)} of {count(many, noun)}"
-    what = [series.modality, series.description, series.plane]
-    title = " · ".join([part for part in (*what, place) if part])
-    scale = _scale_words(frame, choice)
-    size = f"{frame.columns} x {frame.rows} pixels"
-    if frame.spacing is not None:
-        size += f" of {frame.spacing[1]:.3g} x {frame.spacing[0]:.3g} mm"
-    alt = f"Medical image: {title.replace(' · ', ', ')}. {scale}. {size}."
-    return f"{title}\n{scale}", alt
-
-
-def _scale_words(frame: Frame, choice: Choice | None) -> str:
-    if choice is None:
-        return "Colour" if frame.color else "Each with its own window"
-    if isinstance(choice, Table):
-        return f"Lookup table {choice.name}".strip()
-    name = f"{choice.name}, " if choice.name else ""
-    curve = "" if choice.function == "LINEAR" else f", {choice.function}"
-    return (
-        f"Window {name}center {choice.center:g}, width {choice.width:g} {frame.unit}".strip()
-        + curve
-    )
-
-
-def _drawable(text: str) -> str:
-    """``text`` with "?" for letters that the figure's font cannot draw."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-
-    known = get_font(findfont(FontProperties())).get_charmap()
-    return "".join(one if ord(one) in known or one == "\n" else "?" for one in text)

@@ -190,6 +190,7 @@ def test_each_segment_is_a_stack_of_its_own(tmp_path) -> None:
     study = read(save(made, tmp_path / "a.dcm"))
     assert [(one.part, len(one.frames)) for one in study.series] == [("Liver", 3), ("Lesion", 2)]
     assert "Lesion" in study.series[1].label
+    assert "Lesion" in study.plot(1).alt
     assert [one.volume().spacing[0] for one in study.series] == [1, 1]
     assert whys(study) == []
     for one in made.SegmentSequence:
