@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -66,7 +67,8 @@ class Receiver:
     """Files instances of one study. Use as a context manager, inside the study's lock.
 
     Leaving it waits until all is on disk; ``filed`` and ``rejected`` then say what came.
-    ``on_filed(path)`` is called from a thread of its own for each instance that can be relied on.
+    ``on_filed(path)`` is called from a thread of its own, in the caller's context, for each instance
+    that can be relied on.
     """
 
     def __init__(self, study: StudyFolder, on_filed: Callable[[Path, int], None]) -> None:
@@ -83,7 +85,9 @@ class Receiver:
         self.repeated = 0
         self._writer = threading.Thread(target=self._write, daemon=True)
         self._syncing = ThreadPoolExecutor(_SYNCING)
-        self._committer = threading.Thread(target=self._commit, daemon=True)
+        # A notebook's panel that hears of a file must know which cell's output it stands in.
+        run = copy_context().run
+        self._committer = threading.Thread(target=run, args=(self._commit,), daemon=True)
 
     @property
     def dicom_patient(self) -> str:

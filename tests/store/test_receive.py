@@ -1,5 +1,6 @@
 """What arrives is checked before it has a name."""
 
+import contextvars
 import hashlib
 import os
 import stat
@@ -51,6 +52,17 @@ def test_a_study_is_filed_named_hashed_and_indexed(study):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not receiver.rejected
     assert not [name for name in os.listdir(study.path) if name.startswith(".")]
+
+
+def test_who_is_told_hears_it_in_the_callers_context(study):
+    """ipykernel 7.0 knows by it which cell a panel's message belongs to, and fails without."""
+    cell = contextvars.ContextVar("cell")
+    cell.set("this one")
+    heard = []
+    receive_chunks(
+        study, dicom.chunks(dicom.make()), told=lambda *_: heard.append(cell.get("none"))
+    )
+    assert heard == ["this one"]
 
 
 def receive_chunks(study, *streams, told=lambda path, size: None):
