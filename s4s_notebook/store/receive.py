@@ -67,8 +67,8 @@ class Receiver:
     """Files instances of one study. Use as a context manager, inside the study's lock.
 
     Leaving it waits until all is on disk; ``filed`` and ``rejected`` then say what came.
-    ``on_filed(path)`` is called from a thread of its own, in the caller's context, for each instance
-    that can be relied on.
+    ``on_filed(path, size)`` is called for each instance that can be relied on: from a thread of
+    its own, in the caller's context.
     """
 
     def __init__(self, study: StudyFolder, on_filed: Callable[[Path, int], None]) -> None:
