@@ -164,4 +164,7 @@ def _judge_visit(report: Report, folder: Path, repository: Path, python: Path) -
         report.require(True, "Run All, Authorise, Approve: the picture is there")
         print(f"      {seconds:.1f} s from the notebook's address to the picture")
         print(f"      {server.memory() / 2**20:.0f} MB held by Jupyter and the kernel")
-        report.require("Traceback" not in server.log.read_text(), "no traceback in the log")
+        before, found, after = server.log.read_text().partition("Traceback")
+        report.require(not found, "no traceback in the log")
+        if found:
+            print(before[-500:] + found + after[:3000])
