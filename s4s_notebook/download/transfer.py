@@ -130,7 +130,7 @@ class Transfer(Task[list[Path]]):
         while receiver is None:
             before = len(folder.instances())
             try:
-                receiver = self._receive(folder, transport, url, token, listed)
+                receiver = self._receive(folder, transport, url, token, count, listed)
             except (IntegrityError, Stalled, HolderUnavailable):
                 # Go on at once where only what is missing will be asked for, and it leads on.
                 if self._source.no_pieces(url) or len(folder.instances()) == before:
@@ -144,23 +144,40 @@ class Transfer(Task[list[Path]]):
         """What the holder says the study has, where it offers to say (QIDO-RS)."""
         return dicomweb.instances(transport, url, cancel=self._switch, token=token) or ()
 
+    def _plan(
+        self,
+        transport: Transport,
+        url: str,
+        token: bool,
+        count: int | None,
+        listed: Sequence[dicomweb.Instance],
+        have: Mapping[str, Filed],
+    ) -> list[Piece] | None:
+        """What to ask for: pieces, nothing (a process was killed when all had come, before that
+        was written down), or None for the whole study."""
+        if count is not None and len(have) >= count:
+            return []
+        if not have or self._source.no_pieces(url):
+            return None
+        listed = listed or self._list(transport, url, token)
+        todo = list(pieces(url, listed, have))
+        return todo if todo or (listed and count is None) else None
+
     def _receive(
         self,
         folder: StudyFolder,
         transport: Transport,
         url: str,
         token: bool,
+        count: int | None,
         listed: Sequence[dicomweb.Instance],
     ) -> Receiver:
         have = folder.instances()
-        todo: list[Piece] = []
-        if have and not self._source.no_pieces(url):
-            listed = listed or self._list(transport, url, token)
-            todo = list(pieces(url, listed, have))
+        todo = self._plan(transport, url, token, count, listed, have)
         with Receiver(folder, self._filed) as receiver:
             if todo:
                 self._set(message=f"{len(have)} instances are here; asking for the others alone")
-            for number, piece in enumerate(todo):
+            for number, piece in enumerate(todo or ()):
                 try:
                     self._take(receiver, transport, piece, token)
                 except HTTPStatusError as error:
@@ -169,9 +186,9 @@ class Transfer(Task[list[Path]]):
                         raise
                     if number == 0 and not receiver.filed:
                         self._source.no_pieces(url, learnt=True)
-                        todo = []
+                        todo = None
                         break
-            if not todo:
+            if todo is None:
                 if have:
                     self._set(message=f"skipping the {len(have)} instances that are here")
                 self._take(receiver, transport, Piece(url, None), token)

@@ -321,6 +321,24 @@ def test_two_downloads_of_a_study_share_one_worker(holder, connect):
     assert not _running
 
 
+@pytest.mark.fault("F01", "D16")
+@pytest.mark.parametrize("how", ["announced", "qido", "no pieces"])
+def test_killed_when_all_had_come_nothing_is_fetched_twice(holder, connect, monkeypatch, how):
+    """The last instance is filed, and the process dies before the end is written down."""
+    holder.offers_pieces = how != "no pieces"
+    if how == "qido":
+        whole = holder.study_resource
+        monkeypatch.setattr(
+            holder, "study_resource", lambda uid: whole(uid) | {"numberOfInstances": None}
+        )
+    me = connect()
+    me.download(UID).result()
+    folder_of(me).settle(expected=None, complete=False, dicom_patient="P1")
+    assert len(me.download(UID).result().paths) == 6
+    assert set(holder.sent.values()) == {1}
+    assert folder_of(me).complete()
+
+
 @pytest.mark.fault("G06", "G07")
 def test_cancel_waits_for_no_study_that_another_download_follows(holder, connect):
     holder.busy["/wado/"] = ["60"]
