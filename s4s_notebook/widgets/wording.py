@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 
+from s4s_notebook.imaging.words import count as counted
+
+__all__ = ["clock", "counted", "shown", "size"]
+
 
 def shown(text: object, limit: int = 300) -> str:
     """Return ``text`` on one line, without characters that hide or turn other text.
@@ -34,8 +38,3 @@ def clock(seconds: float) -> str:
     hours, rest = divmod(whole, 3600)
     minutes, left = divmod(rest, 60)
     return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """Return ``1 study`` or ``2,000 studies``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -10,6 +10,7 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
 from s4s_notebook import errors
+from s4s_notebook.imaging.words import count
 from s4s_notebook.protocol.dicomweb import retrieve
 from s4s_notebook.protocol.redact import url as redacted
 from s4s_notebook.sandbox.check.finding import NOT_TRIED
@@ -111,11 +112,12 @@ class Walk(RecordWalk):
             self.judge("images", False, shown, error.problem)
             self.tell("study is whole", NOT_TRIED, shown, "nothing came")
             return
-        self.judge("images", found, shown, f"{len(found)} instances")
+        many = count(len(found), "instance")
+        self.judge("images", found, shown, many)
         strange = [data for data in found if _study_of(data) != uid]
         announced = study.get("numberOfInstances")
         whole = not strange and announced in (None, len(found))
-        came = f"{len(found)} instances, {announced} announced, {len(strange)} of other studies"
+        came = f"{many}, {announced} announced, {len(strange)} of other studies"
         self.judge("study is whole", whole, shown, came)
         unknown = re.sub(r"/studies/.*", "", url) + "/studies/1.2.3.4.5"
         reply = self.transport.request(
