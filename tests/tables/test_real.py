@@ -121,14 +121,17 @@ def test_stu3_and_r4_of_one_server_agree(shared_data: Path) -> None:
         assert different(stu3, r4) == differing
 
 
-# What R4 says and STU3 does not, or the other way round. No amount is among them.
+# What R4 says and STU3 does not, or the other way round. No amount is among them. (The reference
+# to a blood test is one of those that CMS blanked in its STU3 fixtures.)
 DIFFERING = {
     "benefits": {
         *("claim_category", "claim_subtype", "use", "outcome", "coverage_id", "provider_id"),
         *("billing_npi", "query_code", "entry_code", "action_code", "original_control_number"),
         *("contractor_processed", "pps_indicator", "lifetime_reserve_days"),
     },
-    "benefit_lines": {"service_system", "quantity", "detail_count"},
+    "benefit_lines": {
+        *("service_system", "quantity", "detail_count", "blood_test", "blood_test_result"),
+    },
 }
 
 
