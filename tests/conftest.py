@@ -203,14 +203,14 @@ def canary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 # ------------------------------------------------------------------ fault cases
 
-_outcomes: dict[str, list[str]] = {}
+_outcomes: dict[str, dict[str, str]] = {}  # case → test → how it ended
 
 
 def _record_fault(item: pytest.Item, report: pytest.TestReport) -> None:
     if report.when == "call" or report.outcome == "failed":
         for marker in item.iter_markers("fault"):
             for case in marker.args:
-                _outcomes.setdefault(case, []).append(report.outcome)
+                _outcomes.setdefault(case, {})[item.nodeid] = report.outcome
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -220,7 +220,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         name = f"s4s-faults-{os.environ.get('S4S_FAULTS', 'all')}.json"
         record = session.config.rootpath / ".pytest_cache" / name
         record.parent.mkdir(exist_ok=True)
-        record.write_text(json.dumps(_outcomes))
+        known: dict[str, dict[str, str]] = {}
+        if session.config.getoption("lf") and record.exists():  # those that failed, once more
+            known = json.loads(record.read_text())
+        for case, ends in _outcomes.items():
+            known.setdefault(case, {}).update(ends)
+        record.write_text(json.dumps(known))
 
 
 # ------------------------------------------------------------------ one look at each report

@@ -85,13 +85,11 @@ def test_the_launcher_leads_to_the_list_of_notebooks_and_on(page, lab):
 
 
 def _palette(page):
-    """The palette's search box; the keys that open it also close it, so look before pressing."""
-    box = page.locator(".lm-CommandPalette-input")
-    for _ in range(20):
-        if box.is_visible():
-            break
-        page.keyboard.press("Control+Shift+C")
-        page.wait_for_timeout(500)
+    """The palette's search box, by the menu: the keys that open it also close it."""
+    page.locator(".lm-MenuBar-itemLabel", has_text="View").click()
+    page.locator(".lm-Menu-itemLabel", has_text="Activate Command Palette").click()
+    box = page.locator(".lm-CommandPalette-input:visible")
+    box.wait_for()
     return box
 
 
