@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from s4s_notebook import errors
-from s4s_notebook.protocol.discovery import Holder, discover
+from s4s_notebook.protocol.discovery import Holder, check_base, discover
 from s4s_notebook.protocol.metadata import read_configuration, read_statement
 
 from .holder import Answer, configuration, holder, transport_to
@@ -355,3 +355,9 @@ def test_real_capability_statements(shared_data, name):
     assert found.token is not None
     assert found.token.startswith("https://sandbox.bluebutton.cms.gov/")
     assert found.fhir_version in {"3.0.2", "4.0.0", "4.0.1"}
+
+
+@pytest.mark.parametrize("address", ["", "holder", "holder.example/fhir", "ftp://holder.example/"])
+def test_what_is_no_web_address_is_told_before_anything_is_asked(address):
+    with pytest.raises(errors.DiscoveryError, match="not a web address"):
+        check_base(address)

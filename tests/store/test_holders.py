@@ -40,6 +40,11 @@ def test_an_address_on_this_machine_passes(holders, tmp_path):
     assert not (tmp_path / "settings").exists()
 
 
+def test_a_folder_of_ours_without_the_file_remembers_nothing(holders, tmp_path):
+    (tmp_path / "settings").mkdir()
+    assert holders.all() == []
+
+
 def test_forgetting_leaves_the_others(holders, tmp_path):
     holders.remove("https://a.example")
     assert not (tmp_path / "settings").exists(), "forgetting nothing writes nothing"
