@@ -13,35 +13,35 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from . import errors, tables
-    from .checkup import doctor
-    from .cohort import Store
+    from ._connect import connect
+    from .cli.check import check
+    from .cli.doctor import doctor
     from .connection import Connection
-    from .download import Download
+    from .connection.download import Download
+    from .connection.timeline import timeline
     from .errors import S4SError
     from .imaging import Study, read
     from .imaging.plot import Picture
-    from .over_time import timeline
     from .sandbox import Sandbox
-    from .sandbox.check import check
-    from .start import connect
+    from .store.cohort import Store
     from .tables import link
     from .widgets import explore
 
 _HOME = {
     "Connection": ".connection",
-    "Download": ".download",
+    "Download": ".connection.download",
     "Picture": ".imaging.plot",
     "S4SError": ".errors",
     "Sandbox": ".sandbox",
-    "Store": ".cohort",
+    "Store": ".store.cohort",
     "Study": ".imaging",
-    "check": ".sandbox.check",
-    "connect": ".start",
-    "doctor": ".checkup",
+    "check": ".cli.check",
+    "connect": "._connect",
+    "doctor": ".cli.doctor",
     "explore": ".widgets",
     "link": ".tables",
     "read": ".imaging",
-    "timeline": ".over_time",
+    "timeline": ".connection.timeline",
 }
 _MODULES = ("errors", "tables")
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["tests.faultserver.fixtures"]
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 NO_SKIP = os.environ.get("S4S_NO_SKIP") == "1"
 

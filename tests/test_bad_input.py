@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import s4s_notebook as s4s
-from s4s_notebook.protocol.waiting import WaitPolicy
+from s4s_notebook.http.retry import WaitPolicy
 from tests.connection.holder import Holder
 from tests.store import dicom
 

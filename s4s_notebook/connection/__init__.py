@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
-from ..download import Download
+from ..dicomweb.wado import study_uid
 from ..errors import Cancelled, Incomplete, NotFound, S4SError
-from ..protocol import discovery
-from ..protocol.dicomweb import study_uid
-from ..protocol.smart import Grant, Login
-from ..protocol.transport import Exchange, Transport
-from ..protocol.waiting import Cancel, Clock, WaitPolicy
+from ..http.client import Exchange, Transport
+from ..http.retry import Cancel, Clock, WaitPolicy
+from ..smart import discovery
+from ..smart.registration import Grant, Login
 from ..store import Participant, Store
-from ..store.holders import Holders
-from .asked import asked
+from .download import Download
+from .known_holders import Holders
 from .loading import Loading
+from .requested import asked
+from .search_to_store import KINDS
 from .session import Remember, Session
-from .sync import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from .. import tables
+from ..fhir.search import instant, search_url
 from ..problems import Problem
-from ..protocol.fhir import instant, search_url
 from .dicom_series import dicom_series
-from .sync import KINDS, query
+from .search_to_store import KINDS, query
 
 if TYPE_CHECKING:
     from . import Connection

@@ -8,10 +8,10 @@ from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..download.task import State, Task
 from ..errors import Cancelled, Incomplete, S4SError
-from ..protocol.waiting import Waiting
-from .sync import Line, sync
+from ..http.retry import Waiting
+from ..task import State, Task
+from .search_to_store import Line, sync
 
 if TYPE_CHECKING:
     from . import Connection

@@ -8,21 +8,17 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
-from ..errors import (
-    AccessDenied,
-    AuthorizationError,
-    AuthorizationRequired,
-    LoginExpired,
-)
-from ..protocol import discovery, smart
-from ..protocol.secret import Secret
-from ..protocol.smart import Client, Grant, Login
-from ..protocol.tokens import FixedToken, Tokens, from_record
-from ..protocol.transport import Exchange, Transport
-from ..protocol.trust import Trust
-from ..protocol.waiting import Cancel, Clock, WaitPolicy
+from ..errors import AccessDenied, AuthorizationError, AuthorizationRequired, LoginExpired
+from ..http.client import Exchange, Transport
+from ..http.origins import Trust
+from ..http.retry import Cancel, Clock, WaitPolicy
+from ..http.secret import Secret
+from ..smart import discovery
+from ..smart import registration as smart
+from ..smart.registration import Client, Grant, Login
+from ..smart.tokens import FixedToken, Tokens, from_record
 from ..store import FileKeeper, KeyringKeeper, Participant, Store
-from .sync import KINDS
+from .search_to_store import KINDS
 
 #: Where the browser lands when nothing listens: the person copies the address from there.
 PASTE = "http://127.0.0.1/s4s/callback"

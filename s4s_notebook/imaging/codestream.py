@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s4s_notebook.errors import MalformedDICOM, PixelBudget
+from ..errors import MalformedDICOM, PixelBudget
 
 if TYPE_CHECKING:
     from .instance import Instance

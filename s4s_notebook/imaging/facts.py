@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
-from s4s_notebook.problems import Problem
-
+from ..problems import Problem
 from .files import ODD
 from .windows import Choice, Table, Window
 from .words import plain

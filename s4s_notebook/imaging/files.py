@@ -24,8 +24,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from s4s_notebook.errors import InvalidDICOM, MalformedDICOM
-
+from ..errors import InvalidDICOM, MalformedDICOM
 from .quiet import quiet
 from .structure import Pixels, walk
 

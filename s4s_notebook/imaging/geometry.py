@@ -8,8 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
-from s4s_notebook.problems import Problem
-
+from ..problems import Problem
 from .frame import Frame, Phase
 from .windows import Floats
 from .words import count

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from s4s_notebook.errors import NotAnImage
-
+from ..errors import NotAnImage
 from .frame import Frame
 from .instance import Instance
 from .palette import colors, eight_bits

@@ -13,9 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from s4s_notebook.errors import InvalidDICOM, NotAnImage
-from s4s_notebook.problems import Problem
-
+from ..errors import InvalidDICOM, NotAnImage
+from ..problems import Problem
 from .facts import Reader
 from .files import NATIVE, Header, contents, native, parse, read_header
 from .structure import PIXEL_KEYWORDS, Pixels

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
-from s4s_notebook.errors import MalformedDICOM
-
+from ..errors import MalformedDICOM
 from .files import ODD, parse
 from .windows import Array
 

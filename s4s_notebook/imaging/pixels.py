@@ -11,8 +11,7 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.uid import UID, JPEGExtended12Bit, JPEGLosslessSV1
 
-from s4s_notebook.errors import MalformedDICOM, MissingCodec, PixelBudget
-
+from ..errors import MalformedDICOM, MissingCodec, PixelBudget
 from . import codestream, worker
 from .files import ODD, parse
 from .windows import Array

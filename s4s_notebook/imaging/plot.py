@@ -18,8 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
 
-from s4s_notebook.errors import DICOMError, NotAnImage
-
+from ..errors import DICOMError, NotAnImage
 from .captions import captions, drawable
 from .facts import Reader
 from .files import parse

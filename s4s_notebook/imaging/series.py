@@ -8,9 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s4s_notebook.errors import NotAnImage
-from s4s_notebook.problems import Problem
-
+from ..errors import NotAnImage
+from ..problems import Problem
 from . import geometry
 from .frame import Frame
 from .instance import Instance

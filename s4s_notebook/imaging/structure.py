@@ -12,7 +12,7 @@ from typing import BinaryIO, Literal, NamedTuple
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
-from s4s_notebook.errors import MalformedDICOM
+from ..errors import MalformedDICOM
 
 DEEPEST = 64
 MOST_ELEMENTS = 2_000_000

@@ -12,9 +12,8 @@ from typing import Any
 
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from s4s_notebook.errors import DICOMError, InvalidDICOM, NotAnImage
-from s4s_notebook.problems import Problem
-
+from ..errors import DICOMError, InvalidDICOM, NotAnImage
+from ..problems import Problem
 from . import dicomdir
 from .instance import Instance
 from .paths import Paths, listed

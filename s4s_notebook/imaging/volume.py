@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from s4s_notebook.errors import NotAnImage
-
+from ..errors import NotAnImage
 from . import geometry
 from .frame import Frame
 from .windows import Array, Floats

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from s4s_notebook.errors import DecodeFailed
-
+from ..errors import DecodeFailed
 from .windows import Array
 
 SECONDS = 60.0

@@ -11,6 +11,6 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _load_jupyter_server_extension(server: Any) -> None:
     """Add our pages to a Jupyter server; it goes on without us where that cannot be done."""
-    from s4s_notebook.jupyter.routes import add_routes
+    from .routes import add_routes
 
     add_routes(server)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 
-from s4s_notebook.jupyter.quiet import COOKIE, QuietHandler
-from s4s_notebook.rendezvous import digest
-from s4s_notebook.replypage import ENDINGS
+from ..smart.mailbox import digest
+from ..smart.reply_page import ENDINGS
+from .quiet import COOKIE, QuietHandler
 
 _KEPT = ("code", "state", "error", "error_description", "iss")
 _AGAIN = "again"

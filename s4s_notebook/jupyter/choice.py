@@ -6,7 +6,7 @@ from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from tornado.web import HTTPError, authenticated
 
-from s4s_notebook.jupyter.quiet import Meeting
+from .quiet import Meeting
 
 MAX_BODY = 8 * 1024
 _DOES = frozenset({"use", "remove"})

@@ -11,7 +11,7 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import ApiPath, ensure_async, to_os_path
 from tornado.web import HTTPError, authenticated
 
-from s4s_notebook.jupyter.pictures import PictureMaker
+from .pictures import PictureMaker
 
 _ASKED = ("have", "series", "plane", "key")
 

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from s4s_notebook.widgets.viewer_pictures import Pictures
+    from ..widgets.viewer_pictures import Pictures
 
 PATIENCE = 60.0  # seconds for one picture
 
@@ -55,7 +55,7 @@ class PictureMaker:
 
 def _answer(path: str, version: int, asked: dict[str, str]) -> bytes:
     """Run in the child."""
-    from s4s_notebook.errors import S4SError
+    from ..errors import S4SError
 
     buffers: list[memoryview] = []
     try:
@@ -80,7 +80,7 @@ def _ask(pictures: Pictures, asked: dict[str, str]) -> tuple[dict[str, Any], lis
 
 @lru_cache(maxsize=4)
 def _pictures(path: str, _version: int) -> Pictures:
-    from s4s_notebook.imaging import read
-    from s4s_notebook.widgets.viewer_pictures import Pictures
+    from ..imaging import read
+    from ..widgets.viewer_pictures import Pictures
 
     return Pictures(read([path], force=True))

@@ -7,8 +7,8 @@ from typing import Any
 
 from jupyter_server.base.handlers import JupyterHandler
 
-from s4s_notebook.rendezvous import Rendezvous
-from s4s_notebook.replypage import HEADERS, page
+from ..smart.mailbox import Rendezvous
+from ..smart.reply_page import HEADERS, page
 
 COOKIE = "s4s-signin"
 

@@ -9,17 +9,17 @@ from typing import Any
 from jupyter_core.paths import jupyter_runtime_dir
 from jupyter_server.utils import url_path_join
 
-from s4s_notebook.errors import UnsafeStore
-from s4s_notebook.jupyter.callback import CallbackHandler
-from s4s_notebook.jupyter.choice import ChoiceHandler
-from s4s_notebook.jupyter.dicom import DicomHandler
-from s4s_notebook.jupyter.notebooks import NotebooksHandler
-from s4s_notebook.jupyter.pictures import PictureMaker
-from s4s_notebook.jupyter.quiet import Meeting
-from s4s_notebook.jupyter.sandbox import SandboxHandler, SandboxKeeper
-from s4s_notebook.jupyter.start import StartHandler
-from s4s_notebook.jupyter.status import StatusHandler
-from s4s_notebook.rendezvous import Rendezvous
+from ..errors import UnsafeStore
+from ..smart.mailbox import Rendezvous
+from .callback import CallbackHandler
+from .choice import ChoiceHandler
+from .dicom import DicomHandler
+from .notebooks import NotebooksHandler
+from .pictures import PictureMaker
+from .quiet import Meeting
+from .sandbox import SandboxHandler, SandboxKeeper
+from .start import StartHandler
+from .status import StatusHandler
 
 
 def add_routes(server: Any) -> None:

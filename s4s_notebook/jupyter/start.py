@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from jupyter_server.utils import url_path_join
 from tornado.web import authenticated
 
-from s4s_notebook.jupyter.quiet import COOKIE, QuietHandler
+from .quiet import COOKIE, QuietHandler
 
 PATIENCE = 60.0  # seconds for a kernel to register and answer
 _TICK = 0.1

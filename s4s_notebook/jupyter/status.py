@@ -5,7 +5,7 @@ from __future__ import annotations
 from jupyter_server.base.handlers import APIHandler
 from tornado.web import authenticated
 
-from s4s_notebook._version import __version__
+from .._version import __version__
 
 
 class StatusHandler(APIHandler):

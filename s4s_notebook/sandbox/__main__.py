@@ -2,6 +2,6 @@
 
 import sys
 
-from s4s_notebook.sandbox.serving import serve
+from ..cli.sandbox import serve
 
 sys.exit(serve())

@@ -15,7 +15,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from s4s_notebook.sandbox.settings import Settings
+from .settings import Settings
 
 TYPE_SCOPES = {
     "Patient": "patient/Patient.read",

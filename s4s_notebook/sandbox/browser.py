@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from s4s_notebook.sandbox import pages
-from s4s_notebook.sandbox.consent import Form
-from s4s_notebook.sandbox.state import NO_STORE, State
+from . import pages
+from .consent import Form
+from .state import NO_STORE, State
 
 
 def refusal(status: int, why: str) -> HTMLResponse:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from s4s_notebook.sandbox.authority import SCOPES
-from s4s_notebook.sandbox.people import Resource
-from s4s_notebook.sandbox.search import OWN_PARAMETERS, PATIENT_PARAMETERS
-from s4s_notebook.sandbox.state import State
+from .authority import SCOPES
+from .people import Resource
+from .search import OWN_PARAMETERS, PATIENT_PARAMETERS
+from .state import State
 
 OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _KINDS = {

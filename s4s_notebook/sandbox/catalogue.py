@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from s4s_notebook.sandbox.phantoms import writing
-from s4s_notebook.sandbox.phantoms.chest import SLICES
-from s4s_notebook.sandbox.phantoms.writing import Exam
+from .phantoms import writing
+from .phantoms.chest import SLICES
+from .phantoms.writing import Exam
 
 
 @dataclass(frozen=True)

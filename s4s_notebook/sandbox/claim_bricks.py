@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
 
-from s4s_notebook.sandbox.people import BLUE_BUTTON, Resource
+from .people import BLUE_BUTTON, Resource
 
 HCPCS = f"{BLUE_BUTTON}/codesystem/hcpcs"
 NPI = "http://hl7.org/fhir/sid/us-npi"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from s4s_notebook.sandbox.claim_bricks import (
+from .claim_bricks import (
     HCPCS,
     adjudication,
     adjudication_reason,
@@ -25,7 +25,7 @@ from s4s_notebook.sandbox.claim_bricks import (
     money_extension,
     variable,
 )
-from s4s_notebook.sandbox.people import BLUE_BUTTON, Resource, coding_extension
+from .people import BLUE_BUTTON, Resource, coding_extension
 
 _NEAR_LINE = {
     "O": "Part B physician/supplier claim record (processed by local carriers; can include DMEPOS "

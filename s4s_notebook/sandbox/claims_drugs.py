@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s4s_notebook.sandbox.claim_bricks import (
+from .claim_bricks import (
     NPI,
     adjudication,
     care_team,
@@ -13,8 +13,8 @@ from s4s_notebook.sandbox.claim_bricks import (
     information,
     variable,
 )
-from s4s_notebook.sandbox.claims import Visit, head
-from s4s_notebook.sandbox.people import BLUE_BUTTON, Resource, coding_extension
+from .claims import Visit, head
+from .people import BLUE_BUTTON, Resource, coding_extension
 
 
 def pde(visit: Visit, ndc: str, drug: str, cost: float, *, days: int, fill: int) -> Resource:

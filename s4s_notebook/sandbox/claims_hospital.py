@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from s4s_notebook.sandbox.claim_bricks import (
+from .claim_bricks import (
     HCPCS,
     NPI,
     adjudication,
@@ -18,8 +18,8 @@ from s4s_notebook.sandbox.claim_bricks import (
     money_extension,
     variable,
 )
-from s4s_notebook.sandbox.claims import Line, Visit, head, modifiers, types
-from s4s_notebook.sandbox.people import Resource, coding_extension
+from .claims import Line, Visit, head, modifiers, types
+from .people import Resource, coding_extension
 
 
 def outpatient(visit: Visit, lines: Sequence[Line]) -> Resource:

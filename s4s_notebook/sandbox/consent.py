@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from s4s_notebook.sandbox import pages
-from s4s_notebook.sandbox.authority import SCOPES, TYPE_SCOPES, RegisteredClient
-from s4s_notebook.sandbox.state import State
+from . import pages
+from .authority import SCOPES, TYPE_SCOPES, RegisteredClient
+from .state import State
 
 
 class UntrustedError(Exception):

@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from s4s_notebook.sandbox import capability
-from s4s_notebook.sandbox.forms import BadBodyError, form_of
-from s4s_notebook.sandbox.holding import TYPES, patient_of
-from s4s_notebook.sandbox.people import Resource
-from s4s_notebook.sandbox.search import BadSearchError, PageMaker, Query, of_patients, parse, select
-from s4s_notebook.sandbox.shapes import archived, endpoints_of, shaped
-from s4s_notebook.sandbox.state import (
+from . import capability
+from .forms import BadBodyError, form_of
+from .holding import TYPES, patient_of
+from .people import Resource
+from .search import BadSearchError, PageMaker, Query, of_patients, parse, select
+from .shapes import archived, endpoints_of, shaped
+from .state import (
     NO_STORE,
     DeniedError,
     NotReadyError,
@@ -26,7 +26,7 @@ from s4s_notebook.sandbox.state import (
     outcome,
     state_of,
 )
-from s4s_notebook.sandbox.waits import Preparing
+from .waits import Preparing
 
 Handler = Callable[[Request], Awaitable[Response]]
 _JSON = ("application/fhir+json", "application/json+fhir", "application/json")

@@ -7,11 +7,11 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from s4s_notebook.sandbox import claims, claims_drugs, claims_hospital
-from s4s_notebook.sandbox.billing import BILLS, DECOYS, Bill, Distractor, Payment, Truth
-from s4s_notebook.sandbox.claims import Line, Visit
-from s4s_notebook.sandbox.library import HeldStudy
-from s4s_notebook.sandbox.people import Person, Resource
+from . import claims, claims_drugs, claims_hospital
+from .billing import BILLS, DECOYS, Bill, Distractor, Payment, Truth
+from .claims import Line, Visit
+from .library import HeldStudy
+from .people import Person, Resource
 
 OFFICE: tuple[tuple[str, float, float], ...] = (
     ("99213", 145, 74.1),

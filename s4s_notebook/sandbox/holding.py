@@ -6,11 +6,11 @@ import datetime as dt
 import threading
 from collections.abc import Callable, Iterable
 
-from s4s_notebook.sandbox.billing import Truth
-from s4s_notebook.sandbox.history import Historian, truth
-from s4s_notebook.sandbox.imaging_studies import imaging_study
-from s4s_notebook.sandbox.library import HeldStudy, Library
-from s4s_notebook.sandbox.people import PEOPLE, Person, Resource, coverages, patient, person
+from .billing import Truth
+from .history import Historian, truth
+from .imaging_studies import imaging_study
+from .library import HeldStudy, Library
+from .people import PEOPLE, Person, Resource, coverages, patient, person
 
 TYPES = ("Patient", "Coverage", "ImagingStudy", "ExplanationOfBenefit", "Endpoint")
 # Where a WADO address will be filled in: the holding does not know who asks, and how.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from s4s_notebook.sandbox.library import HeldSeries, HeldStudy
-from s4s_notebook.sandbox.people import Resource
+from .library import HeldSeries, HeldStudy
+from .people import Resource
 
 DICOM = "http://dicom.nema.org/resources/ontology/DCM"
 ENDPOINT_ID = "wado-endpoint"

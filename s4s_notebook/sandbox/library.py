@@ -15,15 +15,8 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import FileDataset
 
-from s4s_notebook.sandbox.catalogue import (
-    GENERATED,
-    NOT_HELD,
-    SHIPPED,
-    Generated,
-    NotHeld,
-    Shipped,
-)
-from s4s_notebook.sandbox.phantoms.writing import uid
+from .catalogue import GENERATED, NOT_HELD, SHIPPED, Generated, NotHeld, Shipped
+from .phantoms.writing import uid
 
 HEADER: list[str] = [
     "StudyDate",

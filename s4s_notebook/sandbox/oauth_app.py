@@ -11,14 +11,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from s4s_notebook.sandbox import pages
-from s4s_notebook.sandbox.authority import (
-    MAX_ENTRIES,
-    Approval,
-    RegisteredClient,
-)
-from s4s_notebook.sandbox.browser import cookie, html, refusal, same_browser, set_cookie
-from s4s_notebook.sandbox.consent import (
+from . import pages
+from .authority import MAX_ENTRIES, Approval, RegisteredClient
+from .browser import cookie, html, refusal, same_browser, set_cookie
+from .consent import (
     Form,
     RedirectedError,
     UntrustedError,
@@ -28,9 +24,9 @@ from s4s_notebook.sandbox.consent import (
     single,
     trusted,
 )
-from s4s_notebook.sandbox.forms import BadBodyError, form_of
-from s4s_notebook.sandbox.people import person
-from s4s_notebook.sandbox.state import NO_STORE, State, state_of
+from .forms import BadBodyError, form_of
+from .people import person
+from .state import NO_STORE, State, state_of
 
 Handler = Callable[[Request], Awaitable[Response]]
 PENDING_SECONDS = 600

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from s4s_notebook.sandbox.authority import SCOPES, YEAR, OAuthError, RegisteredClient
-from s4s_notebook.sandbox.capability import authorization_server
-from s4s_notebook.sandbox.forms import BadBodyError, body_of, form_of
-from s4s_notebook.sandbox.state import NO_STORE, State, state_of
+from .authority import SCOPES, YEAR, OAuthError, RegisteredClient
+from .capability import authorization_server
+from .forms import BadBodyError, body_of, form_of
+from .state import NO_STORE, State, state_of
 
 Handler = Callable[[Request], Awaitable[Response]]
 _METHODS = ("client_secret_basic", "client_secret_post", "none")

@@ -10,8 +10,8 @@ import datetime as dt
 from collections.abc import Sequence
 from html import escape
 
-from s4s_notebook.sandbox.authority import Approval, RegisteredClient
-from s4s_notebook.sandbox.people import Person
+from .authority import Approval, RegisteredClient
+from .people import Person
 
 STYLE = """
 :root { color-scheme: light dark; --edge: #8a8f98; --go: #14532d; --no: #7f1d1d; }

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from s4s_notebook.sandbox.state import Record, State
+from .state import Record, State
 
 SECRETS = frozenset(
     {

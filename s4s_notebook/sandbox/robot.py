@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from s4s_notebook.errors import AuthorizationError
+from ..errors import AuthorizationError
 
 
 class Form(HTMLParser):

@@ -11,25 +11,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from s4s_notebook.sandbox import fhir_app, oauth_tokens, wado_app
-from s4s_notebook.sandbox.authority import SCOPES, Authority
-from s4s_notebook.sandbox.billing import Truth
-from s4s_notebook.sandbox.holding import Holding
-from s4s_notebook.sandbox.library import Library
-from s4s_notebook.sandbox.oauth_app import SignIn
-from s4s_notebook.sandbox.people import PEOPLE, Resource
-from s4s_notebook.sandbox.personality import personality
-from s4s_notebook.sandbox.recorder import Prefixed, Recorder
-from s4s_notebook.sandbox.robot import approve
-from s4s_notebook.sandbox.script import Rule, Scripted
-from s4s_notebook.sandbox.servers import Servers
-from s4s_notebook.sandbox.settings import REAL_PACS_SECONDS, Pacs, Settings
-from s4s_notebook.sandbox.state import Images, Record, State
-from s4s_notebook.sandbox.waits import LibraryImages, Preparing
+from . import fhir_app, oauth_tokens, wado_app
+from .authority import SCOPES, Authority
+from .billing import Truth
+from .holding import Holding
+from .library import Library
+from .oauth_app import SignIn
+from .people import PEOPLE, Resource
+from .personality import personality
+from .recorder import Prefixed, Recorder
+from .robot import approve
+from .script import Rule, Scripted
+from .servers import Servers
+from .settings import REAL_PACS_SECONDS, Pacs, Settings
+from .state import Images, Record, State
+from .waits import LibraryImages, Preparing
 
 if TYPE_CHECKING:
-    from s4s_notebook.connection import Connection
-    from s4s_notebook.sandbox.pacs import PacsImages
+    from ..connection import Connection
+    from .pacs import PacsImages
 
 # Where the robot's browser is sent back to; nothing listens, nothing has to.
 REDIRECT_URI = "http://127.0.0.1:1/s4s/callback"
@@ -268,7 +268,7 @@ class Sandbox:
 
         ``options`` go to :class:`~s4s_notebook.connection.Connection` (``store=``, …).
         """
-        from s4s_notebook.connection import Connection
+        from ..connection import Connection
 
         options.setdefault("redirect_uri", REDIRECT_URI)
         connection = Connection(self.fhir_url, **options)
@@ -279,7 +279,7 @@ def _archive(settings: Settings) -> PacsImages | None:
     """The link to a PACS, if one is wanted; raises OSError when our port is taken."""
     if settings.pacs is None:
         return None
-    from s4s_notebook.sandbox.pacs import PacsImages
+    from .pacs import PacsImages
 
     known = {who.id: who.mrn for who in PEOPLE if who.id in settings.patients}
     archive = PacsImages(

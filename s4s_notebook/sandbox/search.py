@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
-from s4s_notebook.sandbox.dates import BadDateError, matches
-from s4s_notebook.sandbox.holding import patient_of
-from s4s_notebook.sandbox.people import Resource
+from .dates import BadDateError, matches
+from .holding import patient_of
+from .people import Resource
 
 Parameters = Sequence[tuple[str, str]]
 MAX_COUNT = 100

@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from s4s_notebook.sandbox.script import TRANSPORT
+from .script import TRANSPORT
 
 
 class QuietProtocol(H11Protocol):

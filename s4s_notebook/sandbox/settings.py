@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from s4s_notebook.sandbox.people import PEOPLE
+from .people import PEOPLE
 
 REAL_PACS_SECONDS = 300.0  # the seed's own example
 _PACS = re.compile(r"(?P<aet>[ -~]{1,16})@(?P<host>[^@:/\s]+):(?P<port>\d{1,5})")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-from s4s_notebook.sandbox.holding import ADDRESS
-from s4s_notebook.sandbox.imaging_studies import ENDPOINT_ID, endpoint, imaging_study
-from s4s_notebook.sandbox.people import Resource
-from s4s_notebook.sandbox.state import Archive, State, instant
+from .holding import ADDRESS
+from .imaging_studies import ENDPOINT_ID, endpoint, imaging_study
+from .people import Resource
+from .state import Archive, State, instant
 
 TOKEN_EXTENSION = "http://hl7.org/fhir/smart-app-launch/StructureDefinition/requires-access-token"  # noqa: S105 - a name
 

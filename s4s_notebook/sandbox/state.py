@@ -11,12 +11,12 @@ from typing import Any, Protocol
 
 from starlette.requests import Request
 
-from s4s_notebook.sandbox.authority import Approval, Authority
-from s4s_notebook.sandbox.holding import Holding
-from s4s_notebook.sandbox.library import HeldStudy
-from s4s_notebook.sandbox.personality import Personality
-from s4s_notebook.sandbox.script import Script
-from s4s_notebook.sandbox.settings import Settings
+from .authority import Approval, Authority
+from .holding import Holding
+from .library import HeldStudy
+from .personality import Personality
+from .script import Script
+from .settings import Settings
 
 
 class NotReadyError(Exception):

@@ -18,17 +18,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from s4s_notebook.sandbox.fhir_app import refuse
-from s4s_notebook.sandbox.library import HeldSeries, HeldStudy, Instance
-from s4s_notebook.sandbox.state import (
-    NO_STORE,
-    DeniedError,
-    NotReadyError,
-    State,
-    UpstreamError,
-    bearer,
-    state_of,
-)
+from .fhir_app import refuse
+from .library import HeldSeries, HeldStudy, Instance
+from .state import NO_STORE, DeniedError, NotReadyError, State, UpstreamError, bearer, state_of
 
 CHUNK = 256 * 1024
 DICOM = "application/dicom"

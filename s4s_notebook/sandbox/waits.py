@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from s4s_notebook.sandbox.library import HeldStudy, Library
-from s4s_notebook.sandbox.state import NotReadyError
+from .library import HeldStudy, Library
+from .state import NotReadyError
 
 
 class Preparing:

@@ -23,12 +23,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from . import system
+from .. import private_files as system
+from ..smart.token_store import FileKeeper, KeyringKeeper, remembered
 from .filed import Filed
 from .files import Finding, StudyFolder
 from .index import Index
 from .journal import encode
-from .keeper import FileKeeper, KeyringKeeper, remembered
 from .names import safe_name
 from .participant import Entry, Mark, Participant, Run
 from .receive import Receiver, Rejected

@@ -7,7 +7,7 @@ import mmap
 import os
 from typing import NamedTuple
 
-from . import system
+from .. import private_files as system
 from .header import TooShort, executable, is_uid, read_header
 from .names import safe_name
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from .. import private_files as system
 from ..errors import DICOMError, InvalidUID
-from . import system
 from .filed import Filed, identify, measure
 from .header import is_uid
 from .names import safe_name

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..errors import DiskProblem, UnsafeStore
+from ..private_files import Folder, disk, lock
 from .journal import Record
-from .system import Folder, disk, lock
 
 NAME = "index.sqlite"
 LOCK = ".index.lock"

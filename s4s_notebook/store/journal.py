@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from .system import Folder, disk, write_all
+from ..private_files import Folder, disk, write_all
 
 NAME = "record.ndjson"
 Record = dict[str, Any]

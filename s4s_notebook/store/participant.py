@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+from .. import private_files as system
 from ..problems import Problem
-from . import system
 from .header import is_uid
 from .index import Index
 from .journal import Journal, Record

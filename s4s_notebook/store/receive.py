@@ -21,11 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from .. import private_files as system
 from ..errors import DICOMError
-from . import system
 from .filed import Filed, identify
 from .files import PART, StudyFolder
-from .line import Line
+from .write_queue import Line
 
 _BLOCK = 1 << 20  # bytes that a writer gets at a time, in at most
 _PIECES = 64

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from s4s_notebook.widgets.ask import ask_origin
-from s4s_notebook.widgets.browse import explore
-from s4s_notebook.widgets.choose import choose
-from s4s_notebook.widgets.connect import connect_panel, opened
-from s4s_notebook.widgets.progress import progress_panel, show_progress
+from .ask import ask_origin
+from .browse import explore
+from .choose import choose
+from .connect import connect_panel, opened
+from .progress import progress_panel, show_progress
 
 __all__ = [
     "ask_origin",

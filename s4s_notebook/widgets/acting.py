@@ -6,7 +6,7 @@ import contextvars
 import threading
 from collections.abc import Callable
 
-from s4s_notebook.errors import S4SError
+from ..errors import S4SError
 
 
 def in_thread(work: Callable[[], None]) -> None:

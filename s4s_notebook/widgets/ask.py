@@ -11,9 +11,9 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from s4s_notebook.widgets.assets import source
-from s4s_notebook.widgets.line import Line
-from s4s_notebook.widgets.wording import shown
+from .assets import source
+from .line import Line
+from .wording import shown
 
 PATIENCE = 600.0  # seconds; no answer is a refusal
 _TICK = 0.2  # a longer wait would hold the interrupt button up

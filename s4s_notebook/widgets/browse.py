@@ -15,10 +15,10 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from s4s_notebook.errors import S4SError
-from s4s_notebook.widgets.acting import act, in_thread
-from s4s_notebook.widgets.assets import source
-from s4s_notebook.widgets.browse_rows import (
+from ..errors import S4SError
+from .acting import act, in_thread
+from .assets import source
+from .browse_rows import (
     BENEFITS,
     LINES,
     STUDIES,
@@ -34,9 +34,9 @@ from s4s_notebook.widgets.browse_rows import (
     totals,
     with_charges,
 )
-from s4s_notebook.widgets.line import Line
-from s4s_notebook.widgets.progress import progress_panel
-from s4s_notebook.widgets.wording import counted, shown
+from .line import Line
+from .progress import progress_panel
+from .wording import counted, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -222,7 +222,7 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
 
     def _open(self, content: Mapping[str, Any]) -> None:
         """Fetch a study and show it below, slice by slice as they come."""
-        from s4s_notebook.widgets.viewer import view
+        from .viewer import view
 
         uid = str(content.get("study", ""))
         download = self._connection.download(uid)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from s4s_notebook.widgets.wording import shown
+from .wording import shown
 
 PAGE = 50  # rows that travel to the browser at once
 _NUMBERS = ("_count", "_amount", "_number", "quantity")

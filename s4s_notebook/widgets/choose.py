@@ -18,13 +18,13 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from s4s_notebook.errors import DiscoveryError, S4SError
-from s4s_notebook.rendezvous import Rendezvous
-from s4s_notebook.store.holders import Holders
-from s4s_notebook.widgets.assets import source
-from s4s_notebook.widgets.line import Line
-from s4s_notebook.widgets.signin import runtime_folder
-from s4s_notebook.widgets.wording import shown
+from ..connection.known_holders import Holders
+from ..errors import DiscoveryError, S4SError
+from ..smart.mailbox import Rendezvous
+from ..smart.redirect import runtime_folder
+from .assets import source
+from .line import Line
+from .wording import shown
 
 PATIENCE = 3600.0  # seconds that a cell waits for a choice
 SANDBOX = "sandbox"

@@ -13,11 +13,11 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from s4s_notebook.widgets.acting import act
-from s4s_notebook.widgets.assets import source
-from s4s_notebook.widgets.line import Line
-from s4s_notebook.widgets.signin import SignIn
-from s4s_notebook.widgets.wording import shown
+from ..smart.redirect import SignIn
+from .acting import act
+from .assets import source
+from .line import Line
+from .wording import shown
 
 _FOUND = {
     "well-known": "It describes its sign-in at .well-known/smart-configuration.",

@@ -1,6 +1,6 @@
 """The progress panel: one for every wait and every transfer.
 
-It shows what a :class:`~s4s_notebook.download.Download` or ``Loading`` is doing, with the
+It shows what a :class:`~.Download` or ``Loading`` is doing, with the
 countdown to the next try and a Cancel that works while a cell runs. When the work has ended,
 the panel gives way to one line of text, which a saved notebook keeps.
 """
@@ -15,9 +15,9 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from s4s_notebook.widgets.assets import source
-from s4s_notebook.widgets.line import Line
-from s4s_notebook.widgets.wording import clock, counted, shown, size
+from .assets import source
+from .line import Line
+from .wording import clock, counted, shown, size
 
 ENDED = frozenset({"done", "failed", "cancelled"})
 

@@ -20,13 +20,13 @@ import traitlets
 from IPython.display import display
 from PIL import Image
 
-from s4s_notebook.errors import S4SError
-from s4s_notebook.imaging.frame import Frame
-from s4s_notebook.imaging.greys import render
-from s4s_notebook.imaging.study import Study
-from s4s_notebook.widgets.assets import lean_script, lean_style
-from s4s_notebook.widgets.line import as_asked
-from s4s_notebook.widgets.viewer_pictures import Pictures
+from ..errors import S4SError
+from ..imaging.frame import Frame
+from ..imaging.greys import render
+from ..imaging.study import Study
+from .assets import lean_script, lean_style
+from .line import as_asked
+from .viewer_pictures import Pictures
 
 #: Where the kernel that made a widget is gone, JupyterLab writes "model not found" in its place:
 #: this takes that line away, but not a viewer (which has elements in it) nor any other output.

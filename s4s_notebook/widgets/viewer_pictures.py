@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from s4s_notebook.errors import NotAnImage
-from s4s_notebook.imaging.frame import Frame
-from s4s_notebook.imaging.geometry import edges
-from s4s_notebook.imaging.greys import measured, render
-from s4s_notebook.imaging.series import Series
-from s4s_notebook.imaging.study import Study
-from s4s_notebook.imaging.windows import Array, Choice, Table, Window
-from s4s_notebook.imaging.words import count, plain
-from s4s_notebook.widgets.viewer_planes import Cuts
+from ..errors import NotAnImage
+from ..imaging.frame import Frame
+from ..imaging.geometry import edges
+from ..imaging.greys import measured, render
+from ..imaging.series import Series
+from ..imaging.study import Study
+from ..imaging.windows import Array, Choice, Table, Window
+from ..imaging.words import count, plain
+from .viewer_planes import Cuts
 
 Answer = tuple[dict[str, Any], list[memoryview]]
 THUMBNAIL = 96  # pixels, the longer side at most

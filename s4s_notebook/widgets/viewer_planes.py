@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from s4s_notebook.errors import NotAnImage, PixelBudget
-from s4s_notebook.imaging.frame import Frame
-from s4s_notebook.imaging.geometry import depth, letters, named_edges
-from s4s_notebook.imaging.series import Series
-from s4s_notebook.imaging.volume import Volume
-from s4s_notebook.imaging.windows import Array, spread
+from ..errors import NotAnImage, PixelBudget
+from ..imaging.frame import Frame
+from ..imaging.geometry import depth, letters, named_edges
+from ..imaging.series import Series
+from ..imaging.volume import Volume
+from ..imaging.windows import Array, spread
 
 #: The most bytes of a stack that are kept for cutting; larger ones offer their own plane only.
 BUDGET = 2**30
@@ -76,7 +76,7 @@ class Cuts:
         self, series: Series, plane: str, index: int
     ) -> tuple[dict[str, Any], Array, list[Array]]:
         """One slice of another plane, as ``viewer_pictures.described`` gives a frame."""
-        from s4s_notebook.widgets.viewer_pictures import scale, window  # it imports this module
+        from .viewer_pictures import scale, window  # it imports this module
 
         volume, voxels = self._load(series)
         axis = int(plane)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from s4s_notebook.imaging.words import count as counted
+from ..imaging.words import count as counted
 
 __all__ = ["clock", "counted", "shown", "size"]
 

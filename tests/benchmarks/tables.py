@@ -25,7 +25,7 @@ from typing import Any
 import orjson
 
 from s4s_notebook import tables
-from s4s_notebook.protocol import jsonstrict
+from s4s_notebook.http import strict_json as jsonstrict
 from s4s_notebook.sandbox.holding import Holding
 from s4s_notebook.sandbox.library import Library
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from s4s_notebook.download.task import State
 from s4s_notebook.errors import AccessDenied, StateMismatch
+from s4s_notebook.task import State
 
 
 class FakeWork:

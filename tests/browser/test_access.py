@@ -11,7 +11,7 @@ AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 
 PANELS = """
 from tests.browser.fakes import *
-from s4s_notebook.store.holders import Holders
+from s4s_notebook.connection.known_holders import Holders
 from s4s_notebook.widgets.choose import ChooserPanel
 from s4s_notebook.widgets import ask, connect_panel, explore, progress_panel
 from IPython.display import display

@@ -11,7 +11,7 @@ import s4s_notebook as s4s
 CELL = """
 import json, pathlib
 import s4s_notebook as s4s
-from s4s_notebook.store.holders import config_folder
+from s4s_notebook.connection.known_holders import config_folder
 folder = config_folder()
 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 (folder / "holders.json").write_text(json.dumps({kept!r}))

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from s4s_notebook.connection import Connection
-from s4s_notebook.download import _running
+from s4s_notebook.connection.download import _running
 from s4s_notebook.errors import (
     Cancelled,
     HTTPStatusError,
@@ -22,7 +22,7 @@ from s4s_notebook.errors import (
     RetryAfterTooLong,
     Stalled,
 )
-from s4s_notebook.protocol.watch import Limits
+from s4s_notebook.http.watch import Limits
 from tests.store import dicom
 
 from .conftest import quick

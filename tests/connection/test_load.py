@@ -11,15 +11,9 @@ from pathlib import Path
 import pytest
 
 from s4s_notebook.connection import Connection
-from s4s_notebook.connection.sync import query
-from s4s_notebook.errors import (
-    Cancelled,
-    HTTPStatusError,
-    Incomplete,
-    NotFound,
-    RetryAfterTooLong,
-)
-from s4s_notebook.protocol.waiting import SystemClock
+from s4s_notebook.connection.search_to_store import query
+from s4s_notebook.errors import Cancelled, HTTPStatusError, Incomplete, NotFound, RetryAfterTooLong
+from s4s_notebook.http.retry import SystemClock
 
 from .conftest import quick
 from .holder import claim
@@ -214,14 +208,14 @@ def test_a_failed_update_does_not_move_the_mark(holder, connect):
 
 KILLED = """
 import sys, os
-from s4s_notebook.cohort import Store
+from s4s_notebook.store.cohort import Store
 from s4s_notebook.connection import Connection
 from tests.store import killed
 killed.arm(int(sys.argv[3]))
 with Store(sys.argv[1]) as store:
     me = Connection(sys.argv[2], patient="p1", store=store)
     me.resources("ExplanationOfBenefit")
-    me._finish(me._start(__import__("s4s_notebook.connection.loading").connection.loading.Loading(
+    me._finish(me._start(__import__("s4s_notebook.connection.loading", fromlist=["x"]).Loading(
         me, ["ExplanationOfBenefit"], full=True)))
 os._exit(0)
 """

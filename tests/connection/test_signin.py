@@ -314,7 +314,7 @@ assert me.status == "approved", me.status
 found = []
 sys.stdin.readline()
 threads = [threading.Thread(target=lambda: found.append(me.session.ready(
-    __import__("s4s_notebook.protocol.waiting").protocol.waiting.Cancel(), print
+    __import__("s4s_notebook.http.retry", fromlist=["Cancel"]).Cancel(), print
     ).request("GET", sys.argv[2] + "/Patient/p1", accept="application/json").status))
     for _ in range(10)]
 me.holder

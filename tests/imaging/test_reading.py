@@ -17,12 +17,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from s4s_notebook.errors import (
-    DICOMError,
-    InvalidDICOM,
-    MalformedDICOM,
-    NotAnImage,
-)
+from s4s_notebook.errors import DICOMError, InvalidDICOM, MalformedDICOM, NotAnImage
 from s4s_notebook.imaging import Study, read, render
 from s4s_notebook.imaging.files import read_header
 from s4s_notebook.imaging.instance import Instance

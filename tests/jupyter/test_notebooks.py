@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from s4s_notebook import demo
+from s4s_notebook.cli import demo
 from s4s_notebook.jupyter import notebooks
 from tests.browser.jupyterserver import BASE_URL, REPO, TOKEN, JupyterServer
 from tests.notebooks import links, prose

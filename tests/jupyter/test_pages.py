@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from s4s_notebook.errors import UnsafeStore
-from s4s_notebook.rendezvous import MAX_ASKS, Rendezvous, digest
+from s4s_notebook.smart.mailbox import MAX_ASKS, Rendezvous, digest
 from tests.browser.jupyterserver import BASE_URL, TOKEN, JupyterServer
 
 

@@ -20,7 +20,7 @@ import pandas as pd
 import s4s_notebook as s4s
 from s4s_notebook.connection import Loading
 from s4s_notebook.imaging import Frame, Series, Window
-from s4s_notebook.protocol.transport import Exchange
+from s4s_notebook.http.client import Exchange
 from s4s_notebook.sandbox import Pacs, Record, Rule
 from s4s_notebook.store import Filed, Finding, Participant, StudyFolder
 from s4s_notebook.tables.columns import TABLES, declared

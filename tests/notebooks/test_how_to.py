@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 import s4s_notebook as s4s
-from s4s_notebook import start, tables
+from s4s_notebook import _connect as start, tables
 from tests.notebooks import columns
 from tests.notebooks.books import FOLDER, REPO
 

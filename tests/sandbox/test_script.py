@@ -200,8 +200,8 @@ def test_everything_held_is_made_up(shop: Sandbox) -> None:
 
 @pytest.mark.fault("I05")
 def test_on_binder_only_the_sandbox_can_be_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    from s4s_notebook._connect import connect
     from s4s_notebook.errors import UntrustedOrigin
-    from s4s_notebook.start import connect
 
     with Sandbox() as other:
         monkeypatch.setenv("BINDER_SERVICE_HOST", "10.0.0.1")

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
+from s4s_notebook import private_files as system
 from s4s_notebook.errors import DiskProblem, StoreError, UnsafeStore
-from s4s_notebook.store import KeyringKeeper, Store, index, system
+from s4s_notebook.store import KeyringKeeper, Store, index
 
 from .killed import HOLDER, file_study
 from .test_recover import open_study

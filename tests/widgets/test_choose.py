@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
+from s4s_notebook.connection.known_holders import Holders
 from s4s_notebook.errors import DiscoveryError
-from s4s_notebook.store.holders import Holders
 from s4s_notebook.widgets.choose import ChooserPanel
 
 

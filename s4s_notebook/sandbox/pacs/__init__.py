@@ -3,6 +3,6 @@
 Needs the ``pacs`` extra (pynetdicom).
 """
 
-from s4s_notebook.sandbox.pacs.images import PacsImages
+from .images import PacsImages
 
 __all__ = ["PacsImages"]

@@ -10,8 +10,8 @@ from typing import Any
 
 from pynetdicom import AE, evt
 
-from s4s_notebook.sandbox.settings import Pacs
-from s4s_notebook.sandbox.state import NotReadyError, UpstreamError
+from ..settings import Pacs
+from ..state import NotReadyError, UpstreamError
 
 DOWN_SECONDS = 30.0
 DIMSE_SECONDS = 60.0

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from s4s_notebook.sandbox.library import HeldSeries, HeldStudy, Instance
-from s4s_notebook.sandbox.pacs.association import associated, failed, park
-from s4s_notebook.sandbox.settings import Pacs
+from ..library import HeldSeries, HeldStudy, Instance
+from ..settings import Pacs
+from .association import associated, failed, park
 
 UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
 _MODEL = "1.2.840.10008.5.1.4.1.2.2.1"  # Study Root Query/Retrieve, FIND

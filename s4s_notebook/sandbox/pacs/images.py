@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from s4s_notebook.sandbox.library import HeldStudy
-from s4s_notebook.sandbox.pacs.find import UID, find_studies, find_study
-from s4s_notebook.sandbox.pacs.move import Move
-from s4s_notebook.sandbox.pacs.receiver import Receiver
-from s4s_notebook.sandbox.settings import Pacs
-from s4s_notebook.sandbox.state import NotReadyError, UpstreamError
+from ..library import HeldStudy
+from ..settings import Pacs
+from ..state import NotReadyError, UpstreamError
+from .find import UID, find_studies, find_study
+from .move import Move
+from .receiver import Receiver
 
 MOVES_AT_ONCE = 4
 FRESH_SECONDS = 20.0  # how long an answer of C-FIND is believed

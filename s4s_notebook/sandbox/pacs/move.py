@@ -12,11 +12,11 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from s4s_notebook.sandbox.library import HeldStudy
-from s4s_notebook.sandbox.pacs.association import associated, failed, park
-from s4s_notebook.sandbox.pacs.receiver import Delivery, Receiver
-from s4s_notebook.sandbox.settings import Pacs
-from s4s_notebook.sandbox.state import NotReadyError, UpstreamError
+from ..library import HeldStudy
+from ..settings import Pacs
+from ..state import NotReadyError, UpstreamError
+from .association import associated, failed, park
+from .receiver import Delivery, Receiver
 
 _MODEL = "1.2.840.10008.5.1.4.1.2.2.2"  # Study Root Query/Retrieve, MOVE
 _numbers = itertools.count(1)

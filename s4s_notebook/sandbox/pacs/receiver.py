@@ -19,9 +19,9 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
-from s4s_notebook.sandbox.pacs.association import no_delay
-from s4s_notebook.sandbox.pacs.find import UID
-from s4s_notebook.sandbox.settings import Pacs
+from ..settings import Pacs
+from .association import no_delay
+from .find import UID
 
 SUCCESS, NO_SPACE, NOT_OURS, UNREADABLE = 0x0000, 0xA700, 0xA900, 0xC000
 

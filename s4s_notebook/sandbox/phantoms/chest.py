@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from s4s_notebook.sandbox.phantoms.canvas import Canvas, Image, band_noise
+from .canvas import Canvas, Image, band_noise
 
 SIZE = 512
 SLICES = 60

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from s4s_notebook.sandbox.phantoms.chest import SLICES, SPACING, THICKNESS, Chest
-from s4s_notebook.sandbox.phantoms.mammogram import mammogram
+from .chest import SLICES, SPACING, THICKNESS, Chest
+from .mammogram import mammogram
 
 CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 DX_STORAGE = "1.2.840.10008.5.1.4.1.1.1.1"

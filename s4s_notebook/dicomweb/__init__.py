@@ -1,0 +1,1 @@
+"""DICOMweb: WADO-RS to retrieve images, QIDO-RS to list instances."""

@@ -1,0 +1,153 @@
+"""Fetching images over DICOMweb: WADO-RS (PS3.18 10.4), and QIDO-RS to see what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+from .. import errors
+from ..fhir.endpoints import WadoEndpoint, check_uid, endpoints, mappings, study_uid, study_url
+from ..http import redact
+from ..http.client import Transport
+from ..http.multipart import Part, Parts, media_type
+from ..http.response import Stream
+from ..http.retry import Cancel, OnWait
+
+__all__ = [
+    "Instance",
+    "Part",
+    "WadoEndpoint",
+    "check_uid",
+    "endpoints",
+    "instance_url",
+    "instances",
+    "retrieve",
+    "study_uid",
+    "study_url",
+]
+
+# The first keeps every instance as it is stored; the second is what the S4S documents ask for.
+_ACCEPTS = (
+    'multipart/related; type="application/dicom"; transfer-syntax=*',
+    "multipart/related; type=application/dicom",
+)
+
+
+class Instance(NamedTuple):
+    """An instance that a holder lists."""
+
+    series_uid: str
+    instance_uid: str
+
+
+def instance_url(url: str, instance: Instance) -> str:
+    """The address of one instance below :func:`study_url`."""
+    path, question, query = url.partition("?")
+    series, uid = check_uid(instance.series_uid), check_uid(instance.instance_uid)
+    return f"{path}/series/{series}/instances/{uid}{question}{query}"
+
+
+def instances(
+    transport: Transport, url: str, *, cancel: Cancel | None = None, token: bool = True
+) -> list[Instance] | None:
+    """What a holder says a study has (QIDO-RS), or None where it does not offer to say."""
+    path, question, query = url.partition("?")
+    reply = transport.request(
+        "GET",
+        f"{path}/instances{question}{query}",
+        accept="application/dicom+json",
+        cancel=cancel,
+        token=token,
+        wait=False,
+    )
+    if reply.status != 200:
+        return None
+    try:
+        listed = [
+            Instance(check_uid(_value(item, "0020000E")), check_uid(_value(item, "00080018")))
+            for item in mappings(reply.json())
+        ]
+    except errors.ContentError:
+        return None
+    return listed or None
+
+
+def _value(item: Mapping[str, Any], tag: str) -> object:
+    element = item.get(tag)
+    values = element.get("Value") if isinstance(element, dict) else None
+    return values[0] if isinstance(values, list) and values else None
+
+
+@contextmanager
+def retrieve(
+    transport: Transport,
+    url: str,
+    *,
+    cancel: Cancel | None = None,
+    on_wait: OnWait | None = None,
+    token: bool = True,
+) -> Iterator[Iterator[Part]]:
+    """Fetch a study, series or instance: ``with retrieve(...) as parts: for part in parts: ...``
+
+    The iteration ends without an error only if everything that the holder sent arrived.
+
+    Raises:
+        IntegrityError: cut, lengths that disagree, no part at all, a partial (206) answer.
+        MalformedResponse: no DICOM. Others: as :meth:`Transport.stream`.
+    """
+    with ExitStack() as stack:
+        stream = _open(stack, transport, url, cancel, on_wait, token)
+        try:
+            yield _parts(stream)
+        except errors.ContentError as error:  # a part may raise where the caller reads it
+            error.request = error.request or stream.request
+            raise
+
+
+def _open(
+    stack: ExitStack,
+    transport: Transport,
+    url: str,
+    cancel: Cancel | None,
+    on_wait: OnWait | None,
+    token: bool,
+) -> Stream:
+    """The answer to the first form of Accept that the holder understands."""
+    first, second = (
+        transport.stream(url, accept=accept, token=token, cancel=cancel, on_wait=on_wait)
+        for accept in _ACCEPTS
+    )
+    try:
+        return stack.enter_context(first)
+    except errors.HTTPStatusError as error:
+        if error.request is None or error.request.status not in (400, 406):
+            raise
+    return stack.enter_context(second)
+
+
+def _parts(stream: Stream) -> Iterator[Part]:
+    count = 0
+    for part in _framed(stream):
+        if part.content_type not in ("application/dicom", ""):
+            what = redact.text(part.content_type, limit=60)
+            raise errors.MalformedResponse(f"A part of the answer is {what!r}, not DICOM.")
+        count += 1
+        yield part
+    if not count:
+        raise errors.IntegrityError("The holder answered without a single image.")
+
+
+def _framed(stream: Stream) -> Iterable[Part]:
+    if stream.status != 200:
+        raise errors.IntegrityError(f"The holder sent only a part of it ({stream.status}).")
+    content_type = stream.headers.get("content-type", "")
+    kind, _ = media_type(content_type)
+    if kind == "multipart/related":
+        return Parts(content_type, stream.chunks())
+    if kind != "application/dicom":
+        what = redact.text(kind, limit=60) or "of no stated type"
+        raise errors.MalformedResponse(f"The holder answered with {what!r} instead of images.")
+    if not {"content-length", "transfer-encoding"} & stream.headers.keys():
+        raise errors.IntegrityError("The answer does not say where it ends.")
+    return [Part({"content-type": kind}, stream.chunks())]

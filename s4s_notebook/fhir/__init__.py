@@ -1,0 +1,1 @@
+"""FHIR STU3 and R4: search, Bundles, and what imaging resources refer to."""

@@ -1,0 +1,199 @@
+"""A searchset Bundle, read leniently, with whatever is odd reported (FHIR STU3 section 2.36)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from .. import errors
+from ..http import redact
+from ..http.origins import absolute
+from ..http.response import Reply
+from ..problems import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a search.
+
+    Attributes:
+        resources: resources of the type asked for, in the holder's order.
+        included: resources of other types that came with them.
+        problems: what is odd about this page; nothing is dropped without one.
+        next: the address of the next page, or None on the last; resume there.
+        total: the holder's count of all matches, or None.
+        date: POSIX time by the holder's clock when it answered, or None.
+        url: the address of this page.
+    """
+
+    resources: tuple[dict[str, Any], ...]
+    included: tuple[dict[str, Any], ...]
+    problems: tuple[Problem, ...]
+    next: str | None
+    total: int | None
+    date: float | None
+    url: str
+
+
+def read_page(reply: Reply, type: str, url: str) -> Page:  # noqa: A002
+    """A searchset Bundle as a Page (FHIR STU3 section 2.36). Raises MalformedResponse."""
+    body = json_object(reply)
+    if body.get("resourceType") != "Bundle":
+        raise errors.MalformedResponse(
+            f"A {kind_of(body)} came in place of a Bundle of {type}.{_diagnosis(body)}",
+            request=reply.request,
+        )
+    entries = body.get("entry", [])
+    if not isinstance(entries, list):
+        raise errors.MalformedResponse("Bundle.entry is no list.", request=reply.request)
+    sorter = _Sorter(type)
+    for place, entry in enumerate(entries):
+        sorter.take(place, entry)
+    total = body.get("total")
+    if total is not None and (not isinstance(total, int) or isinstance(total, bool) or total < 0):
+        sorter.report("Bundle", "total", total, "is no count")
+        total = None
+    return Page(
+        resources=tuple(sorter.resources),
+        included=tuple(sorter.included),
+        problems=tuple(sorter.problems),
+        next=_next(body, reply),
+        total=total,
+        date=reply.date,
+        url=url,
+    )
+
+
+class _Sorter:
+    """Sorts the entries of a Bundle into asked for, included, and odd."""
+
+    def __init__(self, type: str) -> None:  # noqa: A002
+        self.type = type
+        self.resources: list[dict[str, Any]] = []
+        self.included: list[dict[str, Any]] = []
+        self.problems: list[Problem] = []
+        self._urls: set[tuple[str, str]] = set()
+
+    def report(self, resource: str, path: str, value: Any, why: str) -> None:
+        self.problems.append(Problem(resource, path, redact.text(str(value), limit=80), why))
+
+    def take(self, place: int, entry: Any) -> None:
+        where = f"Bundle.entry[{place}]"
+        resource = entry.get("resource") if isinstance(entry, dict) else None
+        if not isinstance(resource, dict):
+            self.report(where, "resource", resource, "an entry without a resource")
+            return
+        kind = resource.get("resourceType")
+        if kind == "OperationOutcome":
+            self._outcome(where, resource)
+            return
+        if not isinstance(kind, str):
+            self.report(where, "resource.resourceType", kind, "a resource without a type")
+            return
+        self._full_url(where, entry.get("fullUrl"), resource)
+        search = entry.get("search")
+        mode = search.get("mode") if isinstance(search, dict) else None
+        if kind == self.type and mode != "include":
+            self.resources.append(resource)
+            return
+        if mode == "match":
+            self.report(where, "resource.resourceType", kind, f"is no {self.type}")
+        self.included.append(resource)
+
+    def _outcome(self, where: str, outcome: dict[str, Any]) -> None:
+        for issue in dicts(outcome.get("issue")) or [{}]:
+            why = f"the holder reports: {issue.get('severity', 'issue')}"
+            self.report(where, "OperationOutcome.issue", _words(issue), redact.text(why, limit=80))
+
+    def _full_url(self, where: str, url: Any, resource: dict[str, Any]) -> None:
+        """A fullUrl may repeat only for another version (invariant bdl-7)."""
+        if not isinstance(url, str):
+            return
+        mark = (url, version_of(resource))
+        if mark in self._urls:
+            self.report(where, "fullUrl", url, "stands twice in one page; both are kept")
+        self._urls.add(mark)
+
+
+def key_of(resource: dict[str, Any]) -> str:
+    """What makes two copies the same resource: ``Type/id``; else the study UID; else content.
+
+    >>> key_of({"resourceType": "Patient", "id": "smart-1288992"})
+    'Patient/smart-1288992'
+    """
+    kind, id_ = resource.get("resourceType"), resource.get("id")
+    if isinstance(id_, str) and id_:
+        return f"{kind}/{id_}"
+    if kind == "ImagingStudy":
+        for uid in (resource.get("uid"), *map(_study_uid, dicts(resource.get("identifier")))):
+            if isinstance(uid, str) and uid:
+                return f"{kind}/{uid.removeprefix('urn:oid:')}"
+    return f"{kind}/sha256-{_digest(resource)}"
+
+
+def _study_uid(identifier: dict[str, Any]) -> Any:
+    return identifier.get("value") if identifier.get("system") == "urn:dicom:uid" else None
+
+
+def version_of(resource: dict[str, Any]) -> str:
+    """What tells two versions of a resource apart: versionId and lastUpdated; else content."""
+    meta = resource.get("meta")
+    if isinstance(meta, dict):
+        marks = [meta.get("versionId"), meta.get("lastUpdated")]
+        if any(isinstance(mark, str) and mark for mark in marks):
+            return " ".join(mark for mark in marks if isinstance(mark, str) and mark)
+    return f"sha256-{_digest(resource)}"
+
+
+def _digest(resource: dict[str, Any]) -> str:
+    text = json.dumps(resource, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _next(body: dict[str, Any], reply: Reply) -> str | None:
+    for link in dicts(body.get("link")):
+        if link.get("relation") == "next" and link.get("url"):
+            if not isinstance(link["url"], str):
+                raise errors.MalformedResponse("`next` is no address.", request=reply.request)
+            try:
+                return absolute(reply.url, link["url"])
+            except errors.UntrustedOrigin:
+                return link["url"]  # this page is good; asking for the next one says what is not
+    return None
+
+
+def json_object(reply: Reply) -> dict[str, Any]:
+    """The object that an answer holds. Raises MalformedResponse."""
+    if not reply.body.strip():
+        raise errors.MalformedResponse(
+            "The answer is empty.",
+            request=reply.request,
+            hint="Some brokers send this while their archive is busy: call again in a minute.",
+        )
+    body = reply.json()
+    if not isinstance(body, dict):
+        raise errors.MalformedResponse("The answer is no FHIR resource.", request=reply.request)
+    return body
+
+
+def kind_of(body: dict[str, Any]) -> str:
+    """The resource type, fit to be shown."""
+    return redact.text(str(body.get("resourceType") or "JSON object without a type"), limit=60)
+
+
+def _diagnosis(body: dict[str, Any]) -> str:
+    words = "; ".join(filter(None, map(_words, dicts(body.get("issue")))))
+    return f" It says: {redact.text(words, limit=300)}" if words else ""
+
+
+def _words(issue: dict[str, Any]) -> str:
+    details = issue.get("details")
+    text = details.get("text") if isinstance(details, dict) else None
+    return str(issue.get("diagnostics") or text or issue.get("code") or "")
+
+
+def dicts(value: Any) -> list[dict[str, Any]]:
+    """The objects in a JSON list; nothing where it is no list."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

@@ -1,0 +1,1 @@
+"""HTTP with a data holder: requests, origins, retries and bodies, on httpx."""

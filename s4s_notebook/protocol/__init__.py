@@ -1,1 +1,0 @@
-"""Speaks to a data holder; knows no notebook, no table, no disk."""

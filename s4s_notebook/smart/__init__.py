@@ -1,0 +1,1 @@
+"""SMART on FHIR: discovery, registration, sign-in, tokens and where they are stored."""

@@ -1,0 +1,101 @@
+"""`s4s check`: all met here, exactly the known deviations there, no traceback anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from s4s_notebook.cli.check import check, check_command
+from s4s_notebook.cli.check.sentences import SENTENCES
+from s4s_notebook.sandbox import Sandbox, approve
+from tests.orthanc import orthanc
+
+KNOWN = {
+    None: set(),
+    "broker-2018": {
+        "resources are dated",
+        "ImagingStudy.started",
+        "endpoint",
+        "Endpoint.address",
+        "a token is needed",
+        "other patients are closed",
+        "nothing found is no error",
+        "503 says when",
+    },
+    "smart-imaging": {"STU3", "ImagingStudy.uid", "503 says when"},
+}
+
+
+@pytest.mark.parametrize("personality", KNOWN)
+def test_deviations_are_named_exactly(personality: str | None) -> None:
+    with Sandbox(retry_after=1, personality=personality) as sandbox:
+        found = check(sandbox.fhir_url, approve=approve)
+    verdicts = dict(zip(found.requirement, found.verdict, strict=True))
+    assert {name for name, v in verdicts.items() if v == "not met"} == KNOWN[personality]
+    assert set(verdicts) == set(SENTENCES)
+    offered = {name for name, v in verdicts.items() if v == "not offered"}
+    assert offered == ({".well-known", "PKCE S256"} if personality == "broker-2018" else set())
+    assert "not tried" not in set(verdicts.values())
+    assert list(found.columns) == ["requirement", "verdict", "asked", "came", "sentence"]
+
+
+def test_the_open_base_needs_no_sign_in(shop: Sandbox) -> None:
+    found = check(shop.open_fhir_url, patient="smart-1288992")
+    assert "not met" not in set(found.verdict)
+    assert not any(r.token for r in shop.requests if "/api/open-fhir" in r.path)
+
+
+def test_a_decline_and_a_missing_patient_are_reported(shop: Sandbox) -> None:
+    found = check(shop.fhir_url, approve=lambda url: approve(url, decline=True))
+    row = found[found.requirement == "approval"].iloc[0]
+    assert row.verdict == "not met"
+    assert "declined" in row.came
+    assert check(shop.open_fhir_url).verdict.iloc[-1] == "not tried"
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"status": 500, "body": b"<html>"},
+        {"status": 200, "body": b"[]"},
+        {"status": 200, "body": b'{"resourceType":"Bundle","entry":[{"resource":7}]}'},
+        {"raw": b"nonsense\r\n\r\n"},
+        {"status": 302, "headers": [("Location", "http://evil.example/")]},
+    ],
+)
+def test_a_broken_holder_gives_a_report(fresh: Sandbox, rule: dict) -> None:
+    fresh.script("/api/open-fhir*", times=None, **rule)
+    found = check(fresh.open_fhir_url, patient="smart-1288992")
+    assert "not met" in set(found.verdict)
+
+
+def test_nothing_listens() -> None:
+    found = check("http://127.0.0.1:9/fhir", patient="x")
+    assert next(iter(found.verdict)) == "not met"
+
+
+@pytest.mark.needs("orthanc")
+def test_bare_dicomweb_says_what_is_missing(tmp_path: Path) -> None:
+    with orthanc(tmp_path) as server:
+        found = check(f"{server.url}/dicom-web", patient="1CT1")
+    verdicts = dict(zip(found.requirement, found.verdict, strict=True))
+    assert verdicts["CapabilityStatement"] == "not met"
+    assert verdicts["SMART sign-in"] == "not offered"
+    assert verdicts["ImagingStudy first-connection"] == "not met"
+
+
+def test_the_command(shop: Sandbox, tmp_path: Path, capsys, monkeypatch) -> None:
+    report = tmp_path / "report.md"
+    options = [shop.fhir_url, "--approve-as", "smart-1288992", "--report", str(report)]
+    assert check_command(options) == 0
+    text = report.read_text()
+    assert text.rstrip() == capsys.readouterr().out.rstrip()
+    assert text.startswith("# Sync for Science imaging:")
+    assert "| images | met |" in text
+    with Sandbox(personality="broker-2018", retry_after=0) as broker:
+        assert check_command([broker.fhir_url, "--approve-as", "smart-1288992"]) == 1
+        assert "## What the specification says" in capsys.readouterr().out
+    monkeypatch.setenv("HOLDER_TOKEN", shop.token("smart-1137192"))
+    options = [shop.fhir_url, "--token-from", "HOLDER_TOKEN", "--patient", "smart-1137192"]
+    assert check_command(options) == 0
