@@ -95,12 +95,20 @@ def described(name, thing):
 def reference():
     """What a reader of the reference looks up: name and docstring."""
     from s4s_notebook import errors, tables
-    from tests.notebooks.names import GIVEN_OUT
+    from s4s_notebook.connection import Loading
+    from s4s_notebook.http.client import Exchange
+    from s4s_notebook.imaging import Frame, Series, Window
+    from s4s_notebook.sandbox import Pacs, Record, Rule
+    from s4s_notebook.store import Filed, Finding, Participant, StudyFolder
+
+    returned = {Loading, Exchange, Frame, Series, Window, Pacs, Record, Rule}
+    returned |= {Filed, Finding, Participant, StudyFolder}
+    returned |= {kind for name in PUBLIC if isinstance(kind := getattr(s4s_notebook, name), type)}
 
     found = {name: getattr(s4s_notebook, name) for name in PUBLIC}
     found |= {f"tables.{name}": getattr(tables, name) for name in tables.__all__}
     own = [error for error in vars(errors).values() if isinstance(error, type)]
-    for kind in {*GIVEN_OUT, *own}:
+    for kind in {*returned, *own}:
         found[kind.__name__] = kind
         for name in dir(kind):
             holder = next(each for each in kind.__mro__ if name in vars(each))

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from tests.notebooks import form, links, names, outputs, repeats, terms
+from tests.notebooks import form, links, outputs
 from tests.notebooks.books import workshop
 
 
 def main() -> int:
     books = workshop()
-    glossary = terms.read()
     told = {
-        f"terms of the glossary ({len(glossary)})": terms.complaints(books, glossary),
-        "names in solutions": names.complaints(books),
         f"form ({len(books)} notebooks)": form.complaints(books),
-        "repeated text": repeats.complaints(books),
         "saved outputs": outputs.complaints(books),
         f"links ({len(links.files())} texts)": links.complaints(),
     }

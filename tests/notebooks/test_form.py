@@ -20,66 +20,39 @@ from tests.notebooks.samples import (
 NEXT = made("02-next.ipynb", *[text("# Next")])
 
 
-def told(book):
+def problems(book):
     return [line for line in form.complaints([book, NEXT]) if line.startswith(book.name)]
 
 
-def test_a_chapter_in_form_has_no_complaint():
-    assert told(chapter()) == []
+def test_a_good_chapter_has_no_complaint():
+    assert problems(chapter()) == []
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"c0": text("Hello")}, "does not begin with a title"),
-        ({"c0": text(OPENING.replace("20 min", "many min"))}, "does not say **Time**"),
-        ({"c0": text(OPENING.replace("20 min", "200 min"))}, "does not say **Time**"),
-        ({"c0": text(OPENING.replace("**Before**", "Before"))}, "what comes **Before**"),
-        ({"c0": text(OPENING.replace("- do", "- a\n- b\n- do"))}, "one to three objectives"),
-        ({"c0": text(OPENING.replace("- ", ""))}, "one to three objectives"),
-        ({"c1": text("## 2 · First")}, "its sections are numbered [2, 2]"),
-        ({"c2": code("a = 1\n" * 11)}, "cell 3: 11 lines of code, at most 10"),
         ({"c2": code("a", execution={"iopub.status.idle": "x"})}, "cell 3: its metadata say when"),
         ({"c4": code("# Your turn")}, "exercise 1 is not followed by a code cell"),
-        ({"c4": code("a", tags=["exercise"])}, "exercise 1 is not followed by a code cell"),
         ({"c5": code("a")}, "exercise 1 has no solution after that"),
-        ({"c5": code("a")}, "1 solutions for 2 exercises"),
+        ({"c5": solution("\n")}, "exercise 1 has no solution after that"),
         ({"c5": solution(source_hidden=False)}, "exercise 1 has a solution that is not folded"),
         ({"c8": code("a", tags=["solution"])}, "exercise 2 has a solution that is not folded"),
-        ({"c5": solution("\n")}, "exercise 1 has an empty solution"),
-        ({"c6": text("No exercise")}, "two or three exercises wanted, numbered; there are 1"),
-        ({"c6": text("### Exercise 3 · No")}, "two or three exercises wanted, numbered"),
-        ({"c9": solution()}, "3 solutions for 2 exercises"),
-        ({"c17": text(CLOSING.replace("- Three.", ""))}, "three to five key points"),
-        ({"c17": text(CLOSING.replace("## Key points", "## End"))}, "three to five key points"),
         ({"c17": text(CLOSING.replace("02-next", "03-next"))}, "no link to 02-next.ipynb"),
-        ({f"c{n}": None for n in (2, *range(9, 17))}, "9 cells, 10 to 25 wanted"),
     ],
 )
-def test_what_is_not_in_form_is_seen(change, complaint):
-    found = told(chapter(**change))
-    assert any(complaint in line for line in found), found
+def test_a_defect_is_reported(change, complaint):
+    assert any(complaint in line for line in problems(chapter(**change)))
 
 
-def test_too_many_cells_are_seen():
-    many = made("01-sample.ipynb", text(OPENING), *[text("More")] * 20, *[turn(), solution()] * 3)
-    assert "01-sample.ipynb: 27 cells, 10 to 25 wanted" in told(many)
+def test_an_exercise_at_the_very_end_is_reported():
+    question = text("### Exercise 1 · What?")
+    book = made("01-sample.ipynb", text(OPENING), question)
+    assert any("exercise 1 is not followed" in line for line in problems(book))
+    book = made("01-sample.ipynb", text(OPENING), question, turn())
+    assert any("exercise 1 has no solution" in line for line in problems(book))
 
 
-def test_an_exercise_at_the_very_end_is_seen():
-    book = made("01-sample.ipynb", text(OPENING), text("### Exercise 1 · What?"))
-    assert any("exercise 1 is not followed" in line for line in told(book))
-    book = made("01-sample.ipynb", text(OPENING), text("### Exercise 1 · What?"), turn())
-    assert any("exercise 1 has no solution" in line for line in told(book))
-
-
-def test_notebook_00_has_the_same_form():
-    found = form.complaints([made("00-first.ipynb", text("# First"), code("a")), chapter()])
-    assert any(line.startswith("00-first.ipynb: 2 cells") for line in found), found
-    assert "00-first.ipynb: its last cell has no link to 01-sample.ipynb" in found
-
-
-def test_another_kernel_is_seen():
+def test_another_kernel_is_reported():
     other = chapter(kernelspec={"name": "xeus"})
     assert "01-sample.ipynb: its kernelspec is not python3" in form.complaints([other])
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.notebooks import form, links, names, outputs, repeats, terms
+from tests.notebooks import form, links, outputs
 from tests.notebooks.books import CHAPTERS, FOLDER, REPO, workshop
 
 README = (FOLDER / "README.md").read_text("utf-8")
@@ -15,21 +15,9 @@ ROW = re.compile(r"^\| (\d\d) \| \[([^\]]+)\]\(([^)]+)\) \| (\d+) \| (.+) \|$", 
 PLAN = re.compile(r"^\| (\d+):(\d\d) \| (\d+) \| (.+) \|$", re.MULTILINE)
 
 
-def test_terms_are_defined_where_the_glossary_says_and_not_used_before():
-    assert terms.complaints(workshop(), terms.read()) == []
-
-
-def test_solutions_use_what_was_shown():
-    assert names.complaints(workshop()) == []
-
-
 def test_notebooks_are_in_form():
     assert [book.number for book in workshop()] == [*CHAPTERS]
     assert form.complaints(workshop()) == []
-
-
-def test_no_notebook_says_what_another_has_said():
-    assert repeats.complaints(workshop()) == []
 
 
 def test_saved_outputs_may_be_published():
