@@ -8,7 +8,6 @@ import shutil
 import sys
 import tempfile
 import time
-import tomllib
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,8 +113,7 @@ def _judge_environment(
     report.require(not other, f"all {len(pinned)} pins were kept to; others: {other or 0}")
     for name in BASE:
         report.require(now.get(name) == rendered.base[name], f"{name} {rendered.base[name]}")
-    project = tomllib.loads((repository / "pyproject.toml").read_text())
-    tested = dict(line.split("==") for line in project["tool"]["uv"]["constraint-dependencies"])
+    tested = image.pins(repository / "constraints.txt")
     other = {name: version for name, version in pinned.items() if tested.get(name) != version}
     report.require(
         not other, f"the pins are the versions that the tests run on; others: {other or 0}"

@@ -22,7 +22,7 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/lab/tree/\S+token=\w+")
 
 @pytest.fixture(scope="module")
 def synced():
-    """A clone after `uv sync`, and settings in which to run its commands."""
+    """An installed clone, and settings in which to run its commands."""
     with tempfile.TemporaryDirectory(prefix="s4s-demo-") as folder:
         yield _sync(Path(folder))
 
@@ -33,8 +33,10 @@ def _sync(folder):
     cache = os.environ.get("UV_CACHE_DIR") or Path("~/.cache/uv").expanduser()
     settings = machine.environment(folder) | {"UV_CACHE_DIR": str(cache)}
     clone = machine.clone(folder / "clone")
-    machine.run(uv, "sync", "--quiet", "--python", sys.executable, cwd=clone, env=settings)
-    return uv, clone, settings
+    machine.run(uv, "venv", "--quiet", "--python", sys.executable, ".venv", cwd=clone, env=settings)
+    install = ("pip", "install", "--quiet", "-c", "constraints.txt", "-e", ".")
+    machine.run(uv, *install, cwd=clone, env=settings)
+    return clone, settings
 
 
 def printed_address(log, demo):
@@ -48,12 +50,12 @@ def printed_address(log, demo):
 
 @pytest.mark.slow
 def test_from_the_command_to_the_picture(page, synced, tmp_path, capsys):
-    uv, clone, settings = synced
+    clone, settings = synced
     log = tmp_path / "demo.log"
     began = time.monotonic()
     with log.open("wb") as out:
         demo = subprocess.Popen(
-            [uv, "run", "s4s", "demo", "--no-browser"],
+            [clone / ".venv/bin/s4s", "demo", "--no-browser"],
             cwd=clone,
             env=settings,
             stdout=out,
