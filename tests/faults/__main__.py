@@ -1,8 +1,9 @@
-"""`python -m tests.faults`: which of the 99 numbered fault cases are proven.
+"""`python -m tests.faults`: which of the numbered cases of `catalogue.md` are proven.
 
 Runs every test marked ``fault("A01")`` and prints ``proven N of 99`` with the ids still open.
-With ``--last`` it reads what the last run of the whole suite recorded instead. A case is proven
-when at least one test that names it passed and none failed.
+With ``--last`` it reads what the last run of the whole suite recorded instead; ``--write`` only
+writes the names of the tests into the page. A case is proven when at least one test that names
+it passed and none failed. A page and tests that disagree are an error.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.faults import catalogue
+
 CACHE = Path(__file__).resolve().parents[2] / ".pytest_cache"
-GROUPS = {"A": 13, "B": 15, "C": 11, "D": 19, "E": 10, "F": 10, "G": 8, "H": 8, "I": 5}
-ALL = [f"{group}{number:02d}" for group, count in GROUPS.items() for number in range(1, count + 1)]
+ALL = [*catalogue.cases()]
 
 
 def report(outcomes: dict[str, list[str]]) -> tuple[list[str], list[str], list[str]]:
@@ -30,6 +32,12 @@ def recorded() -> list[Path]:
 
 
 def main(argv: list[str]) -> int:
+    if "--write" in argv:
+        catalogue.write()
+        return 0
+    if catalogue.cases() != catalogue.marked():
+        print("The page and the tests disagree: python -m tests.faults --write")
+        return 2
     if "--last" not in argv:
         for record in recorded():
             record.unlink()
@@ -44,7 +52,8 @@ def main(argv: list[str]) -> int:
             outcomes.setdefault(case, []).extend(ends.values())
     proven, failed, still_open = report(outcomes)
     print(f"proven {len(proven)} of {len(ALL)}")
-    for group, count in GROUPS.items():
+    for group in sorted({case[0] for case in ALL}):
+        count = sum(case[0] == group for case in ALL)
         print(f"  {group}: {sum(case[0] == group for case in proven)} of {count}")
     if failed:
         print(f"failed: {' '.join(failed)}")

@@ -10,10 +10,10 @@ import pytest
 from s4s_notebook import private_files as system
 from s4s_notebook.errors import DiskProblem, StoreError
 from s4s_notebook.store import Entry, Receiver, Run, Store
+from tests.smart.test_token_store import kind  # noqa: F401 - a fixture
 
 from . import dicom
 from .killed import HOLDER, file_study
-from tests.smart.test_token_store import kind  # noqa: F401 - a fixture
 from .test_recover import open_study
 
 
