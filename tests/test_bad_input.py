@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pandas as pd
 import pytest
@@ -13,6 +11,7 @@ import pytest
 import s4s_notebook as s4s
 from s4s_notebook.http.retry import WaitPolicy
 from tests.connection.holder import Holder
+from tests.faultserver import FaultServer, scripts
 from tests.store import dicom
 
 QUICK = WaitPolicy(floor=0.01, first=0.01, jitter=0.0, tries=2)
@@ -36,22 +35,12 @@ def web():
     """Serve one page for everything: what a wrong address gives."""
     pages = {"status": 200, "type": "text/html", "body": b"<!doctype html><title>Portal</title>"}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(pages["status"])
-            self.send_header("Content-Type", pages["type"])
-            self.send_header("Content-Length", str(len(pages["body"])))
-            self.end_headers()
-            self.wfile.write(pages["body"])
+    def send(talk):
+        answer = scripts.reply(pages["status"], pages["body"], Content_Type=pages["type"])
+        answer(talk)
 
-        def log_message(self, *_):
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", pages
-    server.shutdown()
-    server.server_close()
+    with FaultServer().on("*", send) as server:
+        yield server.origin, pages
 
 
 def explains(error: s4s.S4SError) -> None:

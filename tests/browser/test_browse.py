@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 SANDBOX = """
 import s4s_notebook as s4s
 from s4s_notebook.widgets import explore
+from tests.faultserver import FaultServer
 sandbox = s4s.Sandbox(retry_after=1); sandbox.start()
 me = sandbox.connect(patient="smart-1288992")
 panel = explore(me)
@@ -73,35 +72,11 @@ def test_from_a_filter_to_a_picture_and_a_selection(open_notebook, app):
     assert not [word for word in ("Synthetic", "1935-12-23") if word in notebook.save()]
 
 
-class Away:
-    """Another server, which must never be asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.asked.append(self.path)
-                self.send_error(404)
-
-            def log_message(self, *words: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
 @pytest.fixture
 def away():
-    server = Away()
-    yield server
-    server.close()
+    """Another server, which must never be asked."""
+    with FaultServer() as server:
+        yield server
 
 
 HOSTILE = """
@@ -134,7 +109,7 @@ display(progress_panel(failed))
 
 @pytest.mark.fault("G01", "G02")
 def test_hostile_strings_are_shown_and_do_nothing(open_notebook, app, away):
-    notebook = open_notebook(HOSTILE.format(away=away.url), app=app)
+    notebook = open_notebook(HOSTILE.format(away=away.origin), app=app)
     notebook.run_all()
     panel = _ready(notebook)
     texts_seen = 0
@@ -173,7 +148,7 @@ def test_hostile_strings_are_shown_and_do_nothing(open_notebook, app, away):
     )
     assert made == []
     notebook.save()
-    assert away.asked == []
+    assert [seen.target for seen in away.requests] == []
 
 
 @pytest.mark.fault("G02")
@@ -190,7 +165,7 @@ for text in strings({url!r})[{first}:{first} + 40]:
     progress_panel(work).display(); work.start(); work.result(5)
 """
     # A cell keeps fifty outputs at most.
-    cells = [cell.format(url=away.url, first=first) for first in range(0, 160, 40)]
+    cells = [cell.format(url=away.origin, first=first) for first in range(0, 160, 40)]
     notebook = open_notebook(*cells)
     notebook.run_all()
     last = f"#{len(strings('')) - 1}"
@@ -205,7 +180,7 @@ for text in strings({url!r})[{first}:{first} + 40]:
     notebook.page.reload()
     notebook.page.locator(".jp-OutputArea-output").first.wait_for()
     assert notebook.page.evaluate("window.s4sHit") is None
-    assert away.asked == []
+    assert [seen.target for seen in away.requests] == []
 
 
 @pytest.mark.fault("G08")
@@ -214,6 +189,7 @@ def test_ten_thousand_studies_come_a_page_at_a_time(open_notebook):
         """
 from tests.browser.fakes import *
 from s4s_notebook.widgets import explore
+from tests.faultserver import FaultServer
 claims = [claim(n % 500) | {"id": str(n)} for n in range(10_000)]
 me = FakeRecord([study(n) for n in range(10_000)] + claims)
 sent = []

@@ -1,4 +1,4 @@
-"""A small data holder on real sockets: open or with sign-in, FHIR, WADO-RS, and faults on order.
+"""A small data holder on the fault server: open or with sign-in, FHIR, WADO-RS, faults on order.
 
 FHIR and images are on one origin; what the holder does is set by its attributes.
 """
@@ -11,12 +11,13 @@ import threading
 import time
 from collections import Counter
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+from tests.faultserver import Conversation, FaultServer, scripts
+from tests.faultserver.holder import configuration
 from tests.store import dicom
 
-BOUNDARY = "s4s-test-boundary"
+CLOSING = scripts.multipart([])
 
 
 class Holder:
@@ -46,26 +47,21 @@ class Holder:
         self.updated: dict[str, float] = {}  # claim id: lastUpdated, by the holder's clock
         self.before_page = None  # callable(path)
         self.images_at: str | None = None  # an imaging base that discovery names
-        self.server = ThreadingHTTPServer(
-            ("127.0.0.1", 0), type("Bound", (Handler,), {"holder": self})
-        )
-        self.server.daemon_threads = True
+        self.server = FaultServer().on("*", lambda talk: Reply(self, talk).send())
 
     @property
     def root(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}"
+        return self.server.origin
 
     @property
     def fhir(self) -> str:
         return f"{self.root}/fhir"
 
     def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.stop()
 
     def asked(self, part: str) -> list[str]:
         with self.lock:
@@ -145,32 +141,26 @@ class Holder:
         }
 
 
-class Handler(BaseHTTPRequestHandler):
-    holder: Holder
-    protocol_version = "HTTP/1.1"
+class Reply:
+    """The answer to one request, as this holder's attributes say; written by a script."""
 
-    def log_message(self, *_):
-        pass
-
-    def date_time_string(self, timestamp=None):
-        return formatdate(self.holder.now(), usegmt=True)
-
-    def handle(self):
-        try:
-            super().handle()
-        except (ConnectionError, TimeoutError):
-            self.close_connection = True
+    def __init__(self, holder: Holder, talk: Conversation) -> None:
+        self.holder, self.talk = holder, talk
+        request = talk.seen
+        self.method, self.path, self.body = request.method, request.target, request.body
+        self.bearer = request.bearer or ""
 
     def answer(self, status, body=b"", content="application/json", **headers):
+        self.head(status, {"Content-Type": content, "Content-Length": str(len(body)), **headers})
+        self.talk.send(body)
+        self.talk.keep = True
+
+    def head(self, status, headers):
         with self.holder.lock:
-            self.holder.requests.append((self.command, self.path, status))
-        self.send_response(status)
-        self.send_header("Content-Type", content)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
+            self.holder.requests.append((self.method, self.path, status))
+        pairs = {"Date": formatdate(self.holder.now(), usegmt=True), **headers}
+        named = {name.replace("_", "-"): value for name, value in pairs.items()}
+        self.talk.send(scripts.head(status, named))
 
     def put_off(self) -> bool:
         with self.holder.lock:
@@ -192,14 +182,19 @@ class Handler(BaseHTTPRequestHandler):
             return True
         return False
 
-    def do_GET(self):
+    def send(self) -> None:
+        if self.method == "POST":
+            self.post()
+        else:
+            self.get()
+
+    def get(self):
         where = urlsplit(self.path)
         query = parse_qs(where.query)
         if self.holder.before_page is not None:
             self.holder.before_page(self.path)
-        bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
         public = "well-known" in where.path or where.path.endswith("/metadata")
-        if self.holder.token is not None and not public and bearer not in self.holder.tokens:
+        if self.holder.token is not None and not public and self.bearer not in self.holder.tokens:
             self.answer(401)
         elif self.put_off():
             return
@@ -214,28 +209,22 @@ class Handler(BaseHTTPRequestHandler):
         ):
             self.json(self.holder.bundle(where.path.rpartition("/")[2], query, where.path))
         elif where.path == "/fhir/.well-known/smart-configuration" and self.holder.token:
+            images = [{"url": url, "capabilities": ["smart-imaging-access"]}
+                      for url in [self.holder.images_at] if url]  # fmt: skip
             self.json(
-                {
-                    "authorization_endpoint": f"{self.holder.root}/authorize",
-                    "token_endpoint": f"{self.holder.root}/token",
-                    "registration_endpoint": f"{self.holder.root}/register",
-                    "revocation_endpoint": f"{self.holder.root}/revoke",
-                    "code_challenge_methods_supported": ["S256"],
-                    "capabilities": ["launch-standalone"],
-                    "associated_endpoints": [
-                        {"url": url, "capabilities": ["smart-imaging-access"]}
-                        for url in [self.holder.images_at]
-                        if url
-                    ],
-                }
+                configuration(
+                    self.holder.root,
+                    capabilities=["launch-standalone"],
+                    associated_endpoints=images,
+                    **dict.fromkeys(("issuer", "management_endpoint", "scopes_supported")),
+                )
             )
         else:
             self.answer(404)
 
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+    def post(self):
         if self.path == "/register":
-            where = json.loads(body)["redirect_uris"]
+            where = json.loads(self.body)["redirect_uris"]
             self.json({"client_id": "client-1", "client_secret": "s", "redirect_uris": where}, 201)
         elif self.path == "/token":
             number = len(self.holder.asked("/token"))
@@ -287,16 +276,7 @@ class Handler(BaseHTTPRequestHandler):
         self.multipart(files)
 
     def multipart(self, files):
-        with self.holder.lock:
-            self.holder.requests.append((self.command, self.path, 200))
-        self.send_response(200)
-        self.send_header(
-            "Content-Type",
-            f'multipart/related; type="application/dicom"; boundary="{BOUNDARY}"',
-        )
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.close_connection = True
+        self.head(200, {"Content-Type": scripts.MULTIPART, "Connection": "close"})
         bodies = [(sop, self.holder.replace.get(sop, data)) for sop, data in files.items()]
         bodies += [("", data) for data in self.holder.extra]
         for sop, data in bodies:
@@ -304,24 +284,22 @@ class Handler(BaseHTTPRequestHandler):
                 cut = self.holder.cut_after == 0
                 if self.holder.cut_after is not None:
                     self.holder.cut_after = None if cut else self.holder.cut_after - 1
-            self.wfile.write(
-                f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n"
-                f"Content-Length: {len(data)}\r\n\r\n".encode()
-            )
+            part = scripts.multipart([data])
+            end = len(part) - len(CLOSING)
             if cut:
-                self.wfile.write(data[: self.holder.cut_bytes])
+                self.talk.send(part[: end - len(data) - 2 + self.holder.cut_bytes])
                 return
-            self.wfile.write(data + b"\r\n")
+            self.talk.send(part[:end])
             self.holder.sent[sop] += 1
             if (
                 self.holder.stall_after is not None
                 and len(self.holder.sent) >= self.holder.stall_after
             ):
                 self.holder.stall_after = None
-                time.sleep(4)
+                self.talk.pause(4)
             if self.holder.delay:
-                time.sleep(self.holder.delay)
-        self.wfile.write(f"--{BOUNDARY}--\r\n".encode())
+                self.talk.pause(self.holder.delay)
+        self.talk.send(CLOSING)
 
 
 def claim(number: int, **more) -> dict:
