@@ -9,6 +9,7 @@ import pytest
 
 SANDBOX = """
 import s4s_notebook as s4s
+from tests.faultserver import FaultServer
 from s4s_notebook.widgets import explore
 from tests.faultserver import FaultServer
 sandbox = s4s.Sandbox(retry_after=1); sandbox.start()
