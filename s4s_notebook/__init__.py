@@ -10,10 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
+from ._viewer import register_viewer
 
 if TYPE_CHECKING:
     from . import errors, tables
     from ._connect import connect
+    from ._sandbox import Sandbox
     from .cli.check import check
     from .cli.doctor import doctor
     from .connection import Connection
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from .errors import S4SError
     from .imaging import Study, read
     from .imaging.plot import Picture
-    from .sandbox import Sandbox
     from .store.cohort import Store
     from .tables import link
     from .widgets import explore
@@ -32,7 +33,7 @@ _HOME = {
     "Download": ".connection.download",
     "Picture": ".imaging.plot",
     "S4SError": ".errors",
-    "Sandbox": ".sandbox",
+    "Sandbox": "._sandbox",
     "Store": ".store.cohort",
     "Study": ".imaging",
     "check": ".cli.check",
@@ -64,6 +65,20 @@ __all__ = [
     "tables",
     "timeline",
 ]
+
+
+def _view(study: Any, **options: Any) -> Any:
+    """Open the viewer of the widgets, which are loaded only now."""
+    try:
+        viewer = import_module(".widgets.viewer", __name__)
+    except ModuleNotFoundError as error:
+        raise RuntimeError(
+            f"The viewer needs {error.name}, which is not installed: reinstall s4s-notebook."
+        ) from error
+    return viewer.view(study, **options)
+
+
+register_viewer(_view)
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .connection.session import Remember
     from .http.retry import WaitPolicy
-    from .sandbox import Sandbox
+    from .sandbox import SandboxServer
     from .store.cohort import Store
 
 SANDBOX = "sandbox"
@@ -32,7 +32,7 @@ BINDER_ALLOW = "S4S_ALLOW_HOLDERS_ON_BINDER"
 # A folder: the store of connections that were given none.
 STORE_FOLDER = "S4S_STORE"
 
-_sandbox: Sandbox | None = None
+_sandbox: SandboxServer | None = None
 _sandbox_lock = threading.Lock()
 
 
@@ -214,9 +214,9 @@ def _sandbox_url() -> str:
     global _sandbox
     with _sandbox_lock:
         if _sandbox is None:
-            from .sandbox import Sandbox
+            from .sandbox import SandboxServer
 
-            _sandbox = Sandbox()
+            _sandbox = SandboxServer()
             _sandbox.start()
             atexit.register(_sandbox.stop)
         return str(_sandbox.fhir_url)

@@ -27,10 +27,10 @@ def notebooks() -> Path:
 
 def demo(*, browser: bool = True) -> int:
     """Start the sandbox, open JupyterLab on the first notebook, stop both on Ctrl-C."""
-    from ..sandbox import Sandbox
+    from ..sandbox import SandboxServer
 
     folder = _writable(notebooks())
-    with Sandbox() as sandbox:
+    with SandboxServer() as sandbox:
         print(f"The sandbox, a data holder with made-up patients, is at {sandbox.fhir_url}")
         print("JupyterLab opens; choose Run > Run All Cells. Ctrl-C here ends both.")
         command = [

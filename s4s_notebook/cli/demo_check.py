@@ -15,7 +15,7 @@ from .._connect import SANDBOX_APPROVE, SANDBOX_URL, STORE_FOLDER
 from .demo import NOTEBOOK, notebooks
 
 if TYPE_CHECKING:
-    from ..sandbox import Sandbox
+    from ..sandbox import SandboxServer
     from ..store import Store
 
 PATIENT = "smart-1288992"
@@ -44,10 +44,10 @@ def check() -> int:
     each frame, the files with their size and SHA-256, and where the picture is. Returns 0 when
     all is as it should be, else 1.
     """
-    from ..sandbox import Sandbox
+    from ..sandbox import SandboxServer
 
     report = Report()
-    with TemporaryDirectory(prefix="s4s-check-") as folder, Sandbox() as sandbox:
+    with TemporaryDirectory(prefix="s4s-check-") as folder, SandboxServer() as sandbox:
         store = Path(folder) / "store"
         executed = _run_notebook(Path(folder), sandbox, store)
         _seed_searches(sandbox)
@@ -64,7 +64,7 @@ def check() -> int:
     return 0
 
 
-def _run_notebook(folder: Path, sandbox: Sandbox, store: Path) -> Any:
+def _run_notebook(folder: Path, sandbox: SandboxServer, store: Path) -> Any:
     import nbformat
     from nbclient import NotebookClient
 
@@ -85,7 +85,7 @@ def _run_notebook(folder: Path, sandbox: Sandbox, store: Path) -> Any:
     return client.execute(env=environment)
 
 
-def _seed_searches(sandbox: Sandbox) -> None:
+def _seed_searches(sandbox: SandboxServer) -> None:
     """Make the four example searches of the seed document, word for word, without a token."""
     from ..http.client import Transport
     from ..http.origins import Trust

@@ -7,8 +7,8 @@ import signal
 import threading
 from collections.abc import Sequence
 
+from ..sandbox import SandboxServer
 from ..sandbox.personality import PERSONALITIES
-from ..sandbox.sandbox import Sandbox
 from ..sandbox.settings import Pacs
 
 
@@ -29,7 +29,7 @@ def serve(argv: Sequence[str] | None = None) -> int:
         )
     except ValueError as error:
         parser.error(str(error))
-    sandbox = Sandbox(
+    sandbox = SandboxServer(
         wado=given.wado,
         retry_after=given.retry_after,
         search_retry_after=given.search_retry_after,
@@ -54,7 +54,7 @@ def serve(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _say(sandbox: Sandbox) -> None:
+def _say(sandbox: SandboxServer) -> None:
     print(
         f"A practice data holder with made-up people: {', '.join(sandbox.patients)}\n"
         f"  FHIR, with sign-in   {sandbox.fhir_url}\n"

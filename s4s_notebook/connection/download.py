@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._viewer import open_viewer
 from ..errors import Cancelled, Incomplete, S4SError
 from ..task import ENDED, State, Task, Unsubscribe
 from .study_download import Source, Transfer
@@ -64,8 +65,6 @@ class Download(Task["Study | list[Study]"]):
 
     def view(self, **options: Any) -> Any:
         """Open the viewer now: slices appear while the rest still comes (see ``Study.view``)."""
-        from ..imaging.study import open_viewer
-
         return open_viewer(self, **options)
 
     def _work(self) -> Study | list[Study]:

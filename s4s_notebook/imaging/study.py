@@ -6,12 +6,12 @@ import html
 import os
 import threading
 from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from pydicom.uid import MediaStorageDirectoryStorage
 
+from .._viewer import open_viewer
 from ..errors import DICOMError, InvalidDICOM, NotAnImage
 from ..problems import Problem
 from . import dicomdir
@@ -19,16 +19,6 @@ from .instance import Instance
 from .paths import Paths, listed
 from .series import Series, arrange
 from .words import count, plain
-
-#: Entry points that open a study in a viewer; the floor that has widgets declares one.
-VIEWERS = "s4s_notebook.viewers"
-
-
-def open_viewer(what: Any, **options: Any) -> Any:
-    """Open a study, or a download whose slices appear as they come, in the installed viewer."""
-    for viewer in entry_points(group=VIEWERS):
-        return viewer.load()(what, **options)
-    raise RuntimeError("No viewer is installed: reinstall s4s-notebook.")
 
 
 def read(paths: Paths, force: bool = False) -> Study:

@@ -1,9 +1,9 @@
-"""``Sandbox``: a data holder of one's own, on loopback, full of made-up people."""
+"""``SandboxServer``: a data holder of one's own, on loopback, full of made-up people."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -28,14 +28,13 @@ from .state import Images, Record, State
 from .waits import LibraryImages, Preparing
 
 if TYPE_CHECKING:
-    from ..connection import Connection
     from .pacs import PacsImages
 
 # Where the robot's browser is sent back to; nothing listens, nothing has to.
 REDIRECT_URI = "http://127.0.0.1:1/s4s/callback"
 
 
-class Sandbox:
+class SandboxServer:
     """A data holder over real HTTP: FHIR STU3 and SMART on one origin, WADO-RS on another.
 
     Args:
@@ -52,7 +51,7 @@ class Sandbox:
         pacs: ``"AET@host:port"`` or a :class:`Pacs`: images from a DICOM archive.
         expose: bind to all interfaces instead of loopback.
 
-    >>> with Sandbox(retry_after=0) as sandbox:
+    >>> with SandboxServer(retry_after=0) as sandbox:
     ...     sandbox.patients[0]
     'smart-1288992'
 
@@ -104,7 +103,7 @@ class Sandbox:
 
     # -- life ----------------------------------------------------------------------------
 
-    def start(self) -> Sandbox:
+    def start(self) -> Self:
         """Bind both ports and serve; returns itself. A second start does nothing."""
         if self._state is not None:
             return self
@@ -149,7 +148,7 @@ class Sandbox:
             self._state.images.close()
             self._state = None
 
-    def __enter__(self) -> Sandbox:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *exc: object) -> None:
@@ -229,7 +228,7 @@ class Sandbox:
     def script(self, path: str, **what: Any) -> Rule:
         """Let the next request that fits ``path`` go as ``what`` says; see :class:`Rule`.
 
-        >>> with Sandbox() as sandbox:
+        >>> with SandboxServer() as sandbox:
         ...     rule = sandbox.script("*/ImagingStudy*", status=503, headers=[("Retry-After", "1")])
         ...     rule.used
         0
@@ -262,17 +261,6 @@ class Sandbox:
     ) -> str:
         """Walk through the consent page over HTTP; returns the address it leads to."""
         return approve(authorize_url, patient=patient, decline=decline, share=share)
-
-    def connect(self, patient: str = "smart-1288992", **options: Any) -> Connection:
-        """A connection that has signed in by itself, over real HTTP.
-
-        ``options`` go to :class:`~s4s_notebook.connection.Connection` (``store=``, …).
-        """
-        from ..connection import Connection
-
-        options.setdefault("redirect_uri", REDIRECT_URI)
-        connection = Connection(self.fhir_url, **options)
-        return connection.finish(self.approve(connection.authorize_url(), patient=patient))
 
 
 def _archive(settings: Settings) -> PacsImages | None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from s4s_notebook import Sandbox
 from s4s_notebook.cli.check import check, check_command
 from s4s_notebook.cli.check.sentences import SENTENCES
-from s4s_notebook.sandbox import Sandbox, approve
+from s4s_notebook.sandbox import approve
 from tests.orthanc import orthanc
 
 KNOWN = {

@@ -451,11 +451,11 @@ def test_a_file_that_cannot_be_opened_is_told(tmp_path) -> None:
     assert [path.name for path in study.errors] == ["loop"]
 
 
-def test_the_viewer_is_an_entry_point(tmp_path, monkeypatch) -> None:
+def test_the_viewer_is_registered(tmp_path, monkeypatch) -> None:
     study = read(save(image(), tmp_path / "a.dcm"))
     viewer = study.view(snapshot=False)
     assert type(viewer).__name__ == "Viewer"
-    monkeypatch.setattr("s4s_notebook.imaging.study.entry_points", lambda group: ())
+    monkeypatch.setattr("s4s_notebook._viewer._viewer", None)
     with pytest.raises(RuntimeError, match="No viewer is installed"):
         study.view()
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
-from s4s_notebook.sandbox import Sandbox
+from s4s_notebook import Sandbox
 
 
 @dataclass(frozen=True)

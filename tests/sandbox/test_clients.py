@@ -9,7 +9,7 @@ from authlib.integrations.requests_client import OAuth2Session
 from dicomweb_client.api import DICOMwebClient
 from fhirpy import SyncFHIRClient
 
-from s4s_notebook.sandbox import Sandbox
+from s4s_notebook import Sandbox
 
 from .test_signin import BACK, SCOPE, register
 

@@ -17,7 +17,7 @@ from fhir.resources.STU3.imagingstudy import ImagingStudy
 from fhir.resources.STU3.operationoutcome import OperationOutcome
 from fhir.resources.STU3.patient import Patient
 
-from s4s_notebook.sandbox import Sandbox
+from s4s_notebook import Sandbox
 from s4s_notebook.sandbox.library import Library, package_folder
 
 from .conftest import get

@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 import schemathesis
 
-from s4s_notebook.sandbox import Sandbox
+from s4s_notebook import Sandbox
 
 TEXT = {"type": "string"}
 UIDS = {"type": "string", "minLength": 1}

@@ -19,7 +19,8 @@ from fhir.resources.STU3.imagingstudy import ImagingStudy
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from s4s_notebook.sandbox import Pacs, Sandbox
+from s4s_notebook import Sandbox
+from s4s_notebook.sandbox import Pacs
 from s4s_notebook.sandbox.catalogue import GENERATED
 from s4s_notebook.sandbox.library import package_folder
 from tests.orthanc import free_port, orthanc

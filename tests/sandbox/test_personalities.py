@@ -8,7 +8,7 @@ import pytest
 from fhir.resources.R4B.endpoint import Endpoint
 from fhir.resources.R4B.imagingstudy import ImagingStudy
 
-from s4s_notebook.sandbox import Sandbox
+from s4s_notebook import Sandbox
 
 from .conftest import get
 from .test_signin import App, app, register

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from s4s_notebook.sandbox import Sandbox
+from s4s_notebook import Sandbox
 from tests.orthanc import free_port
 
 from .archives import wait_for_port

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from s4s_notebook.sandbox import Sandbox
+from s4s_notebook import Sandbox
 
 from .conftest import call, get
 from .test_signin import app

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s4s_notebook.sandbox import Sandbox
+from s4s_notebook import Sandbox
 from s4s_notebook.sandbox.dates import BadDateError, matches, span
 
 from .conftest import call, get

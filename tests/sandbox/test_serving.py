@@ -12,8 +12,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from s4s_notebook import Sandbox
 from s4s_notebook.cli.sandbox import serve
-from s4s_notebook.sandbox import Pacs, Sandbox
+from s4s_notebook.sandbox import Pacs
 
 from .conftest import get
 from .test_signin import app

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
+from s4s_notebook import Sandbox
 from s4s_notebook.errors import AuthorizationError
-from s4s_notebook.sandbox import Sandbox
 
 from .conftest import Answer, call, get
 

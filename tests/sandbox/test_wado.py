@@ -16,7 +16,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from s4s_notebook.sandbox import Sandbox
+from s4s_notebook import Sandbox
 from s4s_notebook.sandbox.library import package_folder
 
 from .conftest import call, get
@@ -265,7 +265,7 @@ def test_stopping_removes_files_and_ends_streams(tmp_path, monkeypatch) -> None:
 
 def test_a_process_that_never_stops_it_leaves_nothing(tmp_path) -> None:
     program = (
-        "from s4s_notebook.sandbox import Sandbox\n"
+        "from s4s_notebook import Sandbox\n"
         "import urllib.request\n"
         "s = Sandbox(retry_after=0).start()\n"
         "ct = next(x for x in s.resources('ImagingStudy') if 'CT chest' in x['description'])\n"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from s4s_notebook import errors
+from s4s_notebook import Sandbox, errors
 from s4s_notebook.fhir import search as fhir
-from s4s_notebook.sandbox import Sandbox
 from s4s_notebook.smart import registration as smart
 from s4s_notebook.smart.discovery import discover
 from s4s_notebook.smart.tokens import Tokens

@@ -97,12 +97,12 @@ def store() -> Iterator[Finding]:
 def sandbox() -> Iterator[Finding]:
     from ...http.client import Transport
     from ...http.origins import Trust
-    from ...sandbox import Sandbox
+    from ...sandbox import SandboxServer
     from ...smart.discovery import discover
 
     what = "Sandbox"
     try:
-        with Sandbox() as running:
+        with SandboxServer() as running:
             transport = Transport(trust=Trust(running.fhir_url))
             try:
                 holder = discover(transport, running.fhir_url)

@@ -1,0 +1,57 @@
+"""``Sandbox``: the practice data holder, and a connection to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .sandbox.sandbox import REDIRECT_URI, SandboxServer
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+
+class Sandbox(SandboxServer):
+    """A data holder over real HTTP on loopback, full of made-up people.
+
+    FHIR STU3 and SMART on one origin, WADO-RS on another. Use it in a ``with`` statement, or
+    call ``start()`` and ``stop()``.
+
+    Args:
+        patients: ids of the people to hold; all by default, ``smart-1288992`` among them.
+        wado: base of a foreign WADO-RS server to name in place of the built-in one.
+        retry_after: seconds from a study's first request to its images (503 in between).
+        search_retry_after: the same for the first search of each type; 0 for none.
+        slow: behave like a real PACS: five minutes until the images are there.
+        seed: of the claims; the same seed gives the same data.
+        port, imaging_port: 0 for any free port.
+        page_size: resources on a page of a search.
+        access_lifetime: seconds for which an access token is valid.
+        public_url: how a browser reaches this server when it must come through a proxy;
+            used for the authorise and manage pages alone.
+        personality: ``"broker-2018"`` or ``"smart-imaging"``: the quirks of real holders.
+        pacs: ``"AET@host:port"`` or a ``Pacs``: images from a DICOM archive.
+        clock_skew: seconds by which the holder's clock is ahead.
+        clock: the time in POSIX seconds, for tests.
+        expose: bind to all interfaces instead of loopback.
+
+    Raises:
+        OSError: a port is taken.
+        ValueError: settings that contradict each other.
+
+    >>> with Sandbox(retry_after=0) as sandbox:
+    ...     sandbox.patients[0]
+    'smart-1288992'
+    """
+
+    def connect(self, patient: str = "smart-1288992", **options: Any) -> Connection:
+        """Sign in without a person, over real HTTP, and return the connection.
+
+        Args:
+            patient: FHIR id of the participant who approves.
+            **options: passed to :class:`~s4s_notebook.Connection` (``store=``, …).
+        """
+        from .connection import Connection
+
+        options.setdefault("redirect_uri", REDIRECT_URI)
+        connection = Connection(self.fhir_url, **options)
+        return connection.finish(self.approve(connection.authorize_url(), patient=patient))
