@@ -7,11 +7,11 @@ import re
 
 import pytest
 
+from tests.faultserver import FaultServer
+
 SANDBOX = """
 import s4s_notebook as s4s
-from tests.faultserver import FaultServer
 from s4s_notebook.widgets import explore
-from tests.faultserver import FaultServer
 sandbox = s4s.Sandbox(retry_after=1); sandbox.start()
 me = sandbox.connect(patient="smart-1288992")
 panel = explore(me)
@@ -190,7 +190,6 @@ def test_ten_thousand_studies_come_a_page_at_a_time(open_notebook):
         """
 from tests.browser.fakes import *
 from s4s_notebook.widgets import explore
-from tests.faultserver import FaultServer
 claims = [claim(n % 500) | {"id": str(n)} for n in range(10_000)]
 me = FakeRecord([study(n) for n in range(10_000)] + claims)
 sent = []
