@@ -9,21 +9,98 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from .errors import Cancelled
-from .http.retry import Cancel, Waiting
+from .errors import Cancelled, Request
 
 T = TypeVar("T")
 Unsubscribe = Callable[[], None]
 _log = logging.getLogger(__name__)
+TICK = 0.2  # seconds; Cancel and the interrupt button must act within one second
 _TICK = 0.1  # seconds; the longest that ■ has to wait
 _PACE = 0.1  # seconds between two states told, unless the phase changes
 ENDED = ("done", "failed", "cancelled")
 
 
+class Clock(Protocol):
+    """The time and the pauses of long calls; tests pass a clock of their own."""
+
+    def time(self) -> float:
+        """Return POSIX seconds."""
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that cannot be set."""
+
+    def sleep(self, seconds: float) -> None:
+        """Pause this thread."""
+
+
+class SystemClock:
+    """The machine's clock. ``monotonic`` counts time asleep too, where the system can tell."""
+
+    _boot = getattr(time, "CLOCK_BOOTTIME", None)
+
+    def time(self) -> float:
+        """Return POSIX seconds."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that cannot be set."""
+        return time.monotonic() if self._boot is None else time.clock_gettime(self._boot)
+
+    def sleep(self, seconds: float) -> None:
+        """Pause this thread."""
+        time.sleep(seconds)
+
+
+class Cancel:
+    """A switch that one thread sets and every long call checks."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Cancel every call that has this switch."""
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Return whether the switch is set."""
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most ``seconds`` for the switch; return whether it is set."""
+        return self._event.wait(seconds)
+
+    def check(self) -> None:
+        """Raise :class:`Cancelled` if the switch is set."""
+        if self._event.is_set():
+            raise Cancelled("Cancelled.")
+
+
 @dataclass(frozen=True)
-class State:
+class Waiting:
+    """One moment of the wait before a request is repeated.
+
+    Attributes:
+        request: the request that will be repeated.
+        seconds_left: seconds until then; 0 when the wait is over.
+        not_before: POSIX seconds of the repetition.
+        attempt: which attempt is waiting, from 1.
+        reason: the HTTP status, "connection" or "kept" (a wait of an earlier process).
+    """
+
+    request: Request
+    seconds_left: float
+    not_before: float
+    attempt: int
+    reason: str
+
+
+OnWait = Callable[[Waiting], None]
+
+
+@dataclass(frozen=True)
+class TaskState:
     """One moment of a download or a loading.
 
     Attributes:
@@ -53,7 +130,7 @@ class State:
 class Task(Generic[T]):
     """Base of Download and Loading; :meth:`_work` runs in a thread of its own."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: TaskState) -> None:
         self._state = state
         self._guard = threading.RLock()
         self._listeners: list[Callable[[Any], None]] = []
@@ -84,11 +161,11 @@ class Task(Generic[T]):
         self._ended.set()
 
     @property
-    def state(self) -> State:
+    def state(self) -> TaskState:
         """How it stands now."""
         return self._state
 
-    def subscribe(self, callback: Callable[[State], None]) -> Unsubscribe:
+    def subscribe(self, callback: Callable[[TaskState], None]) -> Unsubscribe:
         """Call ``callback(state)`` from the worker's thread: at most ten times a second, at each
         change of phase, and with the final state. Returns a function that ends it."""
         with self._guard:
@@ -126,11 +203,11 @@ class Task(Generic[T]):
             with self._guard:
                 listeners.remove(callback)
 
-    def _waits(self, waiting: Waiting) -> None:
-        """Shows a wait; for ``on_wait=``."""
-        left = waiting.seconds_left if waiting.seconds_left > 0 else None
-        phase = "asking" if left is None else "waiting"
-        self._set(phase=phase, seconds_left=left, attempt=waiting.attempt)
+    def _show_wait(self, waiting: Waiting) -> None:
+        """Show a wait before a repeated request; for ``on_wait=``."""
+        remaining = waiting.seconds_left if waiting.seconds_left > 0 else None
+        phase = "asking" if remaining is None else "waiting"
+        self._set(phase=phase, seconds_left=remaining, attempt=waiting.attempt)
 
     def cancel(self) -> None:
         """End it within a second; what came stays, and calling again goes on from there."""

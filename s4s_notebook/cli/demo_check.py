@@ -88,10 +88,10 @@ def _run_notebook(folder: Path, sandbox: SandboxServer, store: Path) -> Any:
 def _seed_searches(sandbox: SandboxServer) -> None:
     """Make the four example searches of the seed document, word for word, without a token."""
     from ..http.client import Transport
-    from ..http.origins import Trust
+    from ..http.origins import Origins
 
     base = sandbox.open_fhir_url
-    transport = Transport(trust=Trust(base))
+    transport = Transport(origins=Origins(base))
     try:
         for kind in ("ImagingStudy", "ExplanationOfBenefit"):
             for since in ("", "&_lastUpdated=gt2016-04-16"):

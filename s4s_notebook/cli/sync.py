@@ -18,7 +18,7 @@ from ..errors import AuthorizationError, S4SError, StoreError
 from ..store import KeyringKeeper, Participant
 from ..store import Store as Files
 from ..store.cohort import Store
-from ..task import State
+from ..task import TaskState
 from ..widgets.wording import clock, counted
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _one(store: Files, who: Participant, place: str, images: bool, full: bool) -
         client_id=kept[0].key[1] or None if kept else None,
         store=store,
         remember=(True if keyring else "file") if kept else False,
-        display=lambda work: work.subscribe(_waits(place)),
+        display=lambda work: work.subscribe(_show_wait(place)),
     ) as me:
         try:
             told = _changes(me, full)
@@ -102,11 +102,11 @@ def _images(me: Connection) -> str:
     return f"{counted(len(came), 'study', 'studies')} here, {counted(files, 'file')}"
 
 
-def _waits(place: str) -> Callable[[State], None]:
+def _show_wait(place: str) -> Callable[[TaskState], None]:
     """Tells once of each time that a holder asks to come back later."""
     told: set[tuple[str | None, int]] = set()
 
-    def tell(state: State) -> None:
+    def tell(state: TaskState) -> None:
         mark = (state.study_uid, state.attempt)
         if state.phase == "waiting" and state.seconds_left is not None and mark not in told:
             told.add(mark)

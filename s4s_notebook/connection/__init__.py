@@ -10,10 +10,11 @@ from weakref import WeakSet
 from ..dicomweb.wado import study_uid
 from ..errors import Cancelled, Incomplete, NotFound, S4SError
 from ..http.client import Exchange, Transport
-from ..http.retry import Cancel, Clock, WaitPolicy
+from ..http.retry import WaitPolicy
 from ..smart import discovery
 from ..smart.registration import Grant, Login
 from ..store import Participant, Store
+from ..task import Cancel, Clock
 from .download import Download
 from .known_holders import Holders
 from .loading import Loading

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from .._viewer import open_viewer
 from ..errors import Cancelled, Incomplete, S4SError
-from ..task import ENDED, State, Task, Unsubscribe
+from ..task import ENDED, Task, TaskState, Unsubscribe
 from .study_download import Source, Transfer
 
 if TYPE_CHECKING:
     from ..imaging import Study
 
-__all__ = ["Download", "Source", "State", "Task"]
+__all__ = ["Download", "Source", "Task", "TaskState"]
 
 _AT_ONCE = 4
 _guard = threading.Lock()
@@ -41,7 +41,7 @@ class Download(Task["Study | list[Study]"]):
     """
 
     def __init__(self, source: Source, uids: Sequence[str], *, many: bool) -> None:
-        super().__init__(State(study_uid=None if many else uids[0]))
+        super().__init__(TaskState(study_uid=None if many else uids[0]))
         self._source, self._uids, self._many = source, tuple(dict.fromkeys(uids)), many
         self._transfers: dict[str, Transfer] = {}
         self._wishes: list[Callable[[Path], None]] = []
@@ -105,7 +105,7 @@ class Download(Task["Study | list[Study]"]):
                 transfer.on_instance(callback)
         transfer.subscribe(self._follow)
 
-    def _follow(self, _: State) -> None:
+    def _follow(self, _: TaskState) -> None:
         if not self.done():
             self._set(**_together(self._state, [t.state for t in self._transfers.values()]))
 
@@ -154,13 +154,13 @@ class Download(Task["Study | list[Study]"]):
         return Study(later=self._source.store.study(self._source.participant, uid).paths())
 
 
-def _together(mine: State, all_: list[State]) -> dict[str, Any]:
+def _together(mine: TaskState, all_: list[TaskState]) -> dict[str, Any]:
     """One state that speaks for several transfers."""
     if mine.study_uid is not None:
         one = all_[0]
         if one.phase in ENDED:  # the download itself ends a moment later
             one = replace(one, phase="receiving", error=None)
-        return {name: getattr(one, name) for name in State.__dataclass_fields__}
+        return {name: getattr(one, name) for name in TaskState.__dataclass_fields__}
     phases = [state.phase for state in all_]
     busy = ("receiving", "waiting", "asking", "queued")
     waits = [state.seconds_left for state in all_ if state.seconds_left is not None]

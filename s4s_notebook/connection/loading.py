@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import Cancelled, Incomplete, S4SError
-from ..http.retry import Waiting
-from ..task import State, Task
+from ..task import Task, TaskState, Waiting
 from .search_to_store import Line, sync
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Loading(Task["Connection"]):
         update: bool = False,
         full: bool = False,
     ) -> None:
-        super().__init__(State())
+        super().__init__(TaskState())
         self._connection, self._kinds = connection, tuple(kinds)
         self._update, self._full = update, full
         self._waiting: dict[str, Waiting] = {}
@@ -91,7 +90,7 @@ class Loading(Task["Connection"]):
                 self._set(phase="searching", seconds_left=None)
                 return
             kind, longest = max(self._waiting.items(), key=lambda each: each[1].seconds_left)
-            self._waits(longest)
+            self._show_wait(longest)
             self._state = replace(self._state, message=f"{kind} is not ready yet")
 
     def _end(self) -> Connection:

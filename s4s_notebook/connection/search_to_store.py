@@ -16,8 +16,8 @@ from ..errors import HTTPStatusError
 from ..fhir import search as fhir
 from ..fhir.search import Page
 from ..http.client import Transport
-from ..http.retry import Cancel, OnWait
 from ..store import Entry, Participant, Run
+from ..task import Cancel, OnWait
 
 #: Resource types in the order they are asked for, with the parameter that names the patient.
 KINDS = {

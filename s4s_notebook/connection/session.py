@@ -10,14 +10,15 @@ from urllib.parse import parse_qs, urlsplit
 
 from ..errors import AccessDenied, AuthorizationError, AuthorizationRequired, LoginExpired
 from ..http.client import Exchange, Transport
-from ..http.origins import Trust
-from ..http.retry import Cancel, Clock, WaitPolicy
-from ..http.secret import Secret
+from ..http.origins import Origins
+from ..http.redact import Secret
+from ..http.retry import WaitPolicy
 from ..smart import discovery
 from ..smart import registration as smart
 from ..smart.registration import Client, Grant, Login
 from ..smart.tokens import FixedToken, Tokens, from_record
 from ..store import FileKeeper, KeyringKeeper, Participant, Store
+from ..task import Cancel, Clock
 from .search_to_store import KINDS
 
 #: Where the browser lands when nothing listens: the person copies the address from there.
@@ -59,9 +60,9 @@ class Session:
         self._clients: dict[str, Client] = {}
         self._holder: discovery.Holder | None = None
         self.login: Login | None = None
-        self.trust = Trust(self.base, allow_origins, ask, self._consented)
+        self.origins = Origins(self.base, allow_origins, ask, self._consented)
         self.transport = Transport(
-            trust=self.trust,
+            origins=self.origins,
             waits=waits,
             clock=clock,
             on_exchange=self.history.append,
@@ -107,7 +108,7 @@ class Session:
     def _allow_consented(self) -> None:
         if self.patient is not None:
             for origin in self.participant.consents():
-                self.trust.allow(origin)
+                self.origins.allow(origin)
 
     def _keep_wait(self, key: str, not_before: float) -> None:
         if self.patient is not None:
@@ -275,7 +276,7 @@ class Session:
         tokens.keep()
         self.transport.tokens = tokens
         for origin in self.holder.imaging_origins:  # shown on the panel, consented to by pressing
-            self.trust.allow(origin)
+            self.origins.allow(origin)
             self._consented(origin)
         self._allow_consented()
         self.set_status("approved")
@@ -325,7 +326,7 @@ class Session:
                 keeper.forget()
         if self.patient is not None:
             self.participant.forget_consents()
-        self.trust.forget()
+        self.origins.forget()
         self.transport.tokens = None
         if self.status == "approved":
             self.set_status("not authorised")

@@ -18,10 +18,9 @@ from ..errors import (
     Stalled,
 )
 from ..http.client import Transport
-from ..http.retry import Cancel
 from ..problems import Problem
 from ..store import Filed, Participant, Receiver, Store, StudyFolder
-from ..task import State, Task, Unsubscribe
+from ..task import Cancel, Task, TaskState, Unsubscribe
 from .download_plan import Piece, announced, pieces
 
 _NOT_OFFERED = frozenset({400, 403, 404, 405, 406, 410, 415, 500, 501})
@@ -60,7 +59,7 @@ class Transfer(Task[list[Path]]):
     """
 
     def __init__(self, source: Source, uid: str) -> None:
-        super().__init__(State(study_uid=uid))
+        super().__init__(TaskState(study_uid=uid))
         self.uid, self._source = uid, source
         self._told_instances: list[Path] = []
         self._instance_listeners: list[Callable[[Path], None]] = []
@@ -196,7 +195,7 @@ class Transfer(Task[list[Path]]):
 
     def _take(self, receiver: Receiver, transport: Transport, piece: Piece, token: bool) -> None:
         with dicomweb.retrieve(
-            transport, piece.url, cancel=self._switch, on_wait=self._waits, token=token
+            transport, piece.url, cancel=self._switch, on_wait=self._show_wait, token=token
         ) as parts:
             self._set(phase="receiving", seconds_left=None)
             for part in parts:

@@ -11,8 +11,8 @@ from ..fhir.endpoints import WadoEndpoint, check_uid, endpoints, mappings, study
 from ..http import redact
 from ..http.client import Transport
 from ..http.multipart import Part, Parts, media_type
-from ..http.response import Stream
-from ..http.retry import Cancel, OnWait
+from ..http.response import ResponseStream
+from ..task import Cancel, OnWait
 
 __all__ = [
     "Instance",
@@ -112,7 +112,7 @@ def _open(
     cancel: Cancel | None,
     on_wait: OnWait | None,
     token: bool,
-) -> Stream:
+) -> ResponseStream:
     """The answer to the first form of Accept that the holder understands."""
     first, second = (
         transport.stream(url, accept=accept, token=token, cancel=cancel, on_wait=on_wait)
@@ -126,7 +126,7 @@ def _open(
     return stack.enter_context(second)
 
 
-def _parts(stream: Stream) -> Iterator[Part]:
+def _parts(stream: ResponseStream) -> Iterator[Part]:
     count = 0
     for part in _framed(stream):
         if part.content_type not in ("application/dicom", ""):
@@ -138,7 +138,7 @@ def _parts(stream: Stream) -> Iterator[Part]:
         raise errors.IntegrityError("The holder answered without a single image.")
 
 
-def _framed(stream: Stream) -> Iterable[Part]:
+def _framed(stream: ResponseStream) -> Iterable[Part]:
     if stream.status != 200:
         raise errors.IntegrityError(f"The holder sent only a part of it ({stream.status}).")
     content_type = stream.headers.get("content-type", "")

@@ -10,7 +10,7 @@ from typing import Any
 from .. import errors
 from ..http import redact
 from ..http.origins import absolute
-from ..http.response import Reply
+from ..http.response import Response
 from ..problems import Problem
 
 
@@ -37,7 +37,7 @@ class Page:
     url: str
 
 
-def read_page(reply: Reply, type: str, url: str) -> Page:  # noqa: A002
+def read_page(reply: Response, type: str, url: str) -> Page:  # noqa: A002
     """A searchset Bundle as a Page (FHIR STU3 section 2.36). Raises MalformedResponse."""
     body = json_object(reply)
     if body.get("resourceType") != "Bundle":
@@ -152,7 +152,7 @@ def _digest(resource: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _next(body: dict[str, Any], reply: Reply) -> str | None:
+def _next(body: dict[str, Any], reply: Response) -> str | None:
     for link in dicts(body.get("link")):
         if link.get("relation") == "next" and link.get("url"):
             if not isinstance(link["url"], str):
@@ -164,7 +164,7 @@ def _next(body: dict[str, Any], reply: Reply) -> str | None:
     return None
 
 
-def json_object(reply: Reply) -> dict[str, Any]:
+def json_object(reply: Response) -> dict[str, Any]:
     """The object that an answer holds. Raises MalformedResponse."""
     if not reply.body.strip():
         raise errors.MalformedResponse(

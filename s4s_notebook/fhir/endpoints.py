@@ -10,7 +10,7 @@ from typing import Any
 from .. import errors
 from ..http import redact
 from ..http.client import Transport
-from ..http.retry import Cancel
+from ..task import Cancel
 
 WADO_RS = "dicom-wado-rs"
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)+", re.ASCII)  # leading zeros are wrong, and are met

@@ -18,9 +18,9 @@ from urllib.parse import quote, urlencode
 from .. import errors
 from ..http import redact
 from ..http.client import Transport
-from ..http.response import Reply
-from ..http.retry import Cancel, OnWait
+from ..http.response import Response
 from ..problems import Problem
+from ..task import Cancel, OnWait
 from .bundle import Page, json_object, key_of, kind_of, read_page, version_of
 
 __all__ = [
@@ -196,7 +196,7 @@ def instant(epoch: float) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
-def _none(reply: Reply, type: str, url: str) -> Page | None:  # noqa: A002
+def _none(reply: Response, type: str, url: str) -> Page | None:  # noqa: A002
     """An empty page where a 500 only means "no studies", as S4S's broker of 2018 has it."""
     if reply.status != 500 or type != "ImagingStudy" or not _NO_STUDIES.search(reply.body[:2000]):
         return None

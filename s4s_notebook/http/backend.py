@@ -23,8 +23,8 @@ import httpcore
 
 from ..errors import HolderUnavailable, MalformedResponse, Stalled
 from . import sockets
-from .origins import Place, Trust, literal
-from .watch import Broken, Watch
+from .origins import Origins, ParsedURL, literal
+from .watch import ConnectionBroken, Monitor
 
 Headers = list[tuple[bytes, bytes]]
 _BODY_BYTES = 256 << 10  # to read at a time
@@ -38,7 +38,7 @@ class _Stream(httpcore.NetworkStream):
         self._sock = sock
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - watch
-        watch, started = Watch.current() or Watch(), time.monotonic()
+        watch, started = Monitor.current() or Monitor(), time.monotonic()
         if watch.in_body:  # what h11 and we do for every chunk is dearer than its bytes
             max_bytes = max(max_bytes, _BODY_BYTES)
         while True:
@@ -54,7 +54,7 @@ class _Stream(httpcore.NetworkStream):
                 return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - watch
-        watch, started = Watch.current() or Watch(), time.monotonic()
+        watch, started = Monitor.current() or Monitor(), time.monotonic()
         left = memoryview(buffer)
         while left:
             watch.check()
@@ -76,7 +76,7 @@ class _Stream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ARG002 - watch
     ) -> httpcore.NetworkStream:
-        watch = Watch.current() or Watch()
+        watch = Monitor.current() or Monitor()
         try:
             return _Stream(sockets.start_tls(self._sock, ssl_context, server_hostname, watch))
         except OSError as error:
@@ -95,8 +95,8 @@ class _Stream(httpcore.NetworkStream):
 class _Backend(httpcore.NetworkBackend):
     """Connects to checked addresses. Without ``trust`` (to a proxy) there is no check."""
 
-    def __init__(self, trust: Trust | None) -> None:
-        self._trust = trust
+    def __init__(self, origins: Origins | None) -> None:
+        self._trust = origins
 
     def connect_tcp(
         self,
@@ -106,7 +106,7 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,  # noqa: ARG002 - never given
         socket_options: Iterable[Any] | None = None,  # noqa: ARG002 - never given
     ) -> httpcore.NetworkStream:
-        watch = Watch.current() or Watch()
+        watch = Monitor.current() or Monitor()
         found = sockets.resolve(host, port, watch)
         if self._trust is not None:
             addresses = [address for _, (ip, *_) in found if (address := literal(ip))]
@@ -123,7 +123,7 @@ class _Backend(httpcore.NetworkBackend):
 class Answer:
     """Status line and headers of an answer; the body is still to come."""
 
-    def __init__(self, response: httpcore.Response, watch: Watch) -> None:
+    def __init__(self, response: httpcore.Response, watch: Monitor) -> None:
         self.status: int = response.status
         self.headers: Headers = list(response.headers)
         self._response, self._watch = response, watch
@@ -168,7 +168,7 @@ class Answer:
         """Be done with it: a short rest is read so that the connection can be used again."""
         self._watch.limits = replace(self._watch.limits, stall=1.0, window=1.0)
         left, end = 1 << 16, time.monotonic() + 2.0
-        with suppress(Broken, Stalled, MalformedResponse):
+        with suppress(ConnectionBroken, Stalled, MalformedResponse):
             for chunk in self.chunks():
                 left -= len(chunk)
                 if left < 0 or time.monotonic() > end:
@@ -194,7 +194,7 @@ def _unread(response: Any) -> bytes | None:
 class _translated:  # noqa: N801 - reads as a statement; a class, as it runs for every chunk
     """Puts a watch in charge and turns httpcore's errors into :class:`Broken` or ours."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Monitor) -> None:
         self._watch = watch
 
     def __enter__(self) -> None:
@@ -204,19 +204,19 @@ class _translated:  # noqa: N801 - reads as a statement; a class, as it runs for
         self._watch.__exit__()
         if isinstance(error, httpcore.RemoteProtocolError):
             if self._watch.ended:
-                raise Broken("the connection was closed too early")
+                raise ConnectionBroken("the connection was closed too early")
             raise MalformedResponse("The answer is not HTTP as it should be.")
         if isinstance(error, httpcore.ProxyError):
             raise HolderUnavailable("The proxy refused to connect.")
         if isinstance(error, (httpcore.NetworkError, httpcore.TimeoutException)):
-            raise Broken(str(error))
+            raise ConnectionBroken(str(error))
 
 
 class Wire:
     """The connections to one holder, direct or through the environment's proxy."""
 
-    def __init__(self, trust: Trust) -> None:
-        self._trust = trust
+    def __init__(self, origins: Origins) -> None:
+        self._trust = origins
         self._pools: dict[tuple[str, str | None], httpcore.ConnectionPool] = {}
         self._lock = threading.Lock()
 
@@ -226,7 +226,7 @@ class Wire:
         return any(proxy for _, proxy in self._pools)
 
     def send(
-        self, method: str, place: Place, headers: Headers, body: bytes, watch: Watch
+        self, method: str, place: ParsedURL, headers: Headers, body: bytes, watch: Monitor
     ) -> Answer:
         """One request, one answer. Raises :class:`Broken`, and our errors without a request."""
         url = httpcore.URL(
@@ -242,7 +242,7 @@ class Wire:
         watch.body()
         return Answer(response, watch)
 
-    def _pool(self, place: Place) -> httpcore.ConnectionPool:
+    def _pool(self, place: ParsedURL) -> httpcore.ConnectionPool:
         key = (place.scheme, sockets.proxy_for(place))
         with self._lock:
             if key not in self._pools:
@@ -280,7 +280,7 @@ class _Quiet(logging.Filter):
     """Keeps httpcore from logging our headers, cookies and addresses, at any level."""
 
     def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - whatever it says
-        return Watch.current() is None
+        return Monitor.current() is None
 
 
 for _name in ("connection", "http11", "proxy"):

@@ -12,24 +12,24 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import httpx
 
 from .. import errors
 from .._version import __version__
+from ..task import Cancel, Clock, OnWait, SystemClock
 from . import backend as network
-from . import origins as trust
 from . import redact
 from . import response as answers
-from .call import Call, Exchange, TokenSource
-from .response import HeaderMap, Reply, Stream
-from .retry import Cancel, Clock, OnWait, Patience, SystemClock, WaitPolicy
-from .secret import Secret
-from .watch import Broken, Limits, Watch
+from .origins import Origins, ParsedURL, absolute, origin
+from .redact import Secret
+from .response import HeaderMap, Response, ResponseStream
+from .retry import RetryState, WaitPolicy
+from .watch import ConnectionBroken, Limits, Monitor
 
 __all__ = ["Exchange", "TokenSource", "Transport"]
 
@@ -38,6 +38,54 @@ _LATER = (503, 429)  # come back later: as often as the budget allows
 _PASSING = (408, 502, 504)  # may pass: a few tries, unless a Retry-After says more
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 T = TypeVar("T")
+
+
+class TokenSource(Protocol):
+    """Where the access token comes from."""
+
+    def bearer(self) -> str | None:
+        """The token to send now; may refresh when it is due."""
+
+    def refresh(self, rejected: str, *, cancel: Cancel | None = None) -> None:
+        """Get another token, because the holder rejected this one."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and its answer, as shown in a history. Times in seconds; started is POSIX."""
+
+    method: str
+    url: str
+    status: int | None
+    started: float
+    seconds: float
+    waited: float
+
+
+@dataclass
+class Call:
+    """One request as asked for, with what has happened to it."""
+
+    method: str
+    url: str
+    retry_state: RetryState
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    basic: Secret | None = None
+    token: bool = True
+    wait: bool = True
+    follow: bool = True
+    bearer: Secret | None = None  # what the last exchange carried
+    at: str = ""  # where the last answer came from
+    counted: float = 0.0  # seconds of waiting that the history has already
+
+    def __repr__(self) -> str:
+        return f"<{self.shown()}>"
+
+    def shown(self, status: int | None = None) -> errors.Request:
+        return errors.Request(
+            self.method, redact.url(self.at or self.url), status, self.retry_state.attempt
+        )
 
 
 class Transport:
@@ -54,7 +102,7 @@ class Transport:
     def __init__(
         self,
         *,
-        trust: trust.Trust,
+        origins: Origins,
         tokens: TokenSource | None = None,
         waits: WaitPolicy | None = None,
         clock: Clock | None = None,
@@ -63,12 +111,12 @@ class Transport:
         on_not_before: Callable[[str, float], None] | None = None,
         not_before: Callable[[str], float | None] | None = None,
     ) -> None:
-        self.trust, self.tokens = trust, tokens
+        self.origins, self.tokens = origins, tokens
         self.waits, self.clock = waits or WaitPolicy(), clock or SystemClock()
         self._limits = limits or Limits()
         self._on_exchange = on_exchange
         self._keep, self._recall = on_not_before, not_before
-        self._wire = network.Wire(trust)
+        self._wire = network.Wire(origins)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -92,10 +140,10 @@ class Transport:
         on_wait: OnWait | None = None,
         max_bytes: int = 64 << 20,
         follow: bool = True,
-    ) -> Reply:
+    ) -> Response:
         """Ask, wait where the holder says so, and return the whole answer, whatever its status.
 
-        Call :meth:`Reply.checked` for an error on anything but 2xx. With ``wait=False`` one try
+        Call :meth:`Response.checked` for an error on anything but 2xx. With ``wait=False`` one try
         is made: 503 comes back as a reply and a lost connection raises at once. Only a GET
         follows redirects.
 
@@ -120,12 +168,12 @@ class Transport:
         call.token, call.follow = token and basic is None, follow
         form = json = basic = None  # a verbose traceback prints what a frame holds
 
-        def finish(answer: network.Answer, heads: HeaderMap) -> Reply:
+        def finish(answer: network.Answer, heads: HeaderMap) -> Response:
             content = answers.read_body(answer, heads, max_bytes)
             answer.close()
             date = answers.date_of(heads, self.clock.time())
             shown = call.shown(answer.status)
-            return Reply(answer.status, heads, call.at, content, date, shown, call.bearer)
+            return Response(answer.status, heads, call.at, content, date, shown, call.bearer)
 
         return self._run(call, finish)
 
@@ -138,7 +186,7 @@ class Transport:
         token: bool = True,
         cancel: Cancel | None = None,
         on_wait: OnWait | None = None,
-    ) -> Iterator[Stream]:
+    ) -> Iterator[ResponseStream]:
         """GET a long body; 503 and its kin are waited out before this yields.
 
         Raises:
@@ -159,7 +207,9 @@ class Transport:
 
         answer = self._run(call, finish)
         try:
-            yield Stream(answer, HeaderMap(answer.headers), call.at, call.shown(answer.status))
+            yield ResponseStream(
+                answer, HeaderMap(answer.headers), call.at, call.shown(answer.status)
+            )
         finally:
             answer.close()
 
@@ -180,10 +230,10 @@ class Transport:
         key = hashlib.sha256(f"{method} {url}".encode()).hexdigest()
         keep = None if self._keep is None else partial(self._keep, key)
         waits = self.waits if wait else replace(self.waits, budget=0.0)
-        patience = Patience(waits, self.clock, cancel, on_wait, keep)
-        call = Call(method, url, patience, headers, wait=wait)
+        retry_state = RetryState(waits, self.clock, cancel, on_wait, keep)
+        call = Call(method, url, retry_state, headers, wait=wait)
         if self._recall is not None:
-            patience.until(self._recall(key), call.shown())
+            retry_state.wait_until(self._recall(key), call.shown())
         return call
 
     def _run(self, call: Call, finish: Callable[[network.Answer, HeaderMap], T]) -> T:
@@ -200,7 +250,7 @@ class Transport:
                     except BaseException:
                         answer.close()
                         raise
-                except Broken as error:
+                except ConnectionBroken as error:
                     self._lost(call, error)
         except (errors.S4SError, KeyboardInterrupt) as error:
             if isinstance(error, errors.S4SError):
@@ -208,9 +258,9 @@ class Transport:
             # The frames below hold headers and tokens, and a verbose traceback prints frames.
             raise error.with_traceback(None) from None
 
-    def _lost(self, call: Call, error: Broken) -> None:
+    def _lost(self, call: Call, error: ConnectionBroken) -> None:
         """Wait for another try after a lost connection, or give up."""
-        if call.wait and error.temporary and call.patience.once_more(call.shown(), "connection"):
+        if call.wait and error.temporary and call.retry_state.back_off(call.shown(), "connection"):
             return
         raise errors.HolderUnavailable(
             f"The holder cannot be reached: {error}.", request=call.shown()
@@ -219,16 +269,16 @@ class Transport:
     def _put_off(self, call: Call, answer: network.Answer, heads: HeaderMap) -> bool:
         """Whether the answer says "later"; then it has been dropped and waited out."""
         later = answer.status in _LATER or (answer.status in _PASSING and "retry-after" in heads)
-        again = answer.status in _PASSING and not call.patience.spent
+        again = answer.status in _PASSING and not call.retry_state.exhausted
         if not call.wait or not (later or again):
             return False
         answer.drop()
         request, reason = call.shown(answer.status), str(answer.status)
         if later:
             values = heads.get_all("retry-after")
-            call.patience.put_off(request, reason, values, heads.get("date"))
+            call.retry_state.wait_retry_after(request, reason, values, heads.get("date"))
         else:
-            call.patience.once_more(request, reason)
+            call.retry_state.back_off(request, reason)
         return True
 
     def _hops(self, call: Call) -> network.Answer:
@@ -239,7 +289,7 @@ class Transport:
             tokens = self.tokens
             if answer.status == 401 and call.bearer and tokens and not refreshed:
                 answer.drop()
-                tokens.refresh(call.bearer.reveal(), cancel=call.patience.cancel)
+                tokens.refresh(call.bearer.reveal(), cancel=call.retry_state.cancel)
                 refreshed = True
                 continue
             if answer.status not in _REDIRECTS or not call.follow or call.method != "GET":
@@ -249,31 +299,31 @@ class Transport:
             if hops > 5:
                 raise errors.MalformedResponse("The redirects never end.")
             target = self._target(url, HeaderMap(answer.headers))
-            crossed = crossed or trust.origin(target) != trust.origin(url)
+            crossed = crossed or origin(target) != origin(url)
             url = target
 
     def _target(self, url: str, heads: HeaderMap) -> str:
         places = heads.get_all("location")
         if len(places) != 1:
             raise errors.MalformedResponse("The redirect does not say where to.")
-        target = trust.absolute(url, places[0])
-        self.trust.check(target, "A redirect")
+        target = absolute(url, places[0])
+        self.origins.check(target, "A redirect")
         return target
 
     def _exchange(self, call: Call, url: str, *, bare: bool) -> network.Answer:
         """Send once, with the token where it may go, and note it in the history."""
-        place, tokens = self.trust.check(url, "The next request"), self.tokens
+        place, tokens = self.origins.check(url, "The next request"), self.tokens
         call.at, call.bearer = url, None
-        if call.token and not bare and tokens is not None and self.trust.is_trusted(url):
+        if call.token and not bare and tokens is not None and self.origins.is_trusted(url):
             call.bearer = Secret.wrap(tokens.bearer())
-        watch = Watch(self._limits, call.patience.cancel)
+        watch = Monitor(self._limits, call.retry_state.cancel)
         watch.check()
         started, began, status = self.clock.time(), self.clock.monotonic(), None
         try:
             answer = self._wire.send(call.method, place, _headers(call, place), call.body, watch)
             status = answer.status
         finally:
-            waited, call.counted = call.patience.waited - call.counted, call.patience.waited
+            waited, call.counted = call.retry_state.waited - call.counted, call.retry_state.waited
             if self._on_exchange is not None:
                 seconds = self.clock.monotonic() - began
                 shown = redact.url(url)
@@ -281,7 +331,7 @@ class Transport:
         return answer
 
 
-def _headers(call: Call, place: trust.Place) -> network.Headers:
+def _headers(call: Call, place: ParsedURL) -> network.Headers:
     """The headers to send. Raises ReauthorizationRequired for a token that no header may hold."""
     headers = {**call.headers, "User-Agent": f"s4s-notebook/{__version__}"}
     for scheme, secret in (("Basic", call.basic), ("Bearer", call.bearer)):

@@ -28,7 +28,7 @@ _NUMERIC = re.compile(r"(.*\.)?(0x[0-9a-f]*|[0-9]+)")  # a browser would read it
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class Place(NamedTuple):
+class ParsedURL(NamedTuple):
     """A parsed address: where to connect, and what to ask there."""
 
     scheme: str
@@ -42,7 +42,7 @@ class Place(NamedTuple):
         return f"{self.scheme}://{host}:{self.port}"
 
 
-def parse(url: str) -> Place:
+def parse(url: str) -> ParsedURL:
     """Parse an absolute http(s) address.
 
     Raises:
@@ -65,7 +65,7 @@ def parse(url: str) -> Place:
             hint="Nothing was sent. Ask the holder for an https:// address.",
         )
     target = found["target"] or "/"
-    return Place(scheme, host, port, target if target.startswith("/") else "/" + target)
+    return ParsedURL(scheme, host, port, target if target.startswith("/") else "/" + target)
 
 
 def _host(host: str, url: str) -> str:
@@ -146,7 +146,7 @@ def absolute(base: str, reference: str) -> str:
     return urljoin(base, reference)
 
 
-class Trust:
+class Origins:
     """The origins that a person has consented to, for one holder.
 
     Args:
@@ -196,7 +196,7 @@ class Trust:
         """Whether the token may go there."""
         return origin(url) in self._tokens
 
-    def check(self, url: str, purpose: str = "the next request") -> Place:
+    def check(self, url: str, purpose: str = "the next request") -> ParsedURL:
         """Where the address leads, if a person consented to it; asks where it can.
 
         Raises:
@@ -248,7 +248,7 @@ class Trust:
             worst = min(kinds - allowed)
             raise BlockedAddress(f"The name {host} leads to an address of the {worst} kind.")
 
-    def _check_literal(self, place: Place) -> None:
+    def _check_literal(self, place: ParsedURL) -> None:
         address = literal(place.host)
         if address is None and not is_local(place.host):
             return

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json as _json
+import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from .. import errors
 from . import backend as network
 from . import redact
-from . import strict_json as jsonstrict
+from .redact import Secret
 from .retry_after import parse_date
-from .secret import Secret
-from .watch import Broken
+from .watch import ConnectionBroken
 
 
 class HeaderMap(dict[str, str]):
@@ -29,7 +31,7 @@ class HeaderMap(dict[str, str]):
         return self._all.get(name.lower(), [])
 
 
-class Reply:
+class Response:
     """A whole answer.
 
     Attributes:
@@ -53,27 +55,27 @@ class Reply:
         self._bearer = bearer
 
     def __repr__(self) -> str:
-        return f"<Reply {self.request}, {len(self.body)} bytes>"
+        return f"<Response {self.request}, {len(self.body)} bytes>"
 
     def json(self) -> Any:
         """The body as JSON, parsed strictly. Raises :class:`MalformedResponse`."""
         try:
-            return jsonstrict.loads(self.body)
-        except jsonstrict.NotStrictError as error:
+            return parse_json(self.body)
+        except NotStrictError as error:
             markup = self.body.lstrip()[:1] == b"<"
             what = "a page (HTML or XML)" if markup else f"no JSON: {error}"
             raise errors.MalformedResponse(
                 f"The holder answered with {what}.", request=self.request
             ) from error
 
-    def checked(self) -> Reply:
+    def checked(self) -> Response:
         """This reply if its status is 2xx; otherwise raises the error that fits the status."""
         if 200 <= self.status < 300:
             return self
         raise error_for(self.request, self.body, self._bearer)
 
 
-class Stream:
+class ResponseStream:
     """An answer whose body is read in pieces."""
 
     def __init__(
@@ -91,7 +93,7 @@ class Stream:
         """
         try:
             yield from self._answer.chunks()
-        except Broken as error:
+        except ConnectionBroken as error:
             raise errors.IntegrityError(
                 f"The transfer was cut: {error}.", request=self.request
             ) from error
@@ -182,8 +184,8 @@ def error_for(request: errors.Request, body: bytes, bearer: Secret | None) -> er
 def _diagnostics(body: bytes, bearer: Secret | None) -> str:
     """What an OperationOutcome (or an OAuth error) says, fit to be shown."""
     try:
-        said = jsonstrict.loads(body)
-    except jsonstrict.NotStrictError:
+        said = parse_json(body)
+    except NotStrictError:
         return ""
     if not isinstance(said, dict):
         return ""
@@ -199,4 +201,94 @@ def _diagnostics(body: bytes, bearer: Secret | None) -> str:
 
 
 def encode_json(value: Any) -> bytes:
-    return _json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+
+
+orjson = import_module("orjson") if find_spec("orjson") else None
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_COLON = re.compile(rb"\\u003[aA]")
+
+
+class NotStrictError(ValueError):
+    """The text is no strict JSON; the message says why, without the text."""
+
+
+def parse_json(raw: bytes) -> Any:
+    """Parse UTF-8 JSON.
+
+    Raises:
+        NotStrictError: not UTF-8, a byte order mark, duplicate keys, NaN, numbers out of range,
+            lone surrogates, nesting too deep, anything after the end.
+    """
+    if raw[:3] == b"\xef\xbb\xbf":
+        raise NotStrictError("it begins with a byte order mark")
+    if not raw.strip():
+        raise NotStrictError("it is empty")
+    try:
+        fast = _fast(raw)
+        return _exact(raw) if fast is None else fast[0]
+    except UnicodeError as error:
+        raise NotStrictError("it is not UTF-8") from error
+    except RecursionError as error:
+        raise NotStrictError("it is nested too deep") from error
+    except NotStrictError:
+        raise
+    except ValueError as error:
+        raise NotStrictError(_why(error)) from None  # the parser's error holds the whole text
+
+
+def _fast(raw: bytes) -> tuple[Any] | None:
+    """orjson, where it is installed and its answer is certain to be the exact one.
+
+    orjson keeps the last of duplicate keys. Writing the value out again gives the same number of
+    colons only if no key was dropped, as long as no colon is hidden in an escape.
+    """
+    if orjson is None or _COLON.search(raw):
+        return None
+    value = orjson.loads(raw)
+    return (value,) if raw.count(b":") == orjson.dumps(value).count(b":") else None
+
+
+def _exact(raw: bytes) -> Any:
+    text = raw.decode("utf-8")
+    value = json.loads(
+        text,
+        object_pairs_hook=_no_duplicates,
+        parse_constant=_refuse,
+        parse_float=_finite,
+        parse_int=_whole,
+    )
+    if _SURROGATE.search(raw):
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises on a lone surrogate
+    return value
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise NotStrictError("a key stands twice in one object")
+    return found
+
+
+def _refuse(constant: str) -> Any:
+    raise NotStrictError(f"{constant} is no JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise NotStrictError("a number is out of range")
+    return number
+
+
+def _whole(digits: str) -> int | float:
+    """An integer, or beyond 64 bits a float, as orjson has it."""
+    number = int(digits) if len(digits) <= 20 else 1 << 64
+    return number if -(1 << 63) <= number < 1 << 64 else _finite(digits)
+
+
+def _why(error: ValueError) -> str:
+    place = getattr(error, "pos", None)
+    what = str(getattr(error, "msg", "it cannot be parsed"))[:80]
+    return what if place is None else f"{what} at character {place}"

@@ -3,74 +3,13 @@
 from __future__ import annotations
 
 import random
-import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
-from ..errors import Cancelled, Request, RetryAfterTooLong
+from ..errors import Request, RetryAfterTooLong
+from ..task import TICK, Cancel, Clock, OnWait, Waiting
 from .retry_after import ABSURD, parse_retry_after
-
-TICK = 0.2  # seconds; Cancel and the interrupt button must act within one second
-
-
-class Clock(Protocol):
-    """Time as the library sees it; tests give their own."""
-
-    def time(self) -> float: ...
-    def monotonic(self) -> float: ...
-    def sleep(self, seconds: float) -> None: ...
-
-
-class SystemClock:
-    """The machine's clock. ``monotonic`` counts time asleep too, where the system can tell."""
-
-    _boot = getattr(time, "CLOCK_BOOTTIME", None)
-
-    def time(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic() if self._boot is None else time.clock_gettime(self._boot)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-
-class Cancel:
-    """A switch that one thread sets and every long call looks at."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def set(self) -> None:
-        self._event.set()
-
-    def is_set(self) -> bool:
-        return self._event.is_set()
-
-    def wait(self, seconds: float) -> bool:
-        return self._event.wait(seconds)
-
-    def check(self) -> None:
-        """Raise :class:`Cancelled` if the switch is set."""
-        if self._event.is_set():
-            raise Cancelled("Cancelled.")
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """One moment of a wait: seconds_left in seconds, not_before in POSIX seconds."""
-
-    request: Request
-    seconds_left: float
-    not_before: float
-    attempt: int
-    reason: str
-
-
-OnWait = Callable[[Waiting], None]
 
 
 @dataclass
@@ -126,7 +65,7 @@ def wait(
     tell(0.0)
 
 
-class Patience:
+class RetryState:
     """All the waits of one request: counts tries and seconds, and ends in an error that resumes.
 
     ``keep(not_before)`` is called before each wait, so that it can outlive this process.
@@ -146,17 +85,17 @@ class Patience:
         self._on_wait, self._keep = on_wait, keep
 
     @property
-    def spent(self) -> bool:
+    def exhausted(self) -> bool:
         """Whether failures in a row have used up all tries but the one under way."""
         return self._failures + 1 >= self.policy.tries
 
-    def until(self, not_before: float | None, request: Request) -> None:
+    def wait_until(self, not_before: float | None, request: Request) -> None:
         """Obey a wait that an earlier process was told to make."""
         left = 0.0 if not_before is None else not_before - self.clock.time()
         if left > 0:
             self._wait(left, left, request, "kept")
 
-    def put_off(
+    def wait_retry_after(
         self, request: Request, reason: str, values: Sequence[str], date: str | None
     ) -> None:
         """Wait as an answer's Retry-After says, or with back-off.
@@ -173,9 +112,9 @@ class Patience:
         self.attempt += 1
         self._failures = 0
 
-    def once_more(self, request: Request, reason: str) -> bool:
+    def back_off(self, request: Request, reason: str) -> bool:
         """Back off after a failure that may pass; False when the tries are used up."""
-        if self.spent:
+        if self.exhausted:
             return False
         self._failures += 1
         self._wait(self.policy.pause(None, self._failures), None, request, reason)

@@ -18,14 +18,14 @@ from typing import Any
 import certifi
 
 from ..errors import TrustError
-from .origins import Place, is_local, literal
-from .retry import TICK
-from .watch import Broken, Watch
+from ..task import TICK
+from .origins import ParsedURL, is_local, literal
+from .watch import ConnectionBroken, Monitor
 
 SocketAddress = tuple[int, Any]  # (family, what connect() takes)
 
 
-def resolve(host: str, port: int, watch: Watch) -> list[SocketAddress]:
+def resolve(host: str, port: int, watch: Monitor) -> list[SocketAddress]:
     """Every address of a name, asked for in a thread of its own because a resolver may hang.
 
     Raises:
@@ -50,11 +50,11 @@ def resolve(host: str, port: int, watch: Watch) -> list[SocketAddress]:
             watch.idle(started, watch.limits.connect, f"({host}) was looked up in vain")
     if isinstance(answer[0], Exception):
         temporary = getattr(answer[0], "errno", None) == socket.EAI_AGAIN
-        raise Broken(f"the name {host} is not known", temporary=temporary)
+        raise ConnectionBroken(f"the name {host} is not known", temporary=temporary)
     return [(family, address) for family, _, _, _, address in answer]
 
 
-def connect(to: SocketAddress, watch: Watch) -> socket.socket:
+def connect(to: SocketAddress, watch: Monitor) -> socket.socket:
     """A connected socket whose calls end after a tick. Raises OSError, Cancelled."""
     family, address = to
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -72,7 +72,7 @@ def connect(to: SocketAddress, watch: Watch) -> socket.socket:
     return sock
 
 
-def _finish(sock: socket.socket, watch: Watch) -> None:
+def _finish(sock: socket.socket, watch: Monitor) -> None:
     started = time.monotonic()
     with selectors.DefaultSelector() as selector:
         selector.register(sock, selectors.EVENT_WRITE)
@@ -85,7 +85,7 @@ def _finish(sock: socket.socket, watch: Watch) -> None:
 
 
 def start_tls(
-    sock: socket.socket, context: ssl.SSLContext, name: str | None, watch: Watch
+    sock: socket.socket, context: ssl.SSLContext, name: str | None, watch: Monitor
 ) -> ssl.SSLSocket:
     """TLS over a socket, which is closed if that fails.
 
@@ -131,7 +131,7 @@ def tls_context() -> ssl.SSLContext:
         ) from error
 
 
-def proxy_for(place: Place) -> str | None:
+def proxy_for(place: ParsedURL) -> str | None:
     """The proxy that the environment names for a place; this machine is never behind one."""
     if is_local(place.host) or urllib.request.proxy_bypass(f"{place.host}:{place.port}"):
         return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ..errors import MalformedResponse, Stalled
-from .retry import Cancel
+from ..task import Cancel
 
 _current = threading.local()
 
@@ -29,7 +29,7 @@ class Limits:
     head: int = 256 * 1024
 
 
-class Broken(Exception):  # noqa: N818 - a sign between two modules, never shown
+class ConnectionBroken(Exception):  # noqa: N818 - a sign between two modules, never shown
     """The connection failed; ``temporary`` tells whether another try may help."""
 
     def __init__(self, why: str, *, temporary: bool = True) -> None:
@@ -37,7 +37,7 @@ class Broken(Exception):  # noqa: N818 - a sign between two modules, never shown
         self.temporary = temporary
 
 
-class Watch:
+class Monitor:
     """Looks at every read and write of one exchange.
 
     Used as ``with watch:`` it is the one that this thread's sockets answer to.
@@ -48,7 +48,7 @@ class Watch:
         self.in_body = False
         self.ended = False  # the other side closed the connection
         self._waited, self._bytes = 0.0, 0
-        self._outer: Watch | None = None
+        self._outer: Monitor | None = None
 
     def __enter__(self) -> Self:
         self._outer, _current.watch = getattr(_current, "watch", None), self
@@ -58,8 +58,8 @@ class Watch:
         _current.watch = self._outer
 
     @staticmethod
-    def current() -> Watch | None:
-        found: Watch | None = getattr(_current, "watch", None)
+    def current() -> Monitor | None:
+        found: Monitor | None = getattr(_current, "watch", None)
         return found
 
     def body(self) -> None:

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from ..errors import AccessDenied, AuthorizationError, LoginExpired, StateMismatch
-from ..http.retry import Clock, SystemClock
-from ..http.secret import Secret
+from ..http.redact import Secret
+from ..task import Clock, SystemClock
 from .discovery import Holder
 from .token_endpoint import Client, escaped
 

@@ -15,8 +15,8 @@ from .. import errors
 from ..fhir.search import FHIR_JSON
 from ..http.client import Transport
 from ..http.origins import parse
-from ..http.response import Reply
-from ..http.retry import Cancel
+from ..http.response import Response
+from ..task import Cancel
 from .metadata import DOORS, Holder, read_configuration, read_statement
 
 __all__ = ["Holder", "check_base", "discover"]
@@ -68,7 +68,10 @@ def _well_known(transport: Transport, base: str, cancel: Cancel | None) -> Holde
 
 
 def _read(
-    reader: Callable[[dict[str, Any], str], Holder], body: dict[str, Any], base: str, reply: Reply
+    reader: Callable[[dict[str, Any], str], Holder],
+    body: dict[str, Any],
+    base: str,
+    reply: Response,
 ) -> Holder:
     try:
         return reader(body, base)
@@ -105,7 +108,7 @@ def _metadata(
     return replace(known, **doors, fhir_version=found.fhir_version, source="metadata")
 
 
-def _json(reply: Reply) -> dict[str, Any] | None:
+def _json(reply: Response) -> dict[str, Any] | None:
     """A successful answer's JSON object; None for all else, as many servers answer every
     unknown path with a web page."""
     if reply.status != 200:
@@ -117,7 +120,7 @@ def _json(reply: Reply) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-def _ask(transport: Transport, url: str, accept: str, cancel: Cancel | None) -> Reply:
+def _ask(transport: Transport, url: str, accept: str, cancel: Cancel | None) -> Response:
     """The document, whatever the status; only a holder that is down is an error."""
     reply = transport.request("GET", url, accept=accept, token=False, cancel=cancel)
     if reply.status in (408, 429, 502, 503, 504):
@@ -129,10 +132,10 @@ def _open_doors(transport: Transport, holder: Holder) -> None:
     """Let the OAuth addresses be spoken to, wherever they are; never with the access token."""
     for door in (holder.token, holder.register, holder.revoke):
         if door is not None:
-            transport.trust.allow(door, tokens=False)
+            transport.origins.allow(door, tokens=False)
 
 
-def _no_holder(reply: Reply, base: str) -> errors.DiscoveryError:
+def _no_holder(reply: Response, base: str) -> errors.DiscoveryError:
     """Says what stands at the address instead."""
     last = base.rpartition("/")[2]
     if last in {"metadata", "Patient", "ImagingStudy"}:

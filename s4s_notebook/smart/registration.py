@@ -11,8 +11,9 @@ from dataclasses import replace
 from .. import errors
 from ..http.client import Transport
 from ..http.origins import parse
-from ..http.retry import Cancel, Patience
-from ..http.secret import Secret
+from ..http.redact import Secret
+from ..http.retry import RetryState
+from ..task import Cancel
 from .authorization import SCOPE, Login, challenge
 from .discovery import Holder
 from .token_endpoint import Client, Grant, ask_token, oauth_error, read_grant, refusal
@@ -110,7 +111,7 @@ def exchange(
         TokenRefused: wrong or used code, wrong client, or an address that redirects.
         MalformedResponse: an answer that is no token. HolderUnavailable: no answer.
     """
-    patience = Patience(replace(transport.waits, budget=_CODE_LIFE), transport.clock, cancel)
+    retry_state = RetryState(replace(transport.waits, budget=_CODE_LIFE), transport.clock, cancel)
     now = transport.clock.time()
     form: dict[str, Secret | str] = {
         "grant_type": "authorization_code",
@@ -119,7 +120,7 @@ def exchange(
         "code_verifier": login.verifier,
     }
     code = ""  # a verbose traceback prints locals
-    reply = ask_token(transport, _token_address(holder), client, form, patience)
+    reply = ask_token(transport, _token_address(holder), client, form, retry_state)
     if reply.status != 200:
         raise refusal(reply)
     return read_grant(reply, now=now, asked=login.scope)
@@ -148,7 +149,7 @@ def revoke(
                 hint="Forget it here with connection.forget(), and ask the holder to end it.",
             )
         return holder.manage
-    patience = Patience(transport.waits, transport.clock, cancel)
+    retry_state = RetryState(transport.waits, transport.clock, cancel)
     for hint, token in (
         ("refresh_token", grant.refresh_token),
         ("access_token", grant.access_token),
@@ -156,7 +157,7 @@ def revoke(
         if token is None:
             continue
         form: dict[str, Secret | str] = {"token": token, "token_type_hint": hint}
-        reply = ask_token(transport, holder.revoke, client, form, patience)
+        reply = ask_token(transport, holder.revoke, client, form, retry_state)
         if reply.status not in (200, 204):
             raise refusal(reply)
     return "revoked"

@@ -15,9 +15,10 @@ from typing import Any
 from .. import errors
 from ..http import redact
 from ..http.client import Transport
-from ..http.response import Reply
-from ..http.retry import Cancel, Patience
-from ..http.secret import Secret
+from ..http.redact import Secret
+from ..http.response import Response
+from ..http.retry import RetryState
+from ..task import Cancel
 
 FIT = re.compile(r"[\x21-\x7e]{1,16384}")  # a token: RFC 6749 appendix A.12, without the space
 _DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
@@ -72,25 +73,27 @@ def ask_token(
     address: str,
     client: Client,
     form: Mapping[str, Secret | str],
-    patience: Patience,
-) -> Reply:
+    retry_state: RetryState,
+) -> Response:
     """As :func:`ask_once`; 503 and 429 are waited out."""
     while True:
-        reply = ask_once(transport, address, client, form, cancel=patience.cancel)
+        reply = ask_once(transport, address, client, form, cancel=retry_state.cancel)
         if not put_off(reply):
             return reply
-        wait_out(reply, patience)
+        wait_out(reply, retry_state)
 
 
-def put_off(reply: Reply) -> bool:
+def put_off(reply: Response) -> bool:
     """Whether the answer says "come back later"."""
     return reply.status in (429, 503)
 
 
-def wait_out(reply: Reply, patience: Patience) -> None:
+def wait_out(reply: Response, retry_state: RetryState) -> None:
     """Wait as the answer asks. Raises RetryAfterTooLong, Cancelled."""
     values = reply.headers.get_all("retry-after")
-    patience.put_off(reply.request, str(reply.status), values, reply.headers.get("date"))
+    retry_state.wait_retry_after(
+        reply.request, str(reply.status), values, reply.headers.get("date")
+    )
 
 
 def ask_once(
@@ -100,7 +103,7 @@ def ask_once(
     form: Mapping[str, Secret | str],
     *,
     cancel: Cancel | None = None,
-) -> Reply:
+) -> Response:
     """One POST to the token or revocation endpoint, whatever the answer.
 
     A confidential client uses HTTP Basic, a public one puts its id into the form (RFC 6749
@@ -131,7 +134,7 @@ def _plain(value: Secret | str) -> str:
     return value.reveal() if isinstance(value, Secret) else value
 
 
-def read_grant(reply: Reply, *, now: float, asked: str, before: Grant | None = None) -> Grant:
+def read_grant(reply: Response, *, now: float, asked: str, before: Grant | None = None) -> Grant:
     """A successful token answer, read strictly (RFC 6749 section 5.1).
 
     Args:
@@ -169,13 +172,13 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _token(reply: Reply, name: str, value: Any) -> Secret:
+def _token(reply: Response, name: str, value: Any) -> Secret:
     if not isinstance(value, str) or not FIT.fullmatch(value):
         raise _malformed(reply, f"has no {name} that could be sent")
     return Secret(value)
 
 
-def _lifetime(reply: Reply, value: Any) -> float | None:
+def _lifetime(reply: Response, value: Any) -> float | None:
     """``expires_in`` in seconds. A number in quotes is common, and means what it says."""
     if value is None:
         return None
@@ -186,7 +189,7 @@ def _lifetime(reply: Reply, value: Any) -> float | None:
     return float(value)
 
 
-def _malformed(reply: Reply, what: str) -> errors.MalformedResponse:
+def _malformed(reply: Response, what: str) -> errors.MalformedResponse:
     return errors.MalformedResponse(
         f"The holder's token answer {what}.",
         request=reply.request,
@@ -194,7 +197,7 @@ def _malformed(reply: Reply, what: str) -> errors.MalformedResponse:
     )
 
 
-def refusal(reply: Reply) -> errors.S4SError:
+def refusal(reply: Response) -> errors.S4SError:
     """The error that a token answer other than success means (RFC 6749 section 5.2)."""
     if reply.status >= 500 or reply.status in (408, 429):
         return errors.HolderUnavailable(
@@ -212,7 +215,7 @@ def refusal(reply: Reply) -> errors.S4SError:
     )
 
 
-def oauth_error(reply: Reply) -> str:
+def oauth_error(reply: Response) -> str:
     """``error: description`` of an answer, escaped and cut; S4S's server says ``description``."""
     try:
         body = reply.json()

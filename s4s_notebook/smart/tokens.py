@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 from .. import errors
 from ..http.client import Transport
-from ..http.response import Reply
-from ..http.retry import TICK, Cancel, Clock, Patience
-from ..http.secret import Secret
+from ..http.redact import Secret
+from ..http.response import Response
+from ..http.retry import RetryState
+from ..task import TICK, Cancel, Clock
 from .discovery import Holder
 from .token_endpoint import (
     FIT,
@@ -157,12 +158,12 @@ class Tokens:
             ReauthorizationRequired: the approval is used up.
             HolderUnavailable, RetryAfterTooLong, Cancelled: not now; the approval stays.
         """
-        patience = Patience(self._transport.waits, self._clock, cancel)
-        self._renew(Secret(rejected), patience)
+        retry_state = RetryState(self._transport.waits, self._clock, cancel)
+        self._renew(Secret(rejected), retry_state)
 
-    def _renew(self, rejected: Secret, patience: Patience | None) -> None:
+    def _renew(self, rejected: Secret, retry_state: RetryState | None) -> None:
         """Renew unless somebody has. Without patience, "come back later" is an error at once."""
-        cancel = patience.cancel if patience else None
+        cancel = retry_state.cancel if retry_state else None
         while True:
             with self._alone(cancel):
                 if self._grant.access_token != rejected or self._adopt():
@@ -176,11 +177,11 @@ class Tokens:
                 if not put_off(reply):
                     self._take(reply, now)
                     return
-            if patience is None:
+            if retry_state is None:
                 raise errors.HolderUnavailable(
                     "The holder cannot renew the token now.", request=reply.request
                 )
-            wait_out(reply, patience)  # without the locks: others may find that it is over
+            wait_out(reply, retry_state)  # without the locks: others may find that it is over
 
     @contextmanager
     def _alone(self, cancel: Cancel | None) -> Iterator[None]:
@@ -208,7 +209,7 @@ class Tokens:
         kept = from_record(self._holder, self._keeper.load()) if self._keeper else None
         return kept if kept and kept[1].patient == self._grant.patient else None
 
-    def _ask(self, token: Secret, cancel: Cancel | None) -> Reply:
+    def _ask(self, token: Secret, cancel: Cancel | None) -> Response:
         """The refresh call; once more if its answer was lost, since the holder may not have
         seen it. If it has, it says that the refresh token is used up, and that is the end."""
         form: dict[str, Secret | str] = {
@@ -221,7 +222,7 @@ class Tokens:
         except errors.HolderUnavailable:
             return ask_once(self._transport, address, self._client, form, cancel=cancel)
 
-    def _take(self, reply: Reply, now: float) -> None:
+    def _take(self, reply: Response, now: float) -> None:
         said = oauth_error(reply) if reply.status in (400, 401, 403) else ""
         if said:  # without an OAuth error it may be a proxy that speaks, and nothing is over
             self._over = f"The approval is used up: {said}."

@@ -25,7 +25,7 @@ from typing import Any
 import orjson
 
 from s4s_notebook import tables
-from s4s_notebook.http import strict_json as jsonstrict
+from s4s_notebook.http import response as strict
 from s4s_notebook.sandbox.holding import Holding
 from s4s_notebook.sandbox.library import Library
 
@@ -102,7 +102,7 @@ def speed(many: list[bytes], rounds: int) -> float:
         "json.loads alone": (drop, json.loads),
         "ours, on json.loads": (build, json.loads),
         "ours, on orjson": (build, orjson.loads),
-        "ours, on the library's strict reader": (build, jsonstrict.loads),
+        "ours, on the library's strict reader": (build, strict.parse_json),
     }
     runs: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(rounds):

@@ -13,17 +13,17 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from s4s_notebook.errors import AccessDenied, StateMismatch
-from s4s_notebook.task import State
+from s4s_notebook.task import TaskState
 
 
 class FakeWork:
     """Steps through `(seconds, changes)` in a thread, as a Download does."""
 
     def __init__(self, steps: Iterable[tuple[float, dict[str, Any]]], **start: Any) -> None:
-        self.state = State(**start)
+        self.state = TaskState(**start)
         self.cancelled_at = 0.0
         self._steps = list(steps)
-        self._callbacks: list[Callable[[State], None]] = []
+        self._callbacks: list[Callable[[TaskState], None]] = []
         self._stop = threading.Event()
         self._end = threading.Event()
         self._thread = threading.Thread(
@@ -34,7 +34,7 @@ class FakeWork:
         self._thread.start()
         return self
 
-    def subscribe(self, callback: Callable[[State], None]) -> Callable[[], None]:
+    def subscribe(self, callback: Callable[[TaskState], None]) -> Callable[[], None]:
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
 

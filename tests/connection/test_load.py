@@ -13,7 +13,7 @@ import pytest
 from s4s_notebook.connection import Connection
 from s4s_notebook.connection.search_to_store import query
 from s4s_notebook.errors import Cancelled, HTTPStatusError, Incomplete, NotFound, RetryAfterTooLong
-from s4s_notebook.http.retry import SystemClock
+from s4s_notebook.task import SystemClock
 
 from .conftest import quick
 from .holder import claim

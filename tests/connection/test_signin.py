@@ -138,7 +138,7 @@ def test_an_origin_that_discovery_names_sees_no_token_before_consent(
 def test_authorise_consents_to_the_origin_that_was_shown_beside_it(locked, images, connect):
     me = connect(patient=None)
     assert me.holder.imaging_origins == (images.root,)
-    assert not me.session.trust.is_trusted(images.fhir)
+    assert not me.session.origins.is_trusted(images.fhir)
     sign_in(me)
     assert len(me.studies()) == 1
     assert len(images.asked("ImagingStudy")) == 1
@@ -281,12 +281,12 @@ def test_forget_takes_back_the_consents_too(locked, connect, canary, store):
     me = connect(patient=None, ask=lambda origin: asked.append(origin) or True)
     sign_in(me)
     place = "http://127.0.0.1:9/wado"
-    me.session.trust.check(place)
+    me.session.origins.check(place)
     me.forget()
-    assert not me.session.trust.is_trusted(place)
-    assert me.session.trust.is_trusted(locked.fhir), "the holder itself was typed by the person"
-    assert not connect(patient="p1").session.trust.is_trusted(place)
-    me.session.trust.check(place)
+    assert not me.session.origins.is_trusted(place)
+    assert me.session.origins.is_trusted(locked.fhir), "the holder itself was typed by the person"
+    assert not connect(patient="p1").session.origins.is_trusted(place)
+    me.session.origins.check(place)
     assert len(asked) == 2
 
 
@@ -314,7 +314,7 @@ assert me.status == "approved", me.status
 found = []
 sys.stdin.readline()
 threads = [threading.Thread(target=lambda: found.append(me.session.ready(
-    __import__("s4s_notebook.http.retry", fromlist=["Cancel"]).Cancel(), print
+    __import__("s4s_notebook.task", fromlist=["Cancel"]).Cancel(), print
     ).request("GET", sys.argv[2] + "/Patient/p1", accept="application/json").status))
     for _ in range(10)]
 me.holder
@@ -366,12 +366,12 @@ def test_a_consented_origin_is_kept_for_this_holder_and_patient(locked, connect,
     asked = []
     me = connect(patient=None, ask=lambda origin: asked.append(origin) or True)
     sign_in(me)
-    me.session.trust.check("http://127.0.0.1:9/wado")
+    me.session.origins.check("http://127.0.0.1:9/wado")
     assert asked == ["http://127.0.0.1:9"]
     again = connect(patient="p1", access_token=canary.token)
-    assert again.session.trust.is_trusted("http://127.0.0.1:9/wado")
+    assert again.session.origins.is_trusted("http://127.0.0.1:9/wado")
     other = connect(patient="p2", access_token=canary.token)
-    assert not other.session.trust.is_trusted("http://127.0.0.1:9/wado")
+    assert not other.session.origins.is_trusted("http://127.0.0.1:9/wado")
 
 
 def test_a_connection_closes_its_own_store(holder):

@@ -14,7 +14,7 @@ from s4s_notebook import errors
 from s4s_notebook.dicomweb import wado as dicomweb
 from s4s_notebook.dicomweb.wado import Instance, retrieve
 from s4s_notebook.http.client import Transport
-from s4s_notebook.http.origins import Trust
+from s4s_notebook.http.origins import Origins
 from s4s_notebook.http.retry import WaitPolicy
 from s4s_notebook.http.watch import Limits
 from tests.faultserver import Conversation, FaultServer
@@ -223,8 +223,8 @@ def test_a_signed_address_elsewhere_gets_no_token(server: FaultServer, make: Mak
             fetch(make(tokens=tokens), server.url(STUDY))
         assert "sig" not in str(caught.value)
         assert bucket.connections == 0
-        trust = Trust(server.base, allow_origins=[bucket.origin])
-        assert fetch(make(tokens=tokens, trust=trust), server.url(STUDY)) == PARTS
+        origins = Origins(server.base, allow_origins=[bucket.origin])
+        assert fetch(make(tokens=tokens, origins=origins), server.url(STUDY)) == PARTS
         assert bucket.requests[0].header("Authorization") is None
 
 
@@ -382,7 +382,7 @@ def test_a_real_orthanc(tmp_path: Path) -> None:
     files = [Path(get_testdata_file(name)) for name in ("CT_small.dcm", "MR_small.dcm")]
     with orthanc(tmp_path / "orthanc") as holder:
         holder.upload(files)
-        transport = Transport(trust=Trust(holder.url))
+        transport = Transport(origins=Origins(holder.url))
         for file in files:
             original = dcmread(file)
             url = dicomweb.study_url(holder.wado, original.StudyInstanceUID)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from s4s_notebook.http.client import Transport
-from s4s_notebook.http.origins import Trust
+from s4s_notebook.http.origins import Origins
 from s4s_notebook.http.retry import WaitPolicy
 from tests.faultserver import FakeClock, FaultServer, Sink
 
@@ -58,11 +58,11 @@ class HeldToken:
 
 @pytest.fixture
 def make(server: FaultServer, clock: FakeClock) -> Iterator[Make]:
-    """Transports to `server` on a fake clock without jitter; `trust=` and others as given."""
+    """Transports to `server` on a fake clock without jitter; `origins=` and others as given."""
     made: list[Transport] = []
 
     def build(**how: Any) -> Transport:
-        how.setdefault("trust", Trust(server.base))
+        how.setdefault("origins", Origins(server.base))
         how.setdefault("clock", clock)
         how.setdefault("waits", WaitPolicy(jitter=0.0))
         made.append(Transport(**how))

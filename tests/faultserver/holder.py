@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from s4s_notebook.http.client import Transport
-from s4s_notebook.http.origins import Trust
+from s4s_notebook.http.origins import Origins
 from s4s_notebook.http.retry import WaitPolicy
 from tests.faultserver import FaultServer
 from tests.faultserver.server import Conversation, Script, Seen
@@ -84,7 +84,7 @@ def holder() -> Iterator[Holder]:
 @contextmanager
 def transport_to(url: str, **options: Any) -> Iterator[Transport]:
     options.setdefault("waits", WaitPolicy(floor=0.0, jitter=0.0, first=0.0))
-    transport = Transport(trust=Trust(url), **options)
+    transport = Transport(origins=Origins(url), **options)
     try:
         yield transport
     finally:

@@ -21,9 +21,10 @@ from s4s_notebook.http import backend as network
 from s4s_notebook.http import sockets
 from s4s_notebook.http.backend import Wire, _unread
 from s4s_notebook.http.client import Transport
-from s4s_notebook.http.origins import Trust, parse
-from s4s_notebook.http.retry import Cancel, WaitPolicy
-from s4s_notebook.http.watch import Broken, Limits, Watch
+from s4s_notebook.http.origins import Origins, parse
+from s4s_notebook.http.retry import WaitPolicy
+from s4s_notebook.http.watch import ConnectionBroken, Limits, Monitor
+from s4s_notebook.task import Cancel
 from s4s_notebook.widgets.connect import ConnectPanel
 from tests.faultserver import Conversation, FaultServer
 from tests.faultserver import scripts as send
@@ -72,13 +73,15 @@ def test_a_rebinding_name_reaches_nothing(server: FaultServer, names, make: Make
     base = "https://holder.example/fhir"
     names["holder.example"] = [["192.0.2.7", "127.0.0.1"]]
     names["imaging.example"] = [["127.0.0.1"]]
-    trust = Trust("https://8.8.8.8/fhir", allow_origins=[f"https://imaging.example:{server.port}"])
+    origins = Origins(
+        "https://8.8.8.8/fhir", allow_origins=[f"https://imaging.example:{server.port}"]
+    )
     with pytest.raises(errors.BlockedAddress, match=r"imaging\.example"):
-        get(make(trust=trust), f"https://imaging.example:{server.port}/x")
-    trust = Trust(base)
-    trust.check_addresses("holder.example", [])
+        get(make(origins=origins), f"https://imaging.example:{server.port}/x")
+    origins = Origins(base)
+    origins.check_addresses("holder.example", [])
     with pytest.raises(errors.BlockedAddress, match=r"holder\.example"):
-        get(make(trust=trust), base)
+        get(make(origins=origins), base)
     assert server.connections == 0
 
 
@@ -88,19 +91,19 @@ def test_the_connection_goes_to_the_address_that_was_checked(server, names, make
     names["x.localhost"] = [["127.0.0.1"], ["8.8.8.8"]]
     server.on("/x", OK)
     base = f"http://x.localhost:{server.port}/fhir"
-    transport = make(trust=Trust(base))
+    transport = make(origins=Origins(base))
     assert get(transport, f"http://x.localhost:{server.port}/x").status == 200
     transport.close()
-    trust = Trust(base)
-    trust.check_addresses("x.localhost", [sockets.literal("127.0.0.1")])
+    origins = Origins(base)
+    origins.check_addresses("x.localhost", [sockets.literal("127.0.0.1")])
     with pytest.raises(errors.BlockedAddress):
-        get(make(trust=trust), f"http://x.localhost:{server.port}/x")
+        get(make(origins=origins), f"http://x.localhost:{server.port}/x")
 
 
 def test_the_next_address_is_tried(names, server: FaultServer, make: Make) -> None:
     names["x.localhost"] = [["::1", "127.0.0.1"]]
     server.on("/x", OK)
-    transport = make(trust=Trust(f"http://x.localhost:{server.port}/"))
+    transport = make(origins=Origins(f"http://x.localhost:{server.port}/"))
     assert get(transport, f"http://x.localhost:{server.port}/x").status == 200
 
 
@@ -108,7 +111,7 @@ def test_ipv6_loopback(make: Make) -> None:
     with FaultServer(family=socket.AF_INET6) as server:
         server.on("/x", OK)
         base = f"http://[::1]:{server.port}/"
-        assert get(make(trust=Trust(base)), base + "x").status == 200
+        assert get(make(origins=Origins(base)), base + "x").status == 200
         assert server.requests[0].header("Host") == f"[::1]:{server.port}"
 
 
@@ -122,30 +125,30 @@ def failing(error: OSError):
 def test_an_unknown_name_is_told_at_once(monkeypatch, make: Make, clock) -> None:
     unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     monkeypatch.setattr(socket, "getaddrinfo", failing(unknown))
-    trust = Trust("https://nowhere.example/fhir")
+    origins = Origins("https://nowhere.example/fhir")
     with pytest.raises(errors.HolderUnavailable, match=r"nowhere\.example is not known"):
-        get(make(trust=trust), "https://nowhere.example/fhir")
+        get(make(origins=origins), "https://nowhere.example/fhir")
     assert clock.slept == []
     again = socket.gaierror(socket.EAI_AGAIN, "try again")
     monkeypatch.setattr(socket, "getaddrinfo", failing(again))
     with pytest.raises(errors.HolderUnavailable) as caught:
-        get(make(trust=trust), "https://nowhere.example/fhir")
+        get(make(origins=origins), "https://nowhere.example/fhir")
     assert caught.value.request.attempt == 4
 
 
 def test_a_resolver_that_hangs_can_be_cancelled(monkeypatch, make: Make) -> None:
     free = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: free.wait(20) and [])
-    trust = Trust("https://slow.example/fhir")
+    origins = Origins("https://slow.example/fhir")
     cancel = Cancel()
     threading.Timer(0.2, cancel.set).start()
     started = time.monotonic()
     try:
         with pytest.raises(errors.Cancelled):
-            get(make(trust=trust), "https://slow.example/fhir", cancel=cancel)
+            get(make(origins=origins), "https://slow.example/fhir", cancel=cancel)
         assert time.monotonic() - started < 1.2
         with pytest.raises(errors.Stalled, match="in vain"):
-            get(make(trust=trust, limits=Limits(connect=0.1)), "https://slow.example/fhir")
+            get(make(origins=origins, limits=Limits(connect=0.1)), "https://slow.example/fhir")
     finally:
         free.set()
 
@@ -165,11 +168,11 @@ def test_a_connection_that_never_comes_about() -> None:
         time.sleep(0.1)
         try:
             with pytest.raises(OSError, match="in time"):
-                sockets.connect(to, Watch(Limits(connect=0.3)))
+                sockets.connect(to, Monitor(Limits(connect=0.3)))
             cancel = Cancel()
             cancel.set()
             with pytest.raises(errors.Cancelled):
-                sockets.connect(to, Watch(Limits(), cancel))
+                sockets.connect(to, Monitor(Limits(), cancel))
         finally:
             for filler in fillers:
                 filler.close()
@@ -181,7 +184,7 @@ def test_the_interrupt_button_acts_within_a_second(server, make, where: str) -> 
     server.on("/head", send.stall())
     server.on("/body", send.stall(send.head(200, {"Content-Length": 10})))
     server.on("/wait", send.later("300"))
-    from s4s_notebook.http.retry import SystemClock
+    from s4s_notebook.task import SystemClock
 
     transport = make(clock=SystemClock())
     timer = threading.Timer(0.3, _thread.interrupt_main)
@@ -300,14 +303,14 @@ def tls(authority: trustme.CA) -> Iterator[FaultServer]:
 
 
 def test_a_hospitals_own_authority_works(hospital, tls: FaultServer, make: Make) -> None:
-    transport = make(trust=Trust(tls.base), tokens=HeldToken("abc"))
+    transport = make(origins=Origins(tls.base), tokens=HeldToken("abc"))
     assert get(transport, tls.url("/x")).json() == {"ok": True}
     assert tls.requests[0].bearer == "abc"
     assert transport.notes == ()
 
 
 def test_an_encrypted_connection_is_used_again(hospital, tls: FaultServer, make: Make) -> None:
-    transport = make(trust=Trust(tls.base))
+    transport = make(origins=Origins(tls.base))
     for _ in range(3):
         get(transport, tls.url("/x"))
     assert tls.connections == 1
@@ -318,7 +321,7 @@ def test_an_unknown_authority_is_refused(tls: FaultServer, make: Make, monkeypat
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     with pytest.raises(errors.TrustError, match="certificate") as caught:
-        get(make(trust=Trust(tls.base), tokens=HeldToken("abc")), tls.url("/x"))
+        get(make(origins=Origins(tls.base), tokens=HeldToken("abc")), tls.url("/x"))
     assert "SSL_CERT_FILE" in str(caught.value)
     assert tls.requests == []
     assert clock.slept == []
@@ -337,14 +340,14 @@ def test_a_bad_certificate_is_refused_and_nothing_sent(hospital, make, kind: str
     with FaultServer(tls=context) as server:
         server.on("*", OK)
         with pytest.raises(errors.TrustError, match="not valid"):
-            get(make(trust=Trust(server.base), tokens=HeldToken("abc")), server.url("/x"))
+            get(make(origins=Origins(server.base), tokens=HeldToken("abc")), server.url("/x"))
         assert server.requests == []
 
 
 @pytest.mark.fault("A09")
 def test_a_token_is_never_sent_without_encryption(make: Make) -> None:
     for url in ("http://holder.example/fhir", "http://8.8.8.8/token"):
-        transport = make(trust=Trust("https://holder.example/fhir"), tokens=HeldToken("abc"))
+        transport = make(origins=Origins("https://holder.example/fhir"), tokens=HeldToken("abc"))
         with pytest.raises(errors.BlockedAddress, match="not encrypted"):
             get(transport, url)
 
@@ -360,7 +363,7 @@ def test_a_holder_that_speaks_no_tls(hospital, make: Make) -> None:
     with Plain() as server:
         base = f"https://127.0.0.1:{server.port}/"
         with pytest.raises(errors.HolderUnavailable):
-            get(make(trust=Trust(base), waits=WaitPolicy(tries=1)), base)
+            get(make(origins=Origins(base), waits=WaitPolicy(tries=1)), base)
 
 
 def test_a_handshake_that_stalls(hospital, make: Make) -> None:
@@ -369,13 +372,13 @@ def test_a_handshake_that_stalls(hospital, make: Make) -> None:
         listener.listen()
         base = f"https://127.0.0.1:{listener.getsockname()[1]}/"
         with pytest.raises(errors.Stalled, match="handshake"):
-            get(make(trust=Trust(base), limits=Limits(connect=0.3)), base)
+            get(make(origins=Origins(base), limits=Limits(connect=0.3)), base)
 
 
 def test_variables_that_name_nothing(monkeypatch, tmp_path: Path, tls, make: Make) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "absent.pem"))
     with pytest.raises(errors.TrustError, match="SSL_CERT_FILE"):
-        get(make(trust=Trust(tls.base)), tls.url("/x"))
+        get(make(origins=Origins(tls.base)), tls.url("/x"))
 
 
 def test_a_folder_of_authorities(monkeypatch, tmp_path: Path) -> None:
@@ -452,7 +455,7 @@ def test_the_environments_proxy_is_used(behind, monkeypatch, make: Make, server,
     holder, proxy = behind
     address = proxy.origin.replace("http://", f"http://user:{canary.secret}@")
     proxied(monkeypatch, HTTPS_PROXY=address)
-    transport = make(trust=Trust("https://holder.example/fhir"), tokens=HeldToken("abc"))
+    transport = make(origins=Origins("https://holder.example/fhir"), tokens=HeldToken("abc"))
     assert get(transport, "https://holder.example/fhir/x").json() == {"ok": True}
     assert proxy.requests[0].target == "holder.example:443"
     assert proxy.requests[0].bearer is None
@@ -496,21 +499,21 @@ def test_a_proxy_that_refuses(behind, monkeypatch, make: Make) -> None:
     behind[1].refuse = True
     proxied(monkeypatch, HTTPS_PROXY=behind[1].origin)
     with pytest.raises(errors.HolderUnavailable, match="proxy refused"):
-        get(make(trust=Trust("https://holder.example/")), "https://holder.example/")
+        get(make(origins=Origins("https://holder.example/")), "https://holder.example/")
 
 
 @pytest.mark.parametrize("address", ["socks5://127.0.0.1:1", "https://127.0.0.1:1", "http://"])
 def test_proxies_of_another_kind(monkeypatch, make: Make, address: str) -> None:
     proxied(monkeypatch, HTTPS_PROXY=address)
     with pytest.raises(errors.HolderUnavailable, match="not supported"):
-        get(make(trust=Trust("https://holder.example/")), "https://holder.example/")
+        get(make(origins=Origins("https://holder.example/")), "https://holder.example/")
 
 
 def test_literal_addresses_are_checked_even_behind_a_proxy(behind, monkeypatch, make) -> None:
     proxied(monkeypatch, HTTPS_PROXY=behind[1].origin)
-    trust = Trust("https://8.8.8.8/fhir", ask=lambda _: True)
+    origins = Origins("https://8.8.8.8/fhir", ask=lambda _: True)
     with pytest.raises(errors.BlockedAddress):
-        get(make(trust=trust), "https://169.254.169.254/latest")
+        get(make(origins=origins), "https://169.254.169.254/latest")
     assert behind[1].connections == 0
 
 
@@ -518,21 +521,21 @@ def test_literal_addresses_are_checked_even_behind_a_proxy(behind, monkeypatch, 
 
 
 def test_closing_twice_is_fine() -> None:
-    wire = Wire(Trust("http://127.0.0.1:1/"))
+    wire = Wire(Origins("http://127.0.0.1:1/"))
     wire.close()
     wire.close()
     assert not wire.proxied
 
 
 def test_watches_nest() -> None:
-    outer, inner = Watch(), Watch()
+    outer, inner = Monitor(), Monitor()
     with outer:
         with inner:
-            assert Watch.current() is inner
-        assert Watch.current() is outer
-    assert Watch.current() is None
+            assert Monitor.current() is inner
+        assert Monitor.current() is outer
+    assert Monitor.current() is None
 
 
 def test_broken_says_whether_to_try_again() -> None:
-    assert Broken("x").temporary
-    assert not Broken("x", temporary=False).temporary
+    assert ConnectionBroken("x").temporary
+    assert not ConnectionBroken("x", temporary=False).temporary

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s4s_notebook import errors
-from s4s_notebook.http import strict_json as jsonstrict
+from s4s_notebook.http import response as strict
 from tests.faultserver import FaultServer
 from tests.faultserver import scripts as send
 from tests.faultserver.fixtures import Make
@@ -65,8 +65,8 @@ HOSTILE = {
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both parsers must refuse the same."""
     if request.param == "stdlib":
-        monkeypatch.setattr(jsonstrict, "orjson", None)
-    elif jsonstrict.orjson is None:
+        monkeypatch.setattr(strict, "orjson", None)
+    elif strict.orjson is None:
         pytest.skip("orjson is not installed")
     return request.param
 
@@ -98,12 +98,12 @@ def test_hostile_json(server: FaultServer, make: Make, parser: str, kind: str) -
 )
 def test_good_json(parser: str, value: object) -> None:
     for ascii_only in (True, False):
-        assert jsonstrict.loads(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
+        assert strict.parse_json(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
 
 
 def test_depth_that_occurs_is_fine(parser: str) -> None:
     deep = b"[" * 100 + b"]" * 100
-    assert jsonstrict.loads(deep) == json.loads(deep)
+    assert strict.parse_json(deep) == json.loads(deep)
 
 
 @pytest.mark.fault("B09")
@@ -119,18 +119,18 @@ def test_depth_that_occurs_is_fine(parser: str) -> None:
 )
 def test_all_that_is_written_is_read(value: object) -> None:
     raw = json.dumps(value).encode()
-    assert jsonstrict.loads(raw) == value
-    assert jsonstrict._exact(raw) == value
+    assert strict.parse_json(raw) == value
+    assert strict._exact(raw) == value
 
 
 @pytest.mark.fault("B09")
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda s: s.encode("utf-8", "ignore")))
 def test_any_bytes_are_json_or_our_error(raw: bytes) -> None:
     try:
-        fast = jsonstrict.loads(raw)
-    except jsonstrict.NotStrictError:
+        fast = strict.parse_json(raw)
+    except strict.NotStrictError:
         return
-    assert fast == jsonstrict._exact(raw)
+    assert fast == strict._exact(raw)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "c:", "d"]), st.sampled_from([1, ":", {}]))))
@@ -138,10 +138,10 @@ def test_duplicate_keys_are_always_seen(pairs: list[tuple[str, object]]) -> None
     raw = "{" + ",".join(f"{json.dumps(k)}:{json.dumps(v)}" for k, v in pairs) + "}"
     unique = len({key for key, _ in pairs}) == len(pairs)
     if unique:
-        assert jsonstrict.loads(raw.encode()) == dict(pairs)
+        assert strict.parse_json(raw.encode()) == dict(pairs)
     else:
-        with pytest.raises(jsonstrict.NotStrictError):
-            jsonstrict.loads(raw.encode())
+        with pytest.raises(strict.NotStrictError):
+            strict.parse_json(raw.encode())
 
 
 # ------------------------------------------------------------------ size and encoding
@@ -265,5 +265,5 @@ def test_a_long_chunked_body_is_whole(server: FaultServer, make: Make) -> None:
 @given(st.integers(-(10**40), 10**40))
 def test_both_parsers_agree_on_long_numbers(number: int) -> None:
     raw = str(number).encode()
-    one, other = jsonstrict.loads(raw), jsonstrict._exact(raw)
+    one, other = strict.parse_json(raw), strict._exact(raw)
     assert (one, type(one)) == (other, type(other))

@@ -17,7 +17,7 @@ import pytest
 
 from s4s_notebook import errors
 from s4s_notebook.http.client import Exchange
-from s4s_notebook.http.origins import Trust
+from s4s_notebook.http.origins import Origins
 from s4s_notebook.http.watch import Limits
 from tests.faultserver import Conversation, FaultServer, Sink
 from tests.faultserver import scripts as send
@@ -113,9 +113,9 @@ def test_the_token_goes_to_consented_origins_only(server: FaultServer, make: Mak
     with FaultServer() as imaging, FaultServer() as login:
         imaging.on("/x", OK)
         login.on("/x", OK)
-        trust = Trust(server.base, allow_origins=[imaging.origin])
-        trust.allow(login.origin, tokens=False)
-        transport = make(trust=trust, tokens=HeldToken("abc"))
+        origins = Origins(server.base, allow_origins=[imaging.origin])
+        origins.allow(login.origin, tokens=False)
+        transport = make(origins=origins, tokens=HeldToken("abc"))
         get(transport, imaging.url("/x"))
         get(transport, imaging.url("/x"), token=False)
         get(transport, login.url("/x"))
@@ -127,8 +127,8 @@ def test_the_token_goes_to_consented_origins_only(server: FaultServer, make: Mak
 def test_an_interactive_consent_is_enough(server: FaultServer, make: Make) -> None:
     with FaultServer() as imaging:
         imaging.on("/x", OK)
-        trust = Trust(server.base, ask=lambda place: place == imaging.origin)
-        get(make(trust=trust, tokens=HeldToken("abc")), imaging.url("/x"))
+        origins = Origins(server.base, ask=lambda place: place == imaging.origin)
+        get(make(origins=origins, tokens=HeldToken("abc")), imaging.url("/x"))
         assert imaging.requests[0].bearer == "abc"
 
 
@@ -149,9 +149,9 @@ def test_401_from_where_no_token_went_refreshes_nothing(server: FaultServer, mak
     with FaultServer() as foreign:
         foreign.on("/x", send.reply(401))
         tokens = HeldToken("one", "two")
-        trust = Trust(server.base)
-        trust.allow(foreign.origin, tokens=False)
-        transport = make(trust=trust, tokens=tokens)
+        origins = Origins(server.base)
+        origins.allow(foreign.origin, tokens=False)
+        transport = make(origins=origins, tokens=tokens)
         with pytest.raises(errors.AuthorizationRequired):
             get(transport, foreign.url("/x")).checked()
         server.on("/x", send.redirect(foreign.url("/x")))
@@ -244,8 +244,8 @@ def test_a_consented_redirect_carries_no_token(server: FaultServer, make: Make) 
         server.on("/studies/1.2", send.redirect(bucket.url("/signed?sig=abc"), 307))
         server.on("/back", send.reply(200, b"back"))
         bucket.on("/signed", send.reply(200, b"bytes"), send.redirect(server.url("/back")))
-        trust = Trust(server.base, allow_origins=[bucket.origin])
-        transport = make(trust=trust, tokens=HeldToken("abc"))
+        origins = Origins(server.base, allow_origins=[bucket.origin])
+        transport = make(origins=origins, tokens=HeldToken("abc"))
         for expected in (b"bytes", b"back"):
             with transport.stream(server.url("/studies/1.2"), accept="a/b") as stream:
                 assert b"".join(stream.chunks()) == expected
@@ -379,14 +379,14 @@ class Deaf(FaultServer):
 
 def test_a_holder_that_takes_nothing(make: Make) -> None:
     with Deaf(stays=True) as deaf:
-        transport = make(trust=Trust(deaf.base), limits=Limits(stall=0.3))
+        transport = make(origins=Origins(deaf.base), limits=Limits(stall=0.3))
         with pytest.raises(errors.Stalled, match="took nothing"):
             transport.request("POST", deaf.url("/x"), accept=JSON, json="x" * 30_000_000)
 
 
 def test_a_holder_that_closes_while_it_is_spoken_to(make: Make) -> None:
     with Deaf(stays=False) as deaf:
-        transport = make(trust=Trust(deaf.base))
+        transport = make(origins=Origins(deaf.base))
         for _ in range(5):
             with pytest.raises(errors.HolderUnavailable):
                 transport.request(

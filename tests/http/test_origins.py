@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s4s_notebook.errors import BlockedAddress, TrustError, UntrustedOrigin
-from s4s_notebook.http.origins import Trust, absolute, kind, origin, parse
+from s4s_notebook.http.origins import Origins, absolute, kind, origin, parse
 
 BASE = "https://holder.example/fhir"
 
@@ -87,16 +87,16 @@ LOOK_ALIKES = [
 @pytest.mark.parametrize("url", LOOK_ALIKES)
 def test_look_alikes_are_not_the_holder(url: str) -> None:
     with pytest.raises(UntrustedOrigin) as caught:
-        Trust(BASE).check(url)
+        Origins(BASE).check(url)
     assert "pw" not in str(caught.value)
 
 
 @pytest.mark.fault("B02", "A09")
 def test_the_holder_without_encryption_is_not_the_holder() -> None:
     with pytest.raises(BlockedAddress, match="not encrypted"):
-        Trust(BASE).check("http://holder.example/fhir")
+        Origins(BASE).check("http://holder.example/fhir")
     with pytest.raises(BlockedAddress):
-        Trust("http://holder.example/fhir")
+        Origins("http://holder.example/fhir")
 
 
 BLOCKED = [
@@ -146,30 +146,30 @@ BLOCKED = [
 @pytest.mark.fault("B11")
 @pytest.mark.parametrize("url", BLOCKED)
 def test_addresses_into_other_networks_are_blocked(url: str) -> None:
-    trust = Trust("https://8.8.8.8/fhir", ask=lambda _: pytest.fail("nobody need be asked"))
+    origins = Origins("https://8.8.8.8/fhir", ask=lambda _: pytest.fail("nobody need be asked"))
     with pytest.raises(BlockedAddress):
-        trust.check(url)
+        origins.check(url)
 
 
 @pytest.mark.fault("B11")
 def test_loopback_only_if_the_base_is_loopback() -> None:
-    trust = Trust("http://127.0.0.1:8000/fhir", ask=lambda _: True)
-    assert trust.check("http://127.0.0.1:9000/").port == 9000
-    assert trust.check("http://localhost:9000/").host == "localhost"
+    origins = Origins("http://127.0.0.1:8000/fhir", ask=lambda _: True)
+    assert origins.check("http://127.0.0.1:9000/").port == 9000
+    assert origins.check("http://localhost:9000/").host == "localhost"
     with pytest.raises(BlockedAddress):
-        trust.check("https://10.0.0.1/")
+        origins.check("https://10.0.0.1/")
 
 
 @pytest.mark.fault("B11")
 def test_a_private_holder_may_lead_to_its_neighbours_once_it_is_known_where_it_is() -> None:
-    trust = Trust("https://pacs.hospital.example/fhir", ask=lambda _: True)
-    trust.check("https://10.0.0.9/")
-    trust.check_addresses("pacs.hospital.example", [ipaddress.ip_address("10.0.0.1")])
-    trust.check("https://10.0.0.8/")
-    trust.check_addresses("10.0.0.8", [ipaddress.ip_address("10.0.0.8")])
+    origins = Origins("https://pacs.hospital.example/fhir", ask=lambda _: True)
+    origins.check("https://10.0.0.9/")
+    origins.check_addresses("pacs.hospital.example", [ipaddress.ip_address("10.0.0.1")])
+    origins.check("https://10.0.0.8/")
+    origins.check_addresses("10.0.0.8", [ipaddress.ip_address("10.0.0.8")])
     with pytest.raises(BlockedAddress):
-        trust.check("https://169.254.169.254/")
-    public = Trust("https://holder.example/fhir", ask=lambda _: True)
+        origins.check("https://169.254.169.254/")
+    public = Origins("https://holder.example/fhir", ask=lambda _: True)
     public.check_addresses("holder.example", [ipaddress.ip_address("8.8.8.8")])
     with pytest.raises(BlockedAddress):
         public.check("https://10.0.0.9/")
@@ -177,22 +177,22 @@ def test_a_private_holder_may_lead_to_its_neighbours_once_it_is_known_where_it_i
 
 @pytest.mark.fault("B11")
 def test_a_name_that_turns_to_another_network_is_blocked() -> None:
-    trust = Trust(BASE)
-    trust.check_addresses("holder.example", [ipaddress.ip_address("8.8.8.8")])
+    origins = Origins(BASE)
+    origins.check_addresses("holder.example", [ipaddress.ip_address("8.8.8.8")])
     for host in ("holder.example", "imaging.example"):
         for bad in ("127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.1"):
             with pytest.raises(BlockedAddress, match=host):
-                trust.check_addresses(
+                origins.check_addresses(
                     host, [ipaddress.ip_address("8.8.4.4"), ipaddress.ip_address(bad)]
                 )
 
 
 def test_an_address_that_the_person_wrote_down_is_allowed() -> None:
-    trust = Trust(BASE, allow_origins=["http://127.0.0.1:8042", "https://imaging.example"])
-    trust.check("http://127.0.0.1:8042/dicom-web")
-    trust.check_addresses("127.0.0.1", [ipaddress.ip_address("127.0.0.1")])
+    origins = Origins(BASE, allow_origins=["http://127.0.0.1:8042", "https://imaging.example"])
+    origins.check("http://127.0.0.1:8042/dicom-web")
+    origins.check_addresses("127.0.0.1", [ipaddress.ip_address("127.0.0.1")])
     with pytest.raises(UntrustedOrigin):
-        trust.check("http://127.0.0.1:8043/dicom-web")
+        origins.check("http://127.0.0.1:8043/dicom-web")
 
 
 @pytest.mark.parametrize(
@@ -216,34 +216,34 @@ def test_a_new_origin_needs_consent_and_consent_is_kept() -> None:
         asked.append(place)
         return place.startswith("https://imaging.")
 
-    trust = Trust(BASE, ask=ask, remember=kept.append)
-    trust.check("https://imaging.example/wado/studies/1.2")
-    trust.check("https://imaging.example:443/other")
-    assert trust.is_trusted("https://imaging.example/x")
+    origins = Origins(BASE, ask=ask, remember=kept.append)
+    origins.check("https://imaging.example/wado/studies/1.2")
+    origins.check("https://imaging.example:443/other")
+    assert origins.is_trusted("https://imaging.example/x")
     for _ in range(2):
         with pytest.raises(UntrustedOrigin) as caught:
-            trust.check("https://other.example/", "The study's endpoint")
+            origins.check("https://other.example/", "The study's endpoint")
     assert caught.value.origin == "https://other.example:443"
     assert "allow_origins" in str(caught.value)
     assert "The study's endpoint" in str(caught.value)
     assert asked == ["https://imaging.example:443", "https://other.example:443"]
     assert kept == ["https://imaging.example:443"]
-    trust.allow("https://other.example")
-    trust.check("https://other.example/")
+    origins.allow("https://other.example")
+    origins.check("https://other.example/")
 
 
 @pytest.mark.fault("B12")
 def test_with_nobody_there_a_new_origin_is_refused() -> None:
     with pytest.raises(UntrustedOrigin):
-        Trust(BASE).check("https://imaging.example/wado")
-    Trust(BASE, allow_origins=["https://imaging.example"]).check("https://imaging.example/wado")
+        Origins(BASE).check("https://imaging.example/wado")
+    Origins(BASE, allow_origins=["https://imaging.example"]).check("https://imaging.example/wado")
 
 
 def test_consent_to_talk_is_no_consent_to_the_token() -> None:
-    trust = Trust(BASE)
-    trust.allow("https://login.example/token", tokens=False)
-    assert trust.check("https://login.example/token").host == "login.example"
-    assert not trust.is_trusted("https://login.example/token")
+    origins = Origins(BASE)
+    origins.allow("https://login.example/token", tokens=False)
+    assert origins.check("https://login.example/token").host == "login.example"
+    assert not origins.is_trusted("https://login.example/token")
 
 
 def test_many_threads_put_one_question() -> None:
@@ -255,13 +255,13 @@ def test_many_threads_put_one_question() -> None:
         go.wait(5)
         return True
 
-    trust = Trust(BASE, ask=ask)
+    origins = Origins(BASE, ask=ask)
     threads = [
-        threading.Thread(target=trust.check, args=("https://imaging.example/",)) for _ in range(5)
+        threading.Thread(target=origins.check, args=("https://imaging.example/",)) for _ in range(5)
     ]
     for thread in threads:
         thread.start()
-    trust.check(BASE)  # what is trusted goes on while the person thinks
+    origins.check(BASE)  # what is trusted goes on while the person thinks
     go.set()
     for thread in threads:
         thread.join(5)
@@ -286,18 +286,18 @@ def test_links_are_resolved_and_otherwise_unchanged() -> None:
     "link", ["//evil.example/x", "\\\\evil.example/x", "/a b", "/\u00e4", "\t/x", ""]
 )
 def test_links_that_lead_away_are_seen(link: str) -> None:
-    trust = Trust(BASE)
+    origins = Origins(BASE)
     with pytest.raises(UntrustedOrigin):
-        trust.check(absolute(BASE, link))
+        origins.check(absolute(BASE, link))
 
 
 @pytest.mark.fault("B02", "B11")
 @given(st.text(alphabet=st.characters(max_codepoint=0x2FFF), max_size=40))
 def test_no_text_beside_the_holder_is_taken_for_the_holder(tail: str) -> None:
-    trust = Trust(BASE)
+    origins = Origins(BASE)
     for url in ("https://holder.example" + tail, "https://" + tail, tail, tail + BASE):
         try:
-            place = trust.check(url)
+            place = origins.check(url)
         except TrustError:
             continue
         assert place.origin == "https://holder.example:443"

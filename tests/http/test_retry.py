@@ -16,7 +16,8 @@ import pytest
 
 from s4s_notebook import errors
 from s4s_notebook.http.client import Exchange
-from s4s_notebook.http.retry import Cancel, Patience, SystemClock, Waiting, WaitPolicy
+from s4s_notebook.http.retry import RetryState, WaitPolicy
+from s4s_notebook.task import Cancel, SystemClock, Waiting
 from tests.faultserver import Conversation, FakeClock, FaultServer
 from tests.faultserver import scripts as send
 from tests.faultserver.fixtures import HeldToken, Make
@@ -273,12 +274,12 @@ def test_a_wait_outlives_the_process(server: FaultServer, make: Make, clock: Fak
 KILLED = """
 import json, sys
 from s4s_notebook.http.client import Transport
-from s4s_notebook.http.origins import Trust
+from s4s_notebook.http.origins import Origins
 url, file = sys.argv[1:]
 def keep(key, when):
     with open(file, "w") as out:
         json.dump({key: when}, out)
-transport = Transport(trust=Trust(url), on_not_before=keep)
+transport = Transport(origins=Origins(url), on_not_before=keep)
 transport.request("GET", url, accept="a/b", on_wait=lambda w: print("waiting", flush=True))
 """
 
@@ -481,11 +482,11 @@ def test_a_clock_without_boot_time_still_counts(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_patience_without_hooks_waits_in_silence(clock: FakeClock) -> None:
-    patience = Patience(WaitPolicy(jitter=0.0), clock)
-    patience.until(None, errors.Request("GET", "x"))
-    patience.until(clock.now - 5, errors.Request("GET", "x"))
+    patience = RetryState(WaitPolicy(jitter=0.0), clock)
+    patience.wait_until(None, errors.Request("GET", "x"))
+    patience.wait_until(clock.now - 5, errors.Request("GET", "x"))
     assert clock.slept == []
-    patience.put_off(errors.Request("GET", "x"), "503", ["2"], None)
+    patience.wait_retry_after(errors.Request("GET", "x"), "503", ["2"], None)
     assert sum(clock.slept) == pytest.approx(2)
     assert patience.attempt == 2
 

@@ -248,8 +248,8 @@ def test_oauth_on_another_origin_may_be_asked_but_never_with_the_token(server):
     with holder() as other, transport_to(server.base) as transport:
         server.on(WELL_KNOWN, Answer(configuration(other.origin)))
         discover(transport, server.base)
-        assert not transport.trust.is_trusted(other.origin)
-        transport.trust.check(f"{other.origin}/token", "test")
+        assert not transport.origins.is_trusted(other.origin)
+        transport.origins.check(f"{other.origin}/token", "test")
 
 
 # ------------------------------------------------------------------ issuer, imaging, odd shapes

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from s4s_notebook import errors
 from s4s_notebook.fhir.bundle import key_of, read_page, version_of
-from s4s_notebook.http.response import HeaderMap, Reply
-from s4s_notebook.http.secret import Secret
+from s4s_notebook.http.redact import Secret
+from s4s_notebook.http.response import HeaderMap, Response
 from s4s_notebook.smart.authorization import Login
 from s4s_notebook.smart.metadata import Holder, read_configuration, read_statement
 from s4s_notebook.smart.token_endpoint import Client, Grant, oauth_error, read_grant
@@ -50,10 +50,10 @@ def objects(*names: str, depth: int = 3) -> st.SearchStrategy[Any]:
     )
 
 
-def reply_of(body: Any, status: int = 200) -> Reply:
+def reply_of(body: Any, status: int = 200) -> Response:
     raw = json.dumps(body).encode()
     request = errors.Request("GET", BASE, status)
-    return Reply(status, HeaderMap([]), f"{BASE}/ImagingStudy", raw, None, request)
+    return Response(status, HeaderMap([]), f"{BASE}/ImagingStudy", raw, None, request)
 
 
 CONFIGURATION = (

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from s4s_notebook import errors
-from s4s_notebook.http.secret import Secret
+from s4s_notebook.http.redact import Secret
 from s4s_notebook.smart.discovery import discover
 from s4s_notebook.smart.registration import Login, exchange, register, revoke
 from s4s_notebook.smart.tokens import Tokens

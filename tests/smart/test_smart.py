@@ -20,7 +20,7 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from IPython.core.ultratb import VerboseTB
 
 from s4s_notebook import errors
-from s4s_notebook.http.secret import Secret
+from s4s_notebook.http.redact import Secret
 from s4s_notebook.smart.authorization import SCOPE, Login, challenge
 from s4s_notebook.smart.metadata import Holder, read_configuration
 from s4s_notebook.smart.registration import exchange, register, revoke
@@ -431,7 +431,7 @@ def test_a_secret_is_equal_hashable_and_survives_a_copy(canary):
 
 def grant_from(server: Server, at: Holder, client: Client, code="c0de", **options) -> Grant:
     with transport_to(server.base, **options) as transport:
-        transport.trust.allow(at.token, tokens=False)
+        transport.origins.allow(at.token, tokens=False)
         return exchange(transport, at, client, Login(at, client), code)
 
 

@@ -18,11 +18,12 @@ from pathlib import Path
 import pytest
 
 from s4s_notebook import errors
-from s4s_notebook.http.retry import Cancel, WaitPolicy
-from s4s_notebook.http.secret import Secret
+from s4s_notebook.http.redact import Secret
+from s4s_notebook.http.retry import WaitPolicy
 from s4s_notebook.smart.metadata import Holder, read_configuration
 from s4s_notebook.smart.token_endpoint import Client, Grant
 from s4s_notebook.smart.tokens import FixedToken, Tokens, from_record, to_record
+from s4s_notebook.task import Cancel
 from tests.faultserver import FakeClock
 from tests.faultserver.holder import Answer, configuration, holder, transport_to
 from tests.smart.rotating import FileKeeper, Rotating
@@ -134,7 +135,7 @@ def test_a_fresh_token_that_is_rejected_too_is_an_error(transport, server, token
 def test_401_of_another_origin_renews_nothing(transport, server, tokens):
     with holder() as foreign:
         foreign.on("/x", Answer({}, 401))
-        transport.trust.allow(foreign.origin, tokens=False)
+        transport.origins.allow(foreign.origin, tokens=False)
         with pytest.raises(errors.AuthorizationRequired):
             transport.request("GET", f"{foreign.origin}/x", accept="*/*").checked()
         assert "authorization" not in foreign.asked[0].headers

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ... import errors
 from ...http.client import Transport
-from ...http.origins import Trust
+from ...http.origins import Origins
 from ...sandbox.robot import approve as robot
 from ...smart import registration as smart
 from ...smart.authorization import Login
@@ -62,8 +62,8 @@ def findings(
     base = url.rstrip("/")
     told: list[Finding] = []
     try:
-        trust = Trust(base)
-        with _transport(trust) as transport:
+        origins = Origins(base)
+        with _transport(origins) as transport:
             holder = _discovered(transport, base, told)
             if access_token is None and approve is not None and holder is not None:
                 access_token, patient = _signed_in(transport, holder, approve, told)
@@ -72,8 +72,8 @@ def findings(
             _tell(told, "approval", NOT_TRIED, "", "no patient: give one, or a way to sign in")
             return told
         for origin in holder.imaging_origins if holder is not None else ():
-            trust.allow(origin)
-        with _transport(trust, tokens) as transport:
+            origins.allow(origin)
+        with _transport(origins, tokens) as transport:
             told += _walked(transport, base, patient, signed_in=tokens is not None)
     except errors.S4SError as error:
         _tell(told, "CapabilityStatement", NOT_MET, str(error.request or base), error.problem)
@@ -83,8 +83,8 @@ def findings(
 class _transport:  # noqa: N801 - used as a function
     """A transport that is closed at the end of a with statement."""
 
-    def __init__(self, trust: Trust, tokens: FixedToken | None = None) -> None:
-        self._transport = Transport(trust=trust, tokens=tokens)
+    def __init__(self, origins: Origins, tokens: FixedToken | None = None) -> None:
+        self._transport = Transport(origins=origins, tokens=tokens)
 
     def __enter__(self) -> Transport:
         return self._transport
@@ -155,7 +155,7 @@ def _walked(transport: Transport, base: str, patient: str, *, signed_in: bool) -
         )
         if smallest is not None:
             study, uid, address, token = smallest
-            walk.transport.trust.allow(address)
+            walk.transport.origins.allow(address)
             walk.images(study, uid, address, token=token and signed_in)
         else:
             walk.tell("images", NOT_TRIED, "", "no study can be fetched")

@@ -9,7 +9,7 @@ from typing import Any
 from ... import errors
 from ...http.client import Transport
 from ...http.redact import url as redacted
-from ...http.response import Reply
+from ...http.response import Response
 from .finding import MET, NOT_MET, NOT_OFFERED, NOT_TRIED, Finding
 from .sentences import SENTENCES
 
@@ -43,7 +43,7 @@ class RecordWalk:
         self.tell(requirement, MET if good else NOT_MET, asked, came)
         return bool(good)
 
-    def get(self, url: str, *, token: bool = True, wait: bool = False) -> Reply:
+    def get(self, url: str, *, token: bool = True, wait: bool = False) -> Response:
         """One GET. 503s are noted, and waited out when ``wait`` is true."""
         if wait:
             first = self.get(url, token=token)
@@ -98,7 +98,7 @@ class RecordWalk:
         if url is None:
             return None
         near = isinstance(url, str) and url.startswith(("http://", "https://"))
-        near = near and self.transport.trust.is_trusted(str(url))
+        near = near and self.transport.origins.is_trusted(str(url))
         told = any(f.requirement == "paging" for f in self.findings)
         if page == 0 and not told:
             asked = str(links[0].get("url", "")) if links else ""
@@ -175,7 +175,7 @@ def _whole_seconds(value: str | None) -> bool:
     return value is not None and value.isascii() and value.isdigit()
 
 
-def json_of(reply: Reply) -> Json:
+def json_of(reply: Response) -> Json:
     try:
         body = reply.json()
     except errors.MalformedResponse:
@@ -183,7 +183,7 @@ def json_of(reply: Reply) -> Json:
     return body if isinstance(body, dict) else {}
 
 
-def said(reply: Reply, body: Json | None = None) -> str:
+def said(reply: Response, body: Json | None = None) -> str:
     kind = (body or {}).get("resourceType", "")
     return f"{reply.status} {kind}".strip()
 

@@ -96,14 +96,14 @@ def store() -> Iterator[Finding]:
 
 def sandbox() -> Iterator[Finding]:
     from ...http.client import Transport
-    from ...http.origins import Trust
+    from ...http.origins import Origins
     from ...sandbox import SandboxServer
     from ...smart.discovery import discover
 
     what = "Sandbox"
     try:
         with SandboxServer() as running:
-            transport = Transport(trust=Trust(running.fhir_url))
+            transport = Transport(origins=Origins(running.fhir_url))
             try:
                 holder = discover(transport, running.fhir_url)
             finally:
