@@ -19,7 +19,8 @@ from ..store import KeyringKeeper, Participant
 from ..store import Store as Files
 from ..store.cohort import Store
 from ..task import TaskState
-from ..widgets.wording import clock, counted
+from ..wording import clock
+from ..wording import count as counted
 
 if TYPE_CHECKING:
     from ..imaging import Study

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
-from ..dicomweb.wado import study_uid
 from ..errors import Cancelled, Incomplete, NotFound, S4SError
+from ..fhir.resources import study_uid
 from ..http.client import Exchange, Transport
 from ..http.retry import WaitPolicy
 from ..smart import discovery

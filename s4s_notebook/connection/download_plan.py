@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ..dicomweb.wado import Instance, check_uid, instance_url
+from ..dicomweb.wado import Instance, instance_url
 from ..errors import InvalidUID
+from ..fhir.resources import check_uid, objects
 
 
 class Announced(NamedTuple):
@@ -28,9 +29,9 @@ def announced(study: Mapping[str, Any]) -> Announced:
     """Read ``numberOfInstances`` and the lists of series, STU3 and R4 alike."""
     listed: list[Instance] = []
     counts: list[int | None] = []
-    for series in _objects(study.get("series")):
+    for series in objects(study.get("series")):
         counts.append(_count(series))
-        for instance in _objects(series.get("instance")):
+        for instance in objects(series.get("instance")):
             with suppress(InvalidUID):  # it still counts by number
                 listed.append(
                     Instance(check_uid(series.get("uid")), check_uid(instance.get("uid")))
@@ -59,7 +60,3 @@ def pieces(url: str, listed: Collection[Instance], have: Collection[str]) -> Ite
 def _count(holder: Mapping[str, Any]) -> int | None:
     count = holder.get("numberOfInstances")
     return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else None
-
-
-def _objects(value: object) -> list[Mapping[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..dicomweb.wado import check_uid
+from ..fhir.resources import check_uid
 
 _ROW = "study_uid"
 

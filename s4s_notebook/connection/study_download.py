@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..dicomweb import wado as dicomweb
-from ..dicomweb.wado import WadoEndpoint
 from ..errors import (
     HolderUnavailable,
     HTTPStatusError,
@@ -17,6 +16,7 @@ from ..errors import (
     InvalidDICOM,
     Stalled,
 )
+from ..fhir.endpoints import WadoEndpoint, endpoints, study_url
 from ..http.client import Transport
 from ..problems import Problem
 from ..store import Filed, Participant, Receiver, Store, StudyFolder
@@ -103,9 +103,7 @@ class Transfer(Task[list[Path]]):
         study = source.imaging_study(self.uid, cancel)
         said = announced(study)
         self._set(instances_expected=said.instances or len(said.listed) or None)
-        found = dicomweb.endpoints(
-            transport, study, source.included(), source.imaging_base, cancel=cancel
-        )
+        found = endpoints(transport, study, source.included(), source.imaging_base, cancel=cancel)
         for number, endpoint in enumerate(found):
             try:
                 self._from(folder, transport, endpoint, said.instances, said.listed)
@@ -123,7 +121,7 @@ class Transfer(Task[list[Path]]):
         count: int | None,
         listed: Sequence[dicomweb.Instance],
     ) -> None:
-        url = dicomweb.study_url(endpoint.address, self.uid)
+        url = study_url(endpoint.address, self.uid)
         token = endpoint.requires_token is not False
         receiver = None
         while receiver is None:

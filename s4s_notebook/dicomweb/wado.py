@@ -7,25 +7,14 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from .. import errors
-from ..fhir.endpoints import WadoEndpoint, check_uid, endpoints, mappings, study_uid, study_url
+from ..fhir.resources import check_uid, objects
 from ..http import redact
 from ..http.client import Transport
 from ..http.multipart import Part, Parts, media_type
 from ..http.response import ResponseStream
 from ..task import Cancel, OnWait
 
-__all__ = [
-    "Instance",
-    "Part",
-    "WadoEndpoint",
-    "check_uid",
-    "endpoints",
-    "instance_url",
-    "instances",
-    "retrieve",
-    "study_uid",
-    "study_url",
-]
+__all__ = ["Instance", "Part", "instance_url", "instances", "retrieve"]
 
 # The first keeps every instance as it is stored; the second is what the S4S documents ask for.
 _ACCEPTS = (
@@ -66,7 +55,7 @@ def instances(
     try:
         listed = [
             Instance(check_uid(_value(item, "0020000E")), check_uid(_value(item, "00080018")))
-            for item in mappings(reply.json())
+            for item in objects(reply.json())
         ]
     except errors.ContentError:
         return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +10,7 @@ from ..http import redact
 from ..http.origins import absolute
 from ..http.response import Response
 from ..problems import Problem
+from .resources import objects, version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ class _Sorter:
         self.included.append(resource)
 
     def _outcome(self, where: str, outcome: dict[str, Any]) -> None:
-        for issue in dicts(outcome.get("issue")) or [{}]:
+        for issue in objects(outcome.get("issue")) or [{}]:
             why = f"the holder reports: {issue.get('severity', 'issue')}"
             self.report(where, "OperationOutcome.issue", _words(issue), redact.text(why, limit=80))
 
@@ -117,43 +116,8 @@ class _Sorter:
         self._urls.add(mark)
 
 
-def key_of(resource: dict[str, Any]) -> str:
-    """What makes two copies the same resource: ``Type/id``; else the study UID; else content.
-
-    >>> key_of({"resourceType": "Patient", "id": "smart-1288992"})
-    'Patient/smart-1288992'
-    """
-    kind, id_ = resource.get("resourceType"), resource.get("id")
-    if isinstance(id_, str) and id_:
-        return f"{kind}/{id_}"
-    if kind == "ImagingStudy":
-        for uid in (resource.get("uid"), *map(_study_uid, dicts(resource.get("identifier")))):
-            if isinstance(uid, str) and uid:
-                return f"{kind}/{uid.removeprefix('urn:oid:')}"
-    return f"{kind}/sha256-{_digest(resource)}"
-
-
-def _study_uid(identifier: dict[str, Any]) -> Any:
-    return identifier.get("value") if identifier.get("system") == "urn:dicom:uid" else None
-
-
-def version_of(resource: dict[str, Any]) -> str:
-    """What tells two versions of a resource apart: versionId and lastUpdated; else content."""
-    meta = resource.get("meta")
-    if isinstance(meta, dict):
-        marks = [meta.get("versionId"), meta.get("lastUpdated")]
-        if any(isinstance(mark, str) and mark for mark in marks):
-            return " ".join(mark for mark in marks if isinstance(mark, str) and mark)
-    return f"sha256-{_digest(resource)}"
-
-
-def _digest(resource: dict[str, Any]) -> str:
-    text = json.dumps(resource, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def _next(body: dict[str, Any], reply: Response) -> str | None:
-    for link in dicts(body.get("link")):
+    for link in objects(body.get("link")):
         if link.get("relation") == "next" and link.get("url"):
             if not isinstance(link["url"], str):
                 raise errors.MalformedResponse("`next` is no address.", request=reply.request)
@@ -184,7 +148,7 @@ def kind_of(body: dict[str, Any]) -> str:
 
 
 def _diagnosis(body: dict[str, Any]) -> str:
-    words = "; ".join(filter(None, map(_words, dicts(body.get("issue")))))
+    words = "; ".join(filter(None, map(_words, objects(body.get("issue")))))
     return f" It says: {redact.text(words, limit=300)}" if words else ""
 
 
@@ -192,8 +156,3 @@ def _words(issue: dict[str, Any]) -> str:
     details = issue.get("details")
     text = details.get("text") if isinstance(details, dict) else None
     return str(issue.get("diagnostics") or text or issue.get("code") or "")
-
-
-def dicts(value: Any) -> list[dict[str, Any]]:
-    """The objects in a JSON list; nothing where it is no list."""
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

@@ -1,9 +1,12 @@
-"""From an ImagingStudy to the address of its images: STU3 and R4, contained or referred to."""
+"""The one reader of an ImagingStudy's Endpoints: where its images are, STU3 and R4 alike.
+
+Tables, downloads and checks all ask here, so that none of them offers what another denies.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,42 +14,121 @@ from .. import errors
 from ..http import redact
 from ..http.client import Transport
 from ..task import Cancel
+from .resources import check_uid, objects, read_reference
 
 WADO_RS = "dicom-wado-rs"
-_UID = re.compile(r"[0-9]+(?:\.[0-9]+)+", re.ASCII)  # leading zeros are wrong, and are met
-_RESOURCE = re.compile(r"(?:.*/)?Endpoint/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?")
+_USABLE_STATUS = ("active", "test")
 _FHIR = "application/fhir+json, application/json+fhir;q=0.9, application/json;q=0.8"
 
 
 @dataclass(frozen=True)
 class WadoEndpoint:
-    """Where images can be had. ``requires_token`` is None where the Endpoint does not say."""
+    """Where the images of a study are.
+
+    Attributes:
+        address: the WADO-RS base, or the address of the study below one.
+        requires_token: whether the access token is to be sent; None where the Endpoint does not
+            say.
+        code: the code of its connectionType.
+    """
 
     address: str
     requires_token: bool | None
     code: str
 
 
-def check_uid(text: object) -> str:
-    """The DICOM UID, without ``urn:oid:``. Raises :class:`InvalidUID`; then nothing was asked."""
-    uid = text.removeprefix("urn:oid:") if isinstance(text, str) else ""
-    if not _UID.fullmatch(uid) or len(uid) > 64:
-        raise errors.InvalidUID(f"{redact.text(str(text), limit=80)!r} is no DICOM UID.")
-    return uid
+def connection_codes(endpoint: Mapping[str, Any]) -> list[str]:
+    """Return the codes of ``Endpoint.connectionType``.
+
+    It is a Coding in STU3 and R4, a list of CodeableConcepts in R5; real holders write a single
+    CodeableConcept too. The system is not looked at, for it differs between versions.
+    """
+    return [
+        coding["code"]
+        for kind in objects(endpoint.get("connectionType"))
+        for coding in (kind, *objects(kind.get("coding")))
+        if isinstance(coding.get("code"), str)
+    ]
 
 
-def study_uid(study: Mapping[str, Any]) -> str:
-    """The Study Instance UID of an ImagingStudy, STU3 (``uid``) or R4 (``identifier``).
+def read_endpoint(resource: Mapping[str, Any]) -> WadoEndpoint:
+    """Return the WADO-RS endpoint that a resource describes.
 
     Raises:
-        InvalidUID: it has none, or one that is no UID.
+        NotDownloadable: no Endpoint, one out of service, of another type, or without an address.
     """
-    if "uid" in study:
-        return check_uid(study["uid"])
-    for identifier in mappings(study.get("identifier")):
-        if identifier.get("system") == "urn:dicom:uid":
-            return check_uid(identifier.get("value"))
-    raise errors.InvalidUID("The ImagingStudy has no Study Instance UID.")
+    if resource.get("resourceType") != "Endpoint":
+        raise errors.NotDownloadable("it is no Endpoint.")
+    status = resource.get("status", "active")
+    if status not in _USABLE_STATUS:
+        raise errors.NotDownloadable(f"it is {redact.text(str(status), limit=20)}.")
+    if WADO_RS not in connection_codes(resource):
+        raise errors.NotDownloadable("it offers no DICOMweb retrieval.")
+    address = resource.get("address")
+    if not isinstance(address, str) or not address.strip():
+        raise errors.NotDownloadable("it has no address.")
+    return WadoEndpoint(address.strip(), _requires_token(resource), WADO_RS)
+
+
+def _requires_token(resource: Mapping[str, Any]) -> bool | None:
+    required: bool | None = None
+    for extension in objects(resource.get("extension")):
+        url = extension.get("url")
+        if isinstance(url, str) and url.rpartition("/")[2] == "requires-access-token":
+            value = extension.get("valueBoolean")
+            required = value if isinstance(value, bool) else None
+    return required
+
+
+def endpoint_references(study: Mapping[str, Any]) -> list[str]:
+    """Return the references to Endpoints of the study, else of its series, each once."""
+    for owners in ([study], objects(study.get("series"))):
+        references = [
+            reference["reference"].strip()
+            for owner in owners
+            for reference in objects(owner.get("endpoint"))
+            if isinstance(reference.get("reference"), str)
+        ]
+        if references:
+            return list(dict.fromkeys(references))
+    return []
+
+
+def is_address(reference: str) -> bool:
+    """Return whether a reference is the address of the images instead of an Endpoint's."""
+    return _is_absolute(reference) and not _names_endpoint(reference)
+
+
+def _is_absolute(reference: str) -> bool:
+    return re.match(r"https?://", reference) is not None
+
+
+def _names_endpoint(reference: str) -> bool:
+    target = read_reference(reference)
+    return target.type == "Endpoint" and target.readable
+
+
+def find_endpoint(
+    study: Mapping[str, Any], included: Sequence[Mapping[str, Any]], reference: str
+) -> Mapping[str, Any] | None:
+    """Return the Endpoint that a reference leads to, contained or among ``included``.
+
+    Returns:
+        The resource; None where the holder has to be asked for it.
+
+    Raises:
+        NotDownloadable: the reference leads to no Endpoint, or to one that did not come.
+    """
+    target = read_reference(reference)
+    by_urn = reference.startswith("urn:uuid:")
+    if not (target.contained or by_urn or _names_endpoint(reference)):
+        raise errors.NotDownloadable("the reference leads to no Endpoint.")
+    for resource in objects(study.get("contained")) if target.contained else included:
+        if resource.get("id") == target.id and resource.get("resourceType") == "Endpoint":
+            return resource
+    if target.contained or by_urn:
+        raise errors.NotDownloadable("the resource that it refers to is missing.")
+    return None
 
 
 def endpoints(
@@ -57,33 +139,38 @@ def endpoints(
     *,
     cancel: Cancel | None = None,
 ) -> list[WadoEndpoint]:
-    """The WADO-RS endpoints of an ImagingStudy, real resources before bare addresses.
+    """Return the WADO-RS endpoints of an ImagingStudy, real resources before bare addresses.
 
     Args:
+        transport: reads Endpoints that did not come with the study.
+        study: the ImagingStudy.
         included: resources that came in the same answer.
         base: the FHIR base that the study came from, for relative references.
+        cancel: stops the requests.
 
     Raises:
         NotDownloadable: none can be used; says why for each.
         UntrustedOrigin, BlockedAddress: the only ones lead to where nobody consented to.
     """
-    found: list[WadoEndpoint] = []
-    bare: list[WadoEndpoint] = []
+    usable: list[WadoEndpoint] = []
+    addresses: list[WadoEndpoint] = []
     reasons: list[str] = []
     refusal: errors.TrustError | None = None
-    for reference in _references(study):
-        if re.match(r"https?://", reference) and not _RESOURCE.fullmatch(reference):
-            bare.append(WadoEndpoint(reference, None, WADO_RS))
+    for reference in endpoint_references(study):
+        if is_address(reference):
+            addresses.append(WadoEndpoint(reference, None, WADO_RS))
             continue
         try:
-            resource = _resolve(transport, study, included, base, reference, cancel)
-            found.append(_usable(resource))
+            resource = find_endpoint(study, included, reference)
+            if resource is None:
+                resource = _read(transport, base, reference, cancel)
+            usable.append(read_endpoint(resource))
         except errors.TrustError as error:
             refusal = refusal or error
         except (errors.HTTPStatusError, errors.ContentError) as error:
             reasons.append(f"{redact.url(reference)}: {error.problem}")
-    if found or bare:
-        return found + bare
+    if usable or addresses:
+        return usable + addresses
     if refusal is not None:
         raise refusal
     raise errors.NotDownloadable(
@@ -91,74 +178,42 @@ def endpoints(
     )
 
 
-def _references(study: Mapping[str, Any]) -> list[str]:
-    """References of the study, else of its series, each once."""
-    for owners in ([study], mappings(study.get("series"))):
-        found = [
-            reference["reference"].strip()
-            for owner in owners
-            for reference in mappings(owner.get("endpoint"))
-            if isinstance(reference.get("reference"), str)
-        ]
-        if found:
-            return list(dict.fromkeys(found))
-    return []
-
-
-def _resolve(
-    transport: Transport,
-    study: Mapping[str, Any],
-    included: Sequence[Mapping[str, Any]],
-    base: str,
-    reference: str,
-    cancel: Cancel | None,
+def _read(
+    transport: Transport, base: str, reference: str, cancel: Cancel | None
 ) -> Mapping[str, Any]:
-    """The resource behind a reference: contained, included, or read from the holder."""
-    if reference.startswith("#"):
-        here, wanted = mappings(study.get("contained")), reference[1:]
-    else:
-        match = _RESOURCE.fullmatch(reference)
-        urn = reference.removeprefix("urn:uuid:")
-        if match is None and urn == reference:
-            raise errors.NotDownloadable("the reference leads to no Endpoint.")
-        here, wanted = list(included), match[1] if match else urn
-    for resource in here:
-        if resource.get("id") == wanted and resource.get("resourceType") == "Endpoint":
-            return resource
-    if reference.startswith(("#", "urn:")):
-        raise errors.NotDownloadable("what it refers to did not come.")
     url = reference if "://" in reference else f"{base.rstrip('/')}/{reference.lstrip('/')}"
-    reply = transport.request("GET", url, accept=_FHIR, cancel=cancel)
-    resource = reply.checked().json()
+    resource = transport.request("GET", url, accept=_FHIR, cancel=cancel).checked().json()
     return resource if isinstance(resource, dict) else {}
 
 
-def _usable(resource: Mapping[str, Any]) -> WadoEndpoint:
-    if resource.get("resourceType") != "Endpoint":
-        raise errors.NotDownloadable("it is no Endpoint.")
-    if resource.get("status", "active") not in ("active", "test"):
-        raise errors.NotDownloadable(f"it is {redact.text(str(resource['status']), limit=20)}.")
-    kinds = resource.get("connectionType")
-    codes = [kind.get("code") for kind in mappings(kinds if isinstance(kinds, list) else [kinds])]
-    if WADO_RS not in codes:
-        raise errors.NotDownloadable("it offers no DICOMweb retrieval.")
-    address = resource.get("address")
-    if not isinstance(address, str) or not address.strip():
-        raise errors.NotDownloadable("it has no address.")
-    needs: bool | None = None
-    for extension in mappings(resource.get("extension")):
-        url = extension.get("url")
-        if isinstance(url, str) and url.rpartition("/")[2] == "requires-access-token":
-            value = extension.get("valueBoolean")
-            needs = value if isinstance(value, bool) else None
-    return WadoEndpoint(address.strip(), needs, WADO_RS)
+def known_endpoints(
+    study: Mapping[str, Any], included: Sequence[Mapping[str, Any]]
+) -> Iterator[WadoEndpoint | str]:
+    """Yield what is known of a study's endpoints without asking the holder.
+
+    Yields:
+        A :class:`WadoEndpoint` for each that can be used, and the reference for each that the
+        holder has to be asked for. Nothing for those that cannot be used.
+    """
+    addresses: list[WadoEndpoint] = []
+    for reference in endpoint_references(study):
+        if is_address(reference):
+            addresses.append(WadoEndpoint(reference, None, WADO_RS))
+            continue
+        try:
+            resource = find_endpoint(study, included, reference)
+            yield reference if resource is None else read_endpoint(resource)
+        except errors.ContentError:
+            continue
+    yield from addresses
 
 
 def study_url(address: str, uid: str) -> str:
-    """The address of a study below a WADO-RS base, which may already name the study.
+    """Return the address of a study below a WADO-RS base, which may already name the study.
 
     Raises:
-        InvalidUID: ``uid`` is none. NotDownloadable: the address names another study.
+        InvalidUID: ``uid`` is none.
+        NotDownloadable: the address names another study.
     """
     uid = check_uid(uid)
     path, question, query = address.strip().partition("?")
@@ -171,8 +226,3 @@ def study_url(address: str, uid: str) -> str:
     elif named[1] != uid:
         raise errors.NotDownloadable("The study's endpoint names another study.")
     return f"{path}{question}{query}"
-
-
-def mappings(value: object) -> list[Mapping[str, Any]]:
-    """The objects in a JSON list; anything else is not there."""
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -11,7 +11,6 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -21,7 +20,8 @@ from ..http.client import Transport
 from ..http.response import Response
 from ..problems import Problem
 from ..task import Cancel, OnWait
-from .bundle import Page, json_object, key_of, kind_of, read_page, version_of
+from .bundle import Page, json_object, kind_of, read_page
+from .resources import instant, key_of, version_of
 
 __all__ = [
     "FHIR_JSON",
@@ -184,16 +184,6 @@ class _Walk:
 
 def _loop(problem: str, url: str) -> errors.PagingLoop:
     return errors.PagingLoop(problem, request=errors.Request("GET", redact.url(url)))
-
-
-def instant(epoch: float) -> str:
-    """POSIX seconds as a FHIR instant in UTC, cut to milliseconds (never later than given).
-
-    >>> instant(1459479152.0009)
-    '2016-04-01T02:52:32.000Z'
-    """
-    moment = datetime.fromtimestamp(epoch, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
 def _none(reply: Response, type: str, url: str) -> Page | None:  # noqa: A002

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..wording import count
 from .frame import Frame
 from .series import Series
 from .windows import Choice, Table
-from .words import count
 
 
 def captions(

@@ -13,9 +13,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from ..problems import Problem
+from ..wording import safe_text
 from .files import ODD
 from .windows import Choice, Table, Window
-from .words import plain
 
 
 class Reader:
@@ -27,7 +27,7 @@ class Reader:
         self.problems: list[Problem] = []
 
     def odd(self, keyword: str, value: Any, why: str) -> None:
-        self.problems.append(Problem(self.resource, keyword, plain(value, 80), why))
+        self.problems.append(Problem(self.resource, keyword, safe_text(value, 80), why))
 
     def get(self, keyword: str, item: Dataset | None = None) -> Any:
         """The value, None when it is absent, empty or unreadable."""
@@ -89,7 +89,7 @@ def windows(reader: Reader, item: Dataset | None = None) -> tuple[Choice, ...]:
     found: list[Choice] = []
     for at, (center, width) in enumerate(zip(centers, widths, strict=False)):
         try:
-            name = plain(names[at], 64) if at < len(names) else ""
+            name = safe_text(names[at], 64) if at < len(names) else ""
             found.append(Window(center, width, function, name))
         except ValueError as error:
             reader.odd("WindowWidth", f"{center}\\{width} {function}", str(error))
@@ -115,7 +115,9 @@ def lookup_table(reader: Reader, item: Dataset) -> Table | None:
     if not 1 <= bits <= 16 or len(entries) < length:
         reader.odd("LUTDescriptor", descriptor, f"does not fit {len(entries)} entries")
         return None
-    return Table(first, entries[:length], bits, plain(reader.get("LUTExplanation", item) or "", 64))
+    return Table(
+        first, entries[:length], bits, safe_text(reader.get("LUTExplanation", item) or "", 64)
+    )
 
 
 class Groups:

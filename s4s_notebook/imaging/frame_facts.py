@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 from pydicom.dataset import Dataset
 
+from ..wording import safe_text
 from .facts import Groups, Reader, lookup_table, windows
 from .frame import Frame, Padding, Phase, Triple
 from .instance import Instance
 from .windows import Table
-from .words import plain
 
 
 def frames(instance: Instance, reader: Reader) -> tuple[Frame, ...]:
@@ -38,7 +38,7 @@ def frames(instance: Instance, reader: Reader) -> tuple[Frame, ...]:
 def _segments(reader: Reader) -> dict[float | None, str]:
     """The labels of a segmentation's segments, by number (PS3.3 C.8.20.4)."""
     many = reader.items("SegmentSequence")
-    labels = [plain(reader.get("SegmentLabel", one) or "", 64) for one in many]
+    labels = [safe_text(reader.get("SegmentLabel", one) or "", 64) for one in many]
     numbers = [reader.number("SegmentNumber", one) for one in many]
     # The number too where two have one label: they must not be taken for one.
     twice = {label for label in labels if labels.count(label) > 1 or not label}
@@ -140,7 +140,7 @@ def _scale(
 
 
 def _unit(stated: object, default: str) -> str:
-    text = plain(stated or "", 16).strip()
+    text = safe_text(stated or "", 16).strip()
     return default if text.upper() in ("", "US", "UNSPECIFIED") else text
 
 

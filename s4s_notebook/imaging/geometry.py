@@ -9,9 +9,9 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 
 from ..problems import Problem
+from ..wording import count
 from .frame import Frame, Phase
 from .windows import Floats
-from .words import count
 
 _OPPOSITE = str.maketrans("LRAPHF", "RLPAFH")
 _AXES = (("L", "R"), ("P", "A"), ("H", "F"))  # patient coordinates: +x Left, +y Posterior, +z Head

@@ -15,10 +15,10 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from ..errors import InvalidDICOM, NotAnImage
 from ..problems import Problem
+from ..wording import safe_text
 from .facts import Reader
 from .files import NATIVE, Header, contents, native, parse, read_header
 from .structure import PIXEL_KEYWORDS, Pixels
-from .words import plain
 
 if TYPE_CHECKING:
     from .frame import Frame
@@ -47,7 +47,7 @@ class Instance:
         reader = Reader(header.dataset)
         _, remarks = parse(lambda: self._describe(reader))
         for remark in (*header.remarks, *remarks):
-            reader.odd("", "", plain(remark))
+            reader.odd("", "", safe_text(remark))
         self.problems: tuple[Problem, ...] = tuple(dict.fromkeys(reader.problems))
 
     @classmethod
@@ -84,9 +84,9 @@ class Instance:
         meta = getattr(reader.dataset, "file_meta", None) or {}
         self.sop_class = text("SOPClassUID") or str(meta.get("MediaStorageSOPClassUID", ""))
         name = UID(self.sop_class).name if self.sop_class else "object of no stated class"
-        self.kind = plain(name, 80)
-        self.modality = plain(text("Modality"), 16)
-        self.description = plain(text("SeriesDescription"), 64)
+        self.kind = safe_text(name, 80)
+        self.modality = safe_text(text("Modality"), 16)
+        self.description = safe_text(text("SeriesDescription"), 64)
         self.localizer = "LOCALIZER" in text("ImageType").upper()
         self.series_number = reader.number("SeriesNumber")
         self.number = reader.number("InstanceNumber")

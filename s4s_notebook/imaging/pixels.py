@@ -12,10 +12,10 @@ from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.uid import UID, JPEGExtended12Bit, JPEGLosslessSV1
 
 from ..errors import MalformedDICOM, MissingCodec, PixelBudget
+from ..wording import safe_text
 from . import codestream, worker
 from .files import ODD, parse
 from .windows import Array
-from .words import plain
 
 if TYPE_CHECKING:
     from .instance import Instance
@@ -151,6 +151,6 @@ def _decoder(syntax: str) -> Decoder:
         return parse(lambda: get_decoder(UID(syntax)))[0]
     except NotImplementedError as error:
         raise MissingCodec(
-            f"The transfer syntax {plain(syntax, 64)} is not known.",
+            f"The transfer syntax {safe_text(syntax, 64)} is not known.",
             hint="The header can be read all the same: use .tags().",
         ) from error

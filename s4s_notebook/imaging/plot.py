@@ -19,6 +19,7 @@ from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
 
 from ..errors import DICOMError, NotAnImage
+from ..wording import count, safe_text
 from .captions import captions, drawable
 from .facts import Reader
 from .files import parse
@@ -27,7 +28,6 @@ from .geometry import edges
 from .greys import choose, render
 from .series import Series
 from .windows import Choice, Table, Window
-from .words import count, plain
 
 _MOST = 12
 _FRAME = 'frame is a number, several, None or "montage".'
@@ -122,7 +122,7 @@ def draw(
     if name:
         reader = Reader(shown[0].instance.header())
         person, _ = parse(lambda: reader.text("PatientName"))
-        title = f"{plain(person, 64)}\n{title}"
+        title = f"{safe_text(person, 64)}\n{title}"
     figure.suptitle(drawable(title), fontsize=10, parse_math=False)
     return figure
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NotAnImage
 from ..problems import Problem
+from ..wording import count
 from . import geometry
 from .frame import Frame
 from .instance import Instance
 from .windows import PRESETS, Choice, Window
-from .words import count
 
 if TYPE_CHECKING:
     from .volume import Volume

@@ -14,11 +14,11 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from .._viewer import open_viewer
 from ..errors import DICOMError, InvalidDICOM, NotAnImage
 from ..problems import Problem
+from ..wording import count, safe_text
 from . import dicomdir
 from .instance import Instance
 from .paths import Paths, listed
 from .series import Series, arrange
-from .words import count, plain
 
 
 def read(paths: Paths, force: bool = False) -> Study:
@@ -160,7 +160,9 @@ class Study:
     def problems(self) -> tuple[Problem, ...]:
         """All that is odd: files not read, several studies at once, and each series' own."""
         self._catch_up()
-        found = [Problem(path.name, "", "", plain(e.problem)) for path, e in self.errors.items()]
+        found = [
+            Problem(path.name, "", "", safe_text(e.problem)) for path, e in self.errors.items()
+        ]
         studies = {one.study_uid for one in self.instances}
         if len(studies) > 1:
             why = f"the files belong to {len(studies)} studies"

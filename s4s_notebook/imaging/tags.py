@@ -9,10 +9,10 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from ..wording import safe_text
 from .files import ODD, parse
 from .instance import Instance
 from .structure import DEEPEST
-from .words import plain
 
 COLUMNS = ["series", "path", "tag", "vr", "name", "value"]
 _LONGEST = 200
@@ -49,7 +49,7 @@ def _rows(dataset: Dataset) -> Iterator[tuple[str, str, str, str, str]]:
                 continue
             if vr == "SQ" and value is not None and prefix.count("].") < DEEPEST:
                 nested += [(f"{path}[{at}].", item) for at, item in enumerate(value)]
-            yield path, code, str(vr), plain(title, 64), _text(vr, value)
+            yield path, code, str(vr), safe_text(title, 64), _text(vr, value)
         todo += reversed(nested)
 
 
@@ -61,5 +61,5 @@ def _text(vr: str, value: Any) -> str:
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
     if isinstance(value, MultiValue | list):
-        return plain("\\".join(str(part) for part in list(value)[:_LONGEST]), _LONGEST)
-    return plain(value, _LONGEST)
+        return safe_text("\\".join(str(part) for part in list(value)[:_LONGEST]), _LONGEST)
+    return safe_text(value, _LONGEST)

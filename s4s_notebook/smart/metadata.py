@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import errors
-from ..fhir.bundle import dicts
+from ..fhir.resources import objects
 from ..http.origins import is_local, origin, parse
 
 _OAUTH_URIS = "oauth-uris"  # its address had two forms, both end in this
@@ -116,7 +116,7 @@ def _imaging(body: dict[str, Any], base: str, notes: list[str]) -> tuple[str, tu
     """The FHIR base for images, and the other origins that images come from."""
     bases: list[str] = [base] if _IMAGING in _texts(body.get("capabilities")) else []
     named: list[str] = []
-    for place in dicts(body.get("associated_endpoints")):
+    for place in objects(body.get("associated_endpoints")):
         able = _texts(place.get("capabilities"))
         if _IMAGING not in able and _WADO not in able:
             continue
@@ -153,12 +153,12 @@ def read_statement(statement: dict[str, Any], base: str) -> Holder:
 
 
 def _oauth_uris(statement: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for rest in dicts(statement.get("rest")):
+    for rest in objects(statement.get("rest")):
         security = rest.get("security")
-        for extension in dicts(security.get("extension") if isinstance(security, dict) else None):
+        for extension in objects(security.get("extension") if isinstance(security, dict) else None):
             if str(extension.get("url", "")).rstrip("/").rpartition("/")[2] != _OAUTH_URIS:
                 continue
-            for uri in dicts(extension.get("extension")):
+            for uri in objects(extension.get("extension")):
                 yield str(uri.get("url", "")), uri.get("valueUri") or uri.get("valueUrl")
 
 

@@ -8,7 +8,8 @@ import os
 from typing import NamedTuple
 
 from .. import private_files as system
-from .header import TooShort, executable, is_uid, read_header
+from ..fhir.resources import is_uid
+from .header import TooShort, executable, read_header
 from .names import safe_name
 
 _BLOCK = 1 << 20

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from .. import private_files as system
 from ..errors import DICOMError, InvalidUID
+from ..fhir.resources import is_uid
 from .filed import Filed, identify, measure
-from .header import is_uid
 from .names import safe_name
 from .participant import Participant, Tick
 

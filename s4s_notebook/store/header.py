@@ -29,7 +29,6 @@ _WANTED = {0x00080016, 0x00080018, 0x00100020, 0x0020000D, _LAST}
 _META_WANTED = {0x00020002, 0x00020003, 0x00020010}
 _INFLATE_LIMIT = 1 << 20
 _DEEPEST = 64
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
 #: Programs and archives: DOS, ELF, scripts, zip, Mach-O, Java, gzip, bzip2, 7z, xz, rar, PDF, OLE,
 #: Android, ar, WebAssembly, Windows links.
 _EXECUTABLE = (
@@ -108,11 +107,6 @@ def read_header(data: memoryview, size: int | None = None) -> Header:
         meta_sop_class=meta.get(0x00020002, ""),
         transfer_syntax=syntax,
     )
-
-
-def is_uid(text: str) -> bool:
-    """DICOM PS3.5 §9.1: digits and dots, at most 64; leading zeros are wrong, and are met."""
-    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 def _elements(

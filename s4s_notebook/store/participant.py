@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from .. import private_files as system
+from ..fhir.resources import is_uid
 from ..problems import Problem
-from .header import is_uid
 from .index import Index
 from .journal import Journal, Record
 from .names import safe_name

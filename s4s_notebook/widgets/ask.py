@@ -11,9 +11,9 @@ import anywidget
 import ipywidgets
 import traitlets
 
+from ..wording import safe_text
 from .assets import source
 from .line import Line
-from .wording import shown
 
 PATIENCE = 600.0  # seconds; no answer is a refusal
 _TICK = 0.2  # a longer wait would hold the interrupt button up
@@ -32,7 +32,7 @@ class OriginQuestion(anywidget.AnyWidget):
     line = traitlets.Instance(Line).tag(sync=True, **ipywidgets.widget_serialization)
 
     def __init__(self, origin: str) -> None:
-        self._origin = shown(origin)
+        self._origin = safe_text(origin)
         self._answered = threading.Event()
         self._allowed = False
         super().__init__(

@@ -16,6 +16,8 @@ import ipywidgets
 import traitlets
 
 from ..errors import S4SError
+from ..wording import count as counted
+from ..wording import safe_text
 from .acting import act, in_thread
 from .assets import source
 from .browse_rows import (
@@ -36,7 +38,6 @@ from .browse_rows import (
 )
 from .line import Line
 from .progress import progress_panel
-from .wording import counted, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +102,7 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
             for name, one, many in (("studies", "study", "studies"), ("benefits", "claim", ""))
             if name in self._frames
         )
-        return f"Browse {shown(self._connection.holder.base)}: {sizes or self._phase}"
+        return f"Browse {safe_text(self._connection.holder.base)}: {sizes or self._phase}"
 
     @property
     def selection(self) -> pd.DataFrame:
@@ -119,7 +120,7 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         try:
             self._need_frames()
         except S4SError as error:
-            self._phase, self._note = "failed", shown(error, 600)
+            self._phase, self._note = "failed", safe_text(error, 600)
         except Exception as error:  # noqa: BLE001 - on a thread, only the panel can tell
             self._phase, self._note = "failed", f"That failed: {type(error).__name__}."
         self._tell_state()
@@ -147,7 +148,7 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
             act(partial(action, content), self._problem)
 
     def _problem(self, words: str) -> None:
-        self._line.send({"problem": shown(words, 600)})
+        self._line.send({"problem": safe_text(words, 600)})
 
     def _tell_state(self) -> None:
         # Two threads tell: the one that loads and one that was asked. Whoever looked first
@@ -201,7 +202,7 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
             "offset": offset,
             "total": len(rows),
             "rows": shown_rows,
-            "code": shown(code, 1000),
+            "code": safe_text(code, 1000),
         }
         if view is STUDIES:
             answer["can"] = [self._how(row[0], rows) for row in shown_rows]
@@ -228,7 +229,7 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         download = self._connection.download(uid)
         self._stage.children = (progress_panel(download), view(download, snapshot=False))
         code = f"study = await {self._name}.download({uid!r}); study.view()"
-        self._line.send({"code": shown(code, 200), "problem": ""})
+        self._line.send({"code": safe_text(code, 200), "problem": ""})
         download.result()
         self._line.send({"changed": True})
 

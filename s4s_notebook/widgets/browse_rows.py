@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from .wording import shown
+from ..wording import safe_text
 
 PAGE = 50  # rows that travel to the browser at once
 _NUMBERS = ("_count", "_amount", "_number", "quantity")
@@ -106,7 +106,7 @@ class Query:
 
     @classmethod
     def from_browser(cls, content: Mapping[str, Any]) -> Query:
-        words = {name: shown(content.get(name) or "", 200) for name in ("text", "kind", "sort")}
+        words = {name: safe_text(content.get(name) or "", 200) for name in ("text", "kind", "sort")}
         days = {name: _day(content.get(name)) for name in ("since", "until")}
         return cls(**words, **days, descending=content.get("descending") is True)
 
@@ -178,7 +178,7 @@ def cell(value: Any) -> str:
         return f"{value:%Y-%m-%d}"
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:,.2f}"
-    return shown(value, CELL)
+    return safe_text(value, CELL)
 
 
 def kinds(frame: pd.DataFrame, view: View) -> list[str]:
@@ -186,7 +186,7 @@ def kinds(frame: pd.DataFrame, view: View) -> list[str]:
     parts: set[str] = set()
     for text in frame[view.kind].dropna().unique():
         parts.update(text.split("\\"))
-    return sorted(shown(part, 40) for part in parts if part)[:100]
+    return sorted(safe_text(part, 40) for part in parts if part)[:100]
 
 
 def with_charges(claims: pd.DataFrame) -> pd.DataFrame:

@@ -22,9 +22,9 @@ from ..connection.known_holders import Holders
 from ..errors import DiscoveryError, S4SError
 from ..smart.mailbox import Rendezvous
 from ..smart.redirect import runtime_folder
+from ..wording import safe_text
 from .assets import source
 from .line import Line
-from .wording import shown
 
 PATIENCE = 3600.0  # seconds that a cell waits for a choice
 SANDBOX = "sandbox"
@@ -131,13 +131,13 @@ def choose(
     try:
         while True:
             url = panel.wait()
-            panel.tell(status=f"Asking {shown(url)} how one signs in…")
+            panel.tell(status=f"Asking {safe_text(url)} how one signs in…")
             try:
                 opened = open_(url)
             except S4SError as error:
-                panel.tell(problem="\n".join(map(shown, str(error).splitlines())))
+                panel.tell(problem="\n".join(map(safe_text, str(error).splitlines())))
             else:
-                line = f"Data holder: {shown(url)}"
+                line = f"Data holder: {safe_text(url)}"
                 return opened
     finally:
         handle.update({"text/plain": line}, raw=True)

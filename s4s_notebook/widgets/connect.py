@@ -14,10 +14,10 @@ import ipywidgets
 import traitlets
 
 from ..smart.redirect import SignIn
+from ..wording import safe_text
 from .acting import act
 from .assets import source
 from .line import Line
-from .wording import shown
 
 _FOUND = {
     "well-known": "It describes its sign-in at .well-known/smart-configuration.",
@@ -81,7 +81,7 @@ class ConnectPanel(anywidget.AnyWidget):
         needs_client = authorise and _needs_client(connection)
         listener = self.sign_in.listener
         return {
-            "title": shown(connection.holder.base),
+            "title": safe_text(connection.holder.base),
             "facts": _facts(connection),
             "status": _status(connection),
             "problem": self._problem,
@@ -155,9 +155,9 @@ def _facts(connection: Any) -> list[str]:
         return []
     holder = connection.holder
     facts = [_FOUND.get(holder.source, "")]
-    facts += [shown(note) for note in connection.notes]
+    facts += [safe_text(note) for note in connection.notes]
     facts += [
-        f"Images come from {shown(place)}. Authorise also lets them be fetched from there."
+        f"Images come from {safe_text(place)}. Authorise also lets them be fetched from there."
         for place in holder.imaging_origins
     ]
     return [fact for fact in facts if fact]
@@ -166,7 +166,7 @@ def _facts(connection: Any) -> list[str]:
 def _granted(grant: Any) -> list[str]:
     if grant is None:
         return []
-    facts = [f"Allowed: {shown(grant.scope, 120)}"] if grant.scope else []
+    facts = [f"Allowed: {safe_text(grant.scope, 120)}"] if grant.scope else []
     if grant.expires_at:
         until = datetime.fromtimestamp(grant.expires_at, UTC).astimezone()
         then = "then it is renewed" if grant.refresh_token else "then authorise again"
@@ -178,11 +178,11 @@ def _status(connection: Any) -> str:
     if connection.status != "approved":
         return _STATUS[connection.status]
     who = connection.patient_id
-    return f"Approved · patient {shown(who, 64)}" if who else "Approved"
+    return f"Approved · patient {safe_text(who, 64)}" if who else "Approved"
 
 
 def _lines(problem: str) -> str:
-    return "\n".join(shown(line) for line in problem.splitlines())
+    return "\n".join(safe_text(line) for line in problem.splitlines())
 
 
 def connect_panel(connection: Any) -> ConnectPanel:
@@ -207,7 +207,7 @@ def opened(make: Callable[[], _Made], url: str) -> _Made:
         display(connect_panel(connection))  # type: ignore[no-untyped-call]
         return connection
     place = display(  # type: ignore[no-untyped-call]
-        {"text/plain": f"Asking {shown(url)} how one signs in…"}, raw=True, display_id=True
+        {"text/plain": f"Asking {safe_text(url)} how one signs in…"}, raw=True, display_id=True
     )
     try:
         connection = make()

@@ -15,9 +15,10 @@ import anywidget
 import ipywidgets
 import traitlets
 
+from ..wording import clock, safe_text, size
+from ..wording import count as counted
 from .assets import source
 from .line import Line
-from .wording import clock, counted, shown, size
 
 ENDED = frozenset({"done", "failed", "cancelled"})
 
@@ -115,7 +116,7 @@ class ProgressPanel(anywidget.AnyWidget):
 
 def label(state: State) -> str:
     """Return what the work is, for a screen reader."""
-    return f"Download of study {shown(state.study_uid, 64)}" if state.study_uid else "Loading"
+    return f"Download of study {safe_text(state.study_uid, 64)}" if state.study_uid else "Loading"
 
 
 def share(state: State) -> float | None:
@@ -140,12 +141,12 @@ def describe(state: State) -> str:
 
 
 def _plain(state: State) -> str:
-    return shown(state.message) or "Working…"
+    return safe_text(state.message) or "Working…"
 
 
 def _waiting(state: State) -> str:
     who = "The archive is fetching your study" if state.study_uid else "The holder is not ready"
-    text = shown(state.message)
+    text = safe_text(state.message)
     return f"{text or who}: next try in {clock(state.seconds_left or 0)} (try {state.attempt + 1})"
 
 
@@ -163,19 +164,19 @@ def _receiving(state: State) -> str:
             left = max(0, state.bytes_expected - state.bytes) / state.rate
             parts.append(f"{clock(left)} left")
     if state.message:
-        parts.append(shown(state.message))
+        parts.append(safe_text(state.message))
     return " · ".join(parts) or "Receiving…"
 
 
 def _done(state: State) -> str:
     if not state.study_uid and not state.instances:
-        return f"✔ {shown(state.message) or 'Loaded.'}"
-    name = f"Study {shown(state.study_uid, 64)}" if state.study_uid else "Downloaded"
+        return f"✔ {safe_text(state.message) or 'Loaded.'}"
+    name = f"Study {safe_text(state.study_uid, 64)}" if state.study_uid else "Downloaded"
     return f"✔ {name}: {counted(state.instances, 'instance')}, {size(state.bytes)}"
 
 
 def _failed(state: State) -> str:
-    return f"✘ {shown(state.error or state.message or 'That failed.', 600)}"
+    return f"✘ {safe_text(state.error or state.message or 'That failed.', 600)}"
 
 
 def _cancelled(state: State) -> str:
@@ -185,7 +186,7 @@ def _cancelled(state: State) -> str:
 
 _WORDS: Mapping[str, Callable[[State], str]] = {
     "queued": lambda _state: "Waiting for its turn…",
-    "asking": lambda state: shown(state.message) or "Asking the holder…",
+    "asking": lambda state: safe_text(state.message) or "Asking the holder…",
     "waiting": _waiting,
     "receiving": _receiving,
     "done": _done,

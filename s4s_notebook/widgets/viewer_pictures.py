@@ -20,7 +20,7 @@ from ..imaging.greys import measured, render
 from ..imaging.series import Series
 from ..imaging.study import Study
 from ..imaging.windows import Array, Choice, Table, Window
-from ..imaging.words import count, plain
+from ..wording import count, safe_text
 from .viewer_planes import Cuts
 
 Answer = tuple[dict[str, Any], list[memoryview]]
@@ -94,7 +94,7 @@ class Pictures:
         with self._lock:
             header = self._known(self._series, series).instances[0].header()
         found = [(label, header.get(keyword)) for keyword, label in NAMES.items()]
-        return {"names": [[label, plain(text, 64)] for label, text in found if text]}
+        return {"names": [[label, safe_text(text, 64)] for label, text in found if text]}
 
     def first(self) -> Frame | None:
         """The slice that a viewer opens on, None while there is none."""
@@ -150,7 +150,7 @@ class Pictures:
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             parts.append(f"{problems[0].why}{more}")
-        return plain("; ".join(parts), 200)
+        return safe_text("; ".join(parts), 200)
 
 
 def presets(series: Series) -> list[dict[str, Any]]:

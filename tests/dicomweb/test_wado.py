@@ -13,6 +13,7 @@ import pytest
 from s4s_notebook import errors
 from s4s_notebook.dicomweb import wado as dicomweb
 from s4s_notebook.dicomweb.wado import Instance, retrieve
+from s4s_notebook.fhir.endpoints import study_url
 from s4s_notebook.http.client import Transport
 from s4s_notebook.http.origins import Origins
 from s4s_notebook.http.retry import WaitPolicy
@@ -385,7 +386,7 @@ def test_a_real_orthanc(tmp_path: Path) -> None:
         transport = Transport(origins=Origins(holder.url))
         for file in files:
             original = dcmread(file)
-            url = dicomweb.study_url(holder.wado, original.StudyInstanceUID)
+            url = study_url(holder.wado, original.StudyInstanceUID)
             assert dicomweb.instances(transport, url) == [
                 Instance(original.SeriesInstanceUID, original.SOPInstanceUID)
             ]
@@ -394,5 +395,5 @@ def test_a_real_orthanc(tmp_path: Path) -> None:
             target.write_bytes(body)
             assert dcmread(target) == original
         with pytest.raises(errors.NotFound):
-            fetch(transport, dicomweb.study_url(holder.wado, "1.2.3.4"))
+            fetch(transport, study_url(holder.wado, "1.2.3.4"))
         transport.close()

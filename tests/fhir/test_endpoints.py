@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s4s_notebook import errors
-from s4s_notebook.dicomweb.wado import WadoEndpoint, check_uid, endpoints, study_uid, study_url
+from s4s_notebook.fhir.endpoints import WadoEndpoint, endpoints, study_url
+from s4s_notebook.fhir.resources import check_uid, study_uid
 from tests.faultserver import FaultServer, Sink
 from tests.faultserver import scripts as send
 from tests.faultserver.fixtures import HeldToken, Make

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s4s_notebook import errors
-from s4s_notebook.fhir.search import check_id, instant, key_of, read, search, search_url, version_of
+from s4s_notebook.fhir.resources import instant, key_of, version_of
+from s4s_notebook.fhir.search import check_id, read, search, search_url
 from s4s_notebook.smart.tokens import FixedToken
 from tests.faultserver import FakeClock
 from tests.faultserver.holder import Answer, holder, transport_to

@@ -13,6 +13,7 @@ import pytest
 from s4s_notebook import errors
 from s4s_notebook.dicomweb import wado as dicomweb
 from s4s_notebook.fhir import search as fhir
+from s4s_notebook.fhir.endpoints import endpoints
 from s4s_notebook.http.client import Transport
 from s4s_notebook.http.redact import Secret
 from s4s_notebook.http.retry import WaitPolicy
@@ -96,7 +97,7 @@ class Bench:
         fhir.read(self.transport, self.server.base, "Patient", "p1")
 
     def endpoint(self) -> None:
-        dicomweb.endpoints(self.transport, STUDY, (), self.server.base)
+        endpoints(self.transport, STUDY, (), self.server.base)
 
     def listing(self) -> None:
         if dicomweb.instances(self.transport, self.server.url("/studies/1.2.3")) is None:

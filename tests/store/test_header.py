@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s4s_notebook.errors import DICOMError, InvalidDICOM, MalformedDICOM
-from s4s_notebook.store.header import TooShort, executable, is_uid, read_header
+from s4s_notebook.fhir.resources import is_uid
+from s4s_notebook.store.header import TooShort, executable, read_header
 
 from . import dicom
 

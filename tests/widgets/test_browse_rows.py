@@ -15,7 +15,7 @@ from s4s_notebook.widgets.browse_rows import (
     page,
     totals,
 )
-from s4s_notebook.widgets.wording import clock, shown, size
+from s4s_notebook.wording import clock, safe_text, size
 from tests.browser.fakes import FakeRecord, claim, study
 
 
@@ -85,9 +85,9 @@ def test_sums_keep_currencies_apart_and_months_have_no_gaps(me):
 
 @pytest.mark.fault("E10")
 def test_text_that_hides_or_turns_other_text_is_shown_escaped():
-    assert shown("a\u202eb\x1b[31mc\x00\n d") == r"a\u202eb\u001b[31mc\u0000 d"
-    assert shown("x" * 500, 10) == "x" * 9 + "…"
-    assert shown("\ud800") == r"\ud800"
+    assert safe_text("a\u202eb\x1b[31mc\x00\n d") == r"a\u202eb\u001b[31mc\u0000 d"
+    assert safe_text("x" * 500, 10) == "x" * 9 + "…"
+    assert safe_text("\ud800") == r"\ud800"
 
 
 def test_a_countdown_is_never_early():

@@ -12,7 +12,7 @@ from pydicom.errors import InvalidDicomError
 from ... import errors
 from ...dicomweb.wado import retrieve
 from ...http.redact import url as redacted
-from ...imaging.words import count
+from ...wording import count
 from .finding import NOT_TRIED
 from .record import Json, RecordWalk, json_of, said
 
