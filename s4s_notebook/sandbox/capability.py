@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .authority import SCOPES
-from .people import Resource
+from .data.people import Resource
 from .search import OWN_PARAMETERS, PATIENT_PARAMETERS
 from .state import State
 

@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from . import capability
+from .data.people import Resource
 from .forms import BadBodyError, form_of
 from .holding import TYPES, patient_of
-from .people import Resource
 from .search import BadSearchError, PageMaker, Query, of_patients, parse, select
 from .shapes import archived, endpoints_of, shaped
 from .state import (

@@ -6,11 +6,9 @@ import datetime as dt
 import threading
 from collections.abc import Callable, Iterable
 
-from .billing import Truth
-from .history import Historian, truth
-from .imaging_studies import imaging_study
-from .library import HeldStudy, Library
-from .people import PEOPLE, Person, Resource, coverages, patient, person
+from .data.archive import ArchivedStudy, SampleArchive, imaging_study_resource
+from .data.history import ClaimGenerator, GroundTruth, ground_truth
+from .data.people import PEOPLE, Person, Resource, coverage_resources, find_person, patient_resource
 
 TYPES = ("Patient", "Coverage", "ImagingStudy", "ExplanationOfBenefit", "Endpoint")
 # Where a WADO address will be filled in: the holding does not know who asks, and how.
@@ -20,23 +18,23 @@ ADDRESS = "about:wado"
 class Holding:
     """Resources of the chosen people. Thread-safe; readers get lists of their own."""
 
-    def __init__(self, patients: Iterable[str], library: Library, seed: int) -> None:
+    def __init__(self, patients: Iterable[str], library: SampleArchive, seed: int) -> None:
         self._lock = threading.Lock()
         self._resources: dict[tuple[str, str], Resource] = {}
         self.people = tuple(_known(patient_id) for patient_id in patients)
         records = []
         for who in self.people:
             studies = [s for s in library.studies() if s.patient_id == who.id]
-            self._add(patient(who, "2015-02-03T10:11:12.345Z"))
-            for resource in coverages(who, "2015-11-20T04:05:06.789Z"):
+            self._add(patient_resource(who, "2015-02-03T10:11:12.345Z"))
+            for resource in coverage_resources(who, "2015-11-20T04:05:06.789Z"):
                 self._add(resource)
             for number, study in enumerate(studies, start=1):
                 self._add(_study(who, study, number))
-            record = Historian(who, studies, seed).write()
+            record = ClaimGenerator(who, studies, seed).write()
             for claim in record.claims:
                 self._add(claim)
             records.append(record)
-        self.truth: Truth = truth(records)
+        self.truth: GroundTruth = ground_truth(records)
 
     def _add(self, resource: Resource) -> None:
         self._resources[(resource["resourceType"], resource["id"])] = resource
@@ -98,18 +96,20 @@ def with_address(resource: Resource, address: Callable[[str], str]) -> Resource:
 
 
 def _known(patient_id: str) -> Person:
-    who = person(patient_id)
+    who = find_person(patient_id)
     if who is None:
         known = ", ".join(p.id for p in PEOPLE)
         raise ValueError(f"the sandbox has no patient {patient_id!r}; it has {known}")
     return who
 
 
-def _study(who: Person, study: HeldStudy, number: int) -> Resource:
+def _study(who: Person, study: ArchivedStudy, number: int) -> Resource:
     # In the archive since some time after the visit, at the earliest since 2014.
     day = max(study.started[:10], f"2014-{number % 12 + 1:02d}-15")
     updated = f"{day}T{study.started[11:]}.{number:03d}Z"
-    return imaging_study(study, id_=f"study-{who.mrn}-{number}", updated=updated, address=ADDRESS)
+    return imaging_study_resource(
+        study, id_=f"study-{who.mrn}-{number}", updated=updated, address=ADDRESS
+    )
 
 
 def _newest_first(resource: Resource) -> tuple[str, str]:

@@ -24,8 +24,8 @@ from .consent import (
     single,
     trusted,
 )
+from .data.people import find_person
 from .forms import BadBodyError, form_of
-from .people import person
 from .state import NO_STORE, State, state_of
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -226,5 +226,5 @@ def _app_name(state: State, approval: Approval) -> str:
 
 
 def _person_name(approval: Approval) -> str:
-    who = person(approval.patient_id)
+    who = find_person(approval.patient_id)
     return who.name if who is not None else approval.patient_id

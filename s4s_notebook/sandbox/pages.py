@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from html import escape
 
 from .authority import Approval, RegisteredClient
-from .people import Person
+from .data.people import Person
 
 STYLE = """
 :root { color-scheme: light dark; --edge: #8a8f98; --go: #14532d; --no: #7f1d1d; }
@@ -74,7 +74,7 @@ def consent(
     """The consent page: who, what, how long, and two buttons."""
     who = "".join(
         f'<label><input type="radio" name="patient" value="{escape(p.id)}"'
-        f"{' checked' if n == 0 else ''}> {escape(p.name)}, born {escape(p.born)}</label>"
+        f"{' checked' if n == 0 else ''}> {escape(p.name)}, born {escape(p.birth_date)}</label>"
         for n, p in enumerate(people)
     )
     what = "".join(

@@ -13,11 +13,11 @@ from starlette.types import ASGIApp
 
 from . import fhir_app, oauth_tokens, wado_app
 from .authority import SCOPES, Authority
-from .billing import Truth
+from .data.archive import SampleArchive
+from .data.history import GroundTruth
+from .data.people import PEOPLE, Resource
 from .holding import Holding
-from .library import Library
 from .oauth_app import SignIn
-from .people import PEOPLE, Resource
 from .personality import personality
 from .recorder import Prefixed, Recorder
 from .robot import approve
@@ -28,7 +28,7 @@ from .state import Images, Record, State
 from .waits import LibraryImages, Preparing
 
 if TYPE_CHECKING:
-    from .pacs import PacsImages
+    from .pacs import PacsArchive
 
 # Where the robot's browser is sent back to; nothing listens, nothing has to.
 REDIRECT_URI = "http://127.0.0.1:1/s4s/callback"
@@ -125,7 +125,7 @@ class SandboxServer:
 
     def _made_state(self) -> State:
         settings = self.settings
-        library = Library(settings.patients)
+        library = SampleArchive(settings.patients)
         wait = Preparing(settings.retry_after, settings.clock)
         self._waits = [wait]
         archive = _archive(settings)
@@ -191,7 +191,7 @@ class SandboxServer:
         return self.settings.patients
 
     @property
-    def truth(self) -> Truth:
+    def truth(self) -> GroundTruth:
         """Which claim line paid for which study."""
         return self._running.holding.truth
 
@@ -263,14 +263,14 @@ class SandboxServer:
         return approve(authorize_url, patient=patient, decline=decline, share=share)
 
 
-def _archive(settings: Settings) -> PacsImages | None:
+def _archive(settings: Settings) -> PacsArchive | None:
     """The link to a PACS, if one is wanted; raises OSError when our port is taken."""
     if settings.pacs is None:
         return None
-    from .pacs import PacsImages
+    from .pacs import PacsArchive
 
     known = {who.id: who.mrn for who in PEOPLE if who.id in settings.patients}
-    archive = PacsImages(
+    archive = PacsArchive(
         settings.pacs,
         {**known, **settings.pacs.mrns},
         host=settings.host,

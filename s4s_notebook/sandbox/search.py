@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
+from .data.people import Resource
 from .dates import BadDateError, matches
 from .holding import patient_of
-from .people import Resource
 
 Parameters = Sequence[tuple[str, str]]
 MAX_COUNT = 100

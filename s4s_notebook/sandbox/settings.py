@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .people import PEOPLE
+from .data.people import PEOPLE
 
 REAL_PACS_SECONDS = 300.0  # the seed's own example
 _PACS = re.compile(r"(?P<aet>[ -~]{1,16})@(?P<host>[^@:/\s]+):(?P<port>\d{1,5})")

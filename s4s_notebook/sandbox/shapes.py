@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
+from .data.archive import ENDPOINT_ID, endpoint_resource, imaging_study_resource
+from .data.people import Resource
 from .holding import ADDRESS
-from .imaging_studies import ENDPOINT_ID, endpoint, imaging_study
-from .people import Resource
 from .state import Archive, State, instant
 
 TOKEN_EXTENSION = "http://hl7.org/fhir/smart-app-launch/StructureDefinition/requires-access-token"  # noqa: S105 - a name
@@ -29,7 +29,7 @@ def endpoints_of(state: State, patients: tuple[str, ...] | None, *, open_: bool)
 def archived(archive: Archive, patients: tuple[str, ...]) -> list[Resource]:
     """The studies that a PACS has of some patients. Raises NotReadyError or UpstreamError."""
     return [
-        imaging_study(
+        imaging_study_resource(
             study,
             # A UID may be longer than a FHIR id.
             id_="study-" + hashlib.sha256(study.uid.encode()).hexdigest()[:24],
@@ -43,7 +43,7 @@ def archived(archive: Archive, patients: tuple[str, ...]) -> list[Resource]:
 
 
 def _endpoint(state: State, patient_id: str, *, open_: bool) -> Resource:
-    made = endpoint(state.wado_base(patient_id, open_=open_), id_=f"wado-{patient_id}")
+    made = endpoint_resource(state.wado_base(patient_id, open_=open_), id_=f"wado-{patient_id}")
     made["meta"] = {"versionId": "1", "lastUpdated": "2015-02-03T10:11:12.345Z"}
     if state.personality.token_extension:
         made["extension"] = [{"url": TOKEN_EXTENSION, "valueBoolean": not open_}]

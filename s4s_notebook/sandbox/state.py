@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from starlette.requests import Request
 
 from .authority import Approval, Authority
+from .data.archive import ArchivedStudy
 from .holding import Holding
-from .library import HeldStudy
 from .personality import Personality
 from .script import Script
 from .settings import Settings
@@ -39,10 +39,10 @@ class UpstreamError(Exception):
 class Images(Protocol):
     """Where studies and their files come from: the library, or a PACS."""
 
-    def study(self, study_uid: str) -> HeldStudy | None:
+    def study(self, study_uid: str) -> ArchivedStudy | None:
         """What is known of a study without moving its images; None: not held."""
 
-    def ready(self, study_uid: str) -> HeldStudy:
+    def ready(self, study_uid: str) -> ArchivedStudy:
         """The study with a path for every instance.
 
         Raises NotReadyError while the images are under way, UpstreamError when they cannot come,
@@ -91,7 +91,7 @@ class RequestLog:
 class Archive(Images, Protocol):
     """A source that knows which studies a patient has, better than the sandbox does."""
 
-    def listing(self, patient_id: str) -> list[tuple[HeldStudy, float, int]]:
+    def listing(self, patient_id: str) -> list[tuple[ArchivedStudy, float, int]]:
         """Each study with the POSIX time it last changed, and its version.
 
         Raises NotReadyError or UpstreamError.

@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from .data.archive import ArchivedInstance, ArchivedSeries, ArchivedStudy
 from .fhir_app import refuse
-from .library import HeldSeries, HeldStudy, Instance
 from .state import NO_STORE, DeniedError, NotReadyError, State, UpstreamError, bearer, state_of
 
 CHUNK = 256 * 1024
@@ -31,7 +31,7 @@ _PLACES = (
     "/studies/{study}/series/{series}/instances/{instance}",
 )
 _GATES = ("/open/Patient/{patient}/$wado-rs", "/Patient/{patient}/$wado-rs", "")
-Found = tuple[HeldStudy, list[tuple[HeldSeries, Instance]]]
+Found = tuple[ArchivedStudy, list[tuple[ArchivedSeries, ArchivedInstance]]]
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -137,7 +137,7 @@ async def _retrieve(request: Request) -> Response:
     return StreamingResponse(stream, headers=headers, media_type=media)
 
 
-def _path(instance: Instance) -> Path:
+def _path(instance: ArchivedInstance) -> Path:
     if instance.path is None:
         raise KeyError(instance.uid)
     return instance.path

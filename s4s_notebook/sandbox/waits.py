@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from .library import HeldStudy, Library
+from .data.archive import ArchivedStudy, SampleArchive
 from .state import NotReadyError
 
 
@@ -38,15 +38,15 @@ class Preparing:
 class LibraryImages:
     """The library as a source of images that takes ``retry_after`` seconds the first time."""
 
-    def __init__(self, library: Library, preparing: Preparing) -> None:
+    def __init__(self, library: SampleArchive, preparing: Preparing) -> None:
         self._library = library
         self._preparing = preparing
         self._drawing: dict[str, threading.Thread] = {}
 
-    def study(self, study_uid: str) -> HeldStudy | None:
+    def study(self, study_uid: str) -> ArchivedStudy | None:
         return self._library.study(study_uid)
 
-    def ready(self, study_uid: str) -> HeldStudy:
+    def ready(self, study_uid: str) -> ArchivedStudy:
         study = self._library.study(study_uid)
         if study is None or not study.available:
             raise KeyError(study_uid)

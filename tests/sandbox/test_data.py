@@ -18,7 +18,7 @@ from fhir.resources.STU3.operationoutcome import OperationOutcome
 from fhir.resources.STU3.patient import Patient
 
 from s4s_notebook import Sandbox
-from s4s_notebook.sandbox.library import Library, package_folder
+from s4s_notebook.sandbox.data.archive import SampleArchive, package_folder
 
 from .conftest import get
 
@@ -142,8 +142,8 @@ def test_studies_cover_the_kinds_that_workshops_need(shop: Sandbox) -> None:
 
 
 def test_shipped_files_are_pydicoms_own_bytes() -> None:
-    library = Library(("smart-1288992", "smart-1137192", "smart-1551992"))
-    shipped = [s for s in library.studies() if s.generated is None and s.available]
+    library = SampleArchive(("smart-1288992", "smart-1137192", "smart-1551992"))
+    shipped = [s for s in library.studies() if s.phantom is None and s.available]
     assert len(shipped) >= 15
     syntaxes, photometric = set(), set()
     for study in shipped:
@@ -185,7 +185,7 @@ def test_truth_names_real_lines_and_studies(shop: Sandbox) -> None:
     studies = {s["uid"].removeprefix("urn:oid:"): s for s in shop.resources("ImagingStudy")}
     truth = shop.truth
     assert len(truth.payments) >= 25
-    assert len(truth.distractors) >= 8
+    assert len(truth.non_matches) >= 8
     for payment in truth.payments:
         line = claims[payment.claim]["item"][payment.line - 1]
         assert line["sequence"] == payment.line

@@ -21,8 +21,8 @@ from pydicom.dataset import Dataset
 
 from s4s_notebook import Sandbox
 from s4s_notebook.sandbox import Pacs
-from s4s_notebook.sandbox.catalogue import GENERATED
-from s4s_notebook.sandbox.library import package_folder
+from s4s_notebook.sandbox.data.archive import package_folder
+from s4s_notebook.sandbox.data.catalogue import PHANTOM_STUDIES
 from tests.orthanc import free_port, orthanc
 
 from .archives import bad_archive, dcmqrscp, send
@@ -182,7 +182,7 @@ def test_fifty_clients_one_move_and_no_leak_between_patients(archive: Sandbox) -
 
 
 def test_mrns_with_wildcards_find_nothing() -> None:
-    from s4s_notebook.sandbox.pacs.find import find_studies
+    from s4s_notebook.sandbox.pacs.dimse import find_studies
 
     for mrn in ("*", "?CT1", "1CT1\\4MR1", ""):
         assert find_studies(Pacs("X", "127.0.0.1", 1), mrn, "p") == []
@@ -309,9 +309,9 @@ def test_a_full_disk_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_cache_is_bounded_and_follows_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
-    import s4s_notebook.sandbox.pacs.images as images
+    import s4s_notebook.sandbox.pacs.archive as archive_module
 
-    monkeypatch.setattr(images, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(archive_module, "QUIET_SECONDS", 0.0)
     everything = [*HEAD, *sorted((TESTS / "dicomdirtests/77654033").glob("CR*/*"))]
     with bad(files=everything, pacs={"cache_bytes": 1000}) as (archive, sandbox, url):
         film = "1.3.6.1.4.1.5962.1.1.0.0.0.1196527414.5534.0.1"
@@ -334,11 +334,11 @@ def cache_folders(sandbox: Sandbox) -> list[Path]:
 @pytest.mark.needs("dcmtk")
 def test_killing_and_freezing_a_real_archive(tmp_path: Path, monkeypatch) -> None:
     """No wrong success, and the sandbox lives on: killed, then frozen."""
-    import s4s_notebook.sandbox.pacs.association as association
+    import s4s_notebook.sandbox.pacs.dimse as dimse
 
-    monkeypatch.setattr(association, "DIMSE_SECONDS", 4.0)
+    monkeypatch.setattr(dimse, "DIMSE_SECONDS", 4.0)
     store_port = free_port()
-    ct = next(entry for entry in GENERATED if entry.exam.key == "chest-ct")
+    ct = next(entry for entry in PHANTOM_STUDIES if entry.exam.key == "chest-ct")
     drawn = tmp_path / "drawn"
     drawn.mkdir()
     paths = list(ct.write(ct.exam, drawn))

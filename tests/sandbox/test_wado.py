@@ -17,7 +17,7 @@ import pydicom
 import pytest
 
 from s4s_notebook import Sandbox
-from s4s_notebook.sandbox.library import package_folder
+from s4s_notebook.sandbox.data.archive import package_folder
 
 from .conftest import call, get
 

@@ -6,8 +6,8 @@ import copy
 from functools import cache
 from typing import Any
 
+from s4s_notebook.sandbox.data.archive import SampleArchive
 from s4s_notebook.sandbox.holding import Holding
-from s4s_notebook.sandbox.library import Library
 
 BB = "https://bluebutton.cms.gov/resources/"
 HCPCS = BB + "codesystem/hcpcs"
@@ -16,7 +16,7 @@ PEOPLE = ("smart-1288992", "smart-1137192", "smart-1551992")
 
 @cache
 def _holding() -> Holding:
-    return Holding(PEOPLE, Library(PEOPLE), 1)
+    return Holding(PEOPLE, SampleArchive(PEOPLE), 1)
 
 
 def holding() -> Holding:

@@ -56,7 +56,7 @@ def test_recall_and_precision_on_the_truth_of_the_sandbox() -> None:
     assert len(pairs & paid) / len(pairs) >= 0.95
     # Those that only look like it are listed as unmatched, and so are studies nobody billed.
     alone = found[found["status"] == "line unmatched"]
-    decoys = {(one.claim, one.line) for one in truth.distractors}
+    decoys = {(one.claim, one.line) for one in truth.non_matches}
     assert decoys <= {(row.claim_id, row.line_number) for row in alone.itertuples()}
     unbilled = set(found.loc[found["status"] == "study unmatched", "study_uid"])
     assert set(truth.unpaid) <= unbilled

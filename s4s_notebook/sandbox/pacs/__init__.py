@@ -3,6 +3,6 @@
 Needs the ``pacs`` extra (pynetdicom).
 """
 
-from .images import PacsImages
+from .archive import PacsArchive
 
-__all__ = ["PacsImages"]
+__all__ = ["PacsArchive"]

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..library import HeldStudy
+from ..data.archive import ArchivedStudy
 from ..settings import Pacs
 from ..state import NotReadyError, UpstreamError
-from .find import UID, find_studies, find_study
-from .move import Move
-from .receiver import Receiver
+from .dimse import UID, find_studies, find_study
+from .retrieve import StorageSCP, StudyMove
 
 MOVES_AT_ONCE = 4
 FRESH_SECONDS = 20.0  # how long an answer of C-FIND is believed
@@ -26,7 +25,7 @@ QUIET_SECONDS = 120.0  # a study that somebody may be reading is not thrown out
 
 @dataclass
 class _Kept:
-    study: HeldStudy
+    study: ArchivedStudy
     folder: Path
     size: int
     checked: float
@@ -37,13 +36,13 @@ class _Kept:
 class _Seen:
     """When a study was first seen as it is now: an archive keeps no such date."""
 
-    study: HeldStudy
+    study: ArchivedStudy
     since: float
     version: int = 1
 
 
 @dataclass(eq=False)
-class PacsImages:
+class PacsArchive:
     """Thread-safe. ``mrns`` maps patient ids to the archive's PatientIDs.
 
     ``limit`` bounds the cache in bytes: the study unused for longest goes first, and while
@@ -55,19 +54,19 @@ class PacsImages:
     host: str = "127.0.0.1"
     limit: int = 4 << 30
     clock: Callable[[], float] = time.time
-    _moves: dict[str, Move] = field(default_factory=dict, repr=False)
+    _moves: dict[str, StudyMove] = field(default_factory=dict, repr=False)
     _kept: dict[str, _Kept] = field(default_factory=dict, repr=False)
-    _found: dict[str, tuple[float, list[HeldStudy]]] = field(default_factory=dict, repr=False)
-    _looked: dict[str, tuple[float, HeldStudy | None]] = field(default_factory=dict, repr=False)
+    _found: dict[str, tuple[float, list[ArchivedStudy]]] = field(default_factory=dict, repr=False)
+    _looked: dict[str, tuple[float, ArchivedStudy | None]] = field(default_factory=dict, repr=False)
     _turns: dict[str, threading.Lock] = field(default_factory=dict, repr=False)
     _seen: dict[str, _Seen] = field(default_factory=dict, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
-    _receiver: Receiver | None = field(default=None, repr=False)
+    _receiver: StorageSCP | None = field(default=None, repr=False)
     _folder: Path | None = field(default=None, repr=False)
 
     def start(self) -> None:
         """Open our Storage SCP; raises OSError when its port is taken."""
-        self._receiver = Receiver(self.pacs, self.host)
+        self._receiver = StorageSCP(self.pacs, self.host)
         self._receiver.start()
         self._folder = Path(tempfile.mkdtemp(prefix="s4s-pacs-"))
         # Also when nobody calls close(): at the end of the process at the latest.
@@ -89,7 +88,7 @@ class PacsImages:
 
     # -- what there is -------------------------------------------------------------------
 
-    def listing(self, patient_id: str) -> list[tuple[HeldStudy, float, int]]:
+    def listing(self, patient_id: str) -> list[tuple[ArchivedStudy, float, int]]:
         """Studies of a patient, newest first, each with (last changed, version)."""
         mrn = self.mrns.get(patient_id)
         if mrn is None:
@@ -103,7 +102,7 @@ class PacsImages:
         ordered = sorted(held, key=lambda s: (s.started, s.uid), reverse=True)
         return [(s, *self._dated(s)) for s in ordered]
 
-    def _dated(self, study: HeldStudy) -> tuple[float, int]:
+    def _dated(self, study: ArchivedStudy) -> tuple[float, int]:
         with self._lock:
             seen = self._seen.get(study.uid)
             if seen is None:
@@ -120,7 +119,7 @@ class PacsImages:
             for kept in self._kept.values():
                 kept.checked = float("-inf")
 
-    def study(self, study_uid: str) -> HeldStudy | None:
+    def study(self, study_uid: str) -> ArchivedStudy | None:
         if not UID.fullmatch(study_uid):
             return None
         with self._lock:
@@ -139,7 +138,7 @@ class PacsImages:
                 self._drop(study_uid)  # the archive has changed: move it again
         return found
 
-    def _looked_up(self, study_uid: str) -> HeldStudy | None:
+    def _looked_up(self, study_uid: str) -> ArchivedStudy | None:
         """C-FIND for one study; many who ask at once share one answer."""
         with self._lock:
             turn = self._turns.setdefault(study_uid, threading.Lock())
@@ -158,7 +157,7 @@ class PacsImages:
 
     # -- images --------------------------------------------------------------------------
 
-    def ready(self, study_uid: str) -> HeldStudy:
+    def ready(self, study_uid: str) -> ArchivedStudy:
         found = self.study(study_uid)
         if found is None:
             raise KeyError(study_uid)
@@ -183,7 +182,7 @@ class PacsImages:
             if study_uid in self._kept:
                 self._kept[study_uid].used = time.monotonic()
 
-    def _begin(self, study: HeldStudy) -> Move:
+    def _begin(self, study: ArchivedStudy) -> StudyMove:
         if self._receiver is None or self._folder is None:
             raise UpstreamError(500, "the link to the image archive is closed")
         running = sum(1 for m in self._moves.values() if not m.finished.is_set())
@@ -193,12 +192,12 @@ class PacsImages:
             folder = Path(tempfile.mkdtemp(dir=self._folder))
         except OSError as error:
             raise UpstreamError(500, f"the image cache: {error.strerror}") from error
-        move = Move(self.pacs, self._receiver, study, folder, self._arrived)
+        move = StudyMove(self.pacs, self._receiver, study, folder, self._arrived)
         self._moves[study.uid] = move
         threading.Thread(target=move.run, name="s4s-sandbox-move", daemon=True).start()
         return move
 
-    def _arrived(self, move: Move) -> None:
+    def _arrived(self, move: StudyMove) -> None:
         """A move has ended: keep the study, or remove what came of it."""
         if move.study is None:
             shutil.rmtree(move.folder, ignore_errors=True)
@@ -224,5 +223,5 @@ class PacsImages:
         shutil.rmtree(kept.folder, ignore_errors=True)
 
 
-def _uids(study: HeldStudy) -> set[str]:
+def _uids(study: ArchivedStudy) -> set[str]:
     return {instance.uid for _, instance in study.instances()}

@@ -19,7 +19,7 @@ class Person:
     given: str
     family: str
     gender: str
-    born: str
+    birth_date: str
     beneficiary: str
 
     @property
@@ -71,12 +71,12 @@ PEOPLE: tuple[Person, ...] = (
 )
 
 
-def person(patient_id: str) -> Person | None:
+def find_person(patient_id: str) -> Person | None:
     """The person with that FHIR id, or None."""
     return next((p for p in PEOPLE if p.id == patient_id), None)
 
 
-def patient(who: Person, updated: str) -> Resource:
+def patient_resource(who: Person, updated: str) -> Resource:
     """Patient, STU3, with the extensions and identifiers that Blue Button gives."""
     return {
         "resourceType": "Patient",
@@ -97,14 +97,14 @@ def patient(who: Person, updated: str) -> Resource:
         "active": True,
         "name": [{"use": "usual", "family": who.family, "given": [who.given, "X"]}],
         "gender": who.gender,
-        "birthDate": who.born,
+        "birthDate": who.birth_date,
         "address": [{"state": "15", "postalCode": "99999"}],
     }
 
 
-def coverages(who: Person, updated: str) -> list[Resource]:
+def coverage_resources(who: Person, updated: str) -> list[Resource]:
     """Medicare parts A, B and D, as three Coverage resources (STU3)."""
-    year = int(who.born[:4]) + 65
+    year = int(who.birth_date[:4]) + 65
     made = []
     for part, first, status in (
         ("a", year, "active"),

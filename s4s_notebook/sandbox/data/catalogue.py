@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .phantoms import writing
-from .phantoms.chest import SLICES
-from .phantoms.writing import Exam
+from . import phantom_files
+from .chest_phantom import SLICES
+from .phantom_files import Exam
 
 
 @dataclass(frozen=True)
-class Shipped:
+class PackagedStudy:
     """A study whose files ship in pydicom's package; ``started`` where the header has no date."""
 
     patient_id: str
@@ -27,7 +27,7 @@ class Shipped:
 
 
 @dataclass(frozen=True)
-class PlannedSeries:
+class PhantomSeries:
     """A series of a phantom, known before its files exist."""
 
     number: int
@@ -38,13 +38,13 @@ class PlannedSeries:
 
 
 @dataclass(frozen=True)
-class Generated:
+class PhantomStudy:
     """A study that is drawn when it is first asked for."""
 
     patient_id: str
     body_site: str
     exam: Exam
-    series: tuple[PlannedSeries, ...]
+    series: tuple[PhantomSeries, ...]
     write: Callable[[Exam, Path], Iterator[Path]]
 
 
@@ -52,35 +52,35 @@ def _brain(folder: str, *names: str) -> tuple[str, ...]:
     return tuple(f"dicomdirtests/98892003/{folder}/{name}" for name in names)
 
 
-SHIPPED: tuple[Shipped, ...] = (
-    Shipped(
+PACKAGED_STUDIES: tuple[PackagedStudy, ...] = (
+    PackagedStudy(
         "smart-1288992",
         "Echocardiogram, parasternal long axis, cine",
         "HEART",
         ("examples_ybr_color.dcm",),
     ),
-    Shipped("smart-1288992", "MR abdomen, liver", "ABDOMEN", ("examples_overlay.dcm",)),
-    Shipped("smart-1288992", "MR knee without contrast", "KNEE", ("MR_small.dcm",)),
-    Shipped(
+    PackagedStudy("smart-1288992", "MR abdomen, liver", "ABDOMEN", ("examples_overlay.dcm",)),
+    PackagedStudy("smart-1288992", "MR knee without contrast", "KNEE", ("MR_small.dcm",)),
+    PackagedStudy(
         "smart-1288992",
         "Whole body bone scan",
         "WHOLEBODY",
         ("JPEG-lossy.dcm", "JPEG2000.dcm"),
     ),
-    Shipped(
+    PackagedStudy(
         "smart-1288992",
         "XR cervical spine, 4 views",
         "CSPINE",
         tuple(f"dicomdirtests/77654033/{name}" for name in ("CR1/6154", "CR2/6247", "CR3/6278")),
     ),
-    Shipped(
+    PackagedStudy(
         "smart-1137192",
         "US soft tissue, lymph node",
         "EXTREMITY",
         ("examples_rgb_color.dcm", "examples_jpeg2k.dcm"),
     ),
-    Shipped("smart-1137192", "US obstetric", "UTERUS", ("examples_palette.dcm",)),
-    Shipped(
+    PackagedStudy("smart-1137192", "US obstetric", "UTERUS", ("examples_palette.dcm",)),
+    PackagedStudy(
         "smart-1137192",
         "MR angiography, brain",
         "BRAIN",
@@ -88,20 +88,22 @@ SHIPPED: tuple[Shipped, ...] = (
         + _brain("MR2", "6273", "6605", "6935")
         + _brain("MR700", "4467", "4528", "4558", "4588", "4618", "4648", "4678"),
     ),
-    Shipped(
+    PackagedStudy(
         "smart-1137192",
         "MR brain",
         "BRAIN",
         _brain("MR1", "4919") + _brain("MR2", "4950", "4981", "5011"),
     ),
-    Shipped(
+    PackagedStudy(
         "smart-1137192",
         "MR angiography, carotids",
         "NECK",
         _brain("MR1", "15820") + _brain("MR2", "15970"),
     ),
-    Shipped("smart-1551992", "CT thoracic spine without contrast", "TSPINE", ("CT_small.dcm",)),
-    Shipped(
+    PackagedStudy(
+        "smart-1551992", "CT thoracic spine without contrast", "TSPINE", ("CT_small.dcm",)
+    ),
+    PackagedStudy(
         "smart-1551992",
         "CT abdomen",
         "ABDOMEN",
@@ -118,35 +120,35 @@ SHIPPED: tuple[Shipped, ...] = (
             )
         ),
     ),
-    Shipped(
+    PackagedStudy(
         "smart-1551992",
         "CT head without contrast",
         "HEAD",
         tuple(f"dicomdirtests/77654033/CT2/{n}" for n in ("17106", "17136", "17166", "17196")),
     ),
-    Shipped(
+    PackagedStudy(
         "smart-1551992",
         "CT head without contrast, temporal bones",
         "HEAD",
         ("J2K_pixelrep_mismatch.dcm",),
     ),
-    Shipped(
+    PackagedStudy(
         "smart-1551992",
         "CT head without contrast, plain",
         "HEAD",
         ("693_J2KI.dcm",),
         started="2016-09-07T08:15:00",
     ),
-    Shipped("smart-1551992", "Radiotherapy dose", "ABDOMEN", ("rtdose_rle.dcm",)),
-    Shipped("smart-1551992", "Electrocardiogram, 12 leads", "HEART", ("waveform_ecg.dcm",)),
-    Shipped(
+    PackagedStudy("smart-1551992", "Radiotherapy dose", "ABDOMEN", ("rtdose_rle.dcm",)),
+    PackagedStudy("smart-1551992", "Electrocardiogram, 12 leads", "HEART", ("waveform_ecg.dcm",)),
+    PackagedStudy(
         "smart-1551992",
         "Report of a reading",
         "",
         ("reportsi.dcm",),
         started="2005-05-30T17:45:00",
     ),
-    Shipped(
+    PackagedStudy(
         "smart-1551992",
         "Colour test card, photographs",
         "",
@@ -155,8 +157,8 @@ SHIPPED: tuple[Shipped, ...] = (
     ),
 )
 
-GENERATED: tuple[Generated, ...] = (
-    Generated(
+PHANTOM_STUDIES: tuple[PhantomStudy, ...] = (
+    PhantomStudy(
         "smart-1288992",
         "CHEST",
         Exam(
@@ -170,10 +172,10 @@ GENERATED: tuple[Generated, ...] = (
             accession="SB0018001",
             description="CT chest without contrast",
         ),
-        (PlannedSeries(1, "CT", "Axial 5 mm, standard", SLICES, writing.CT_STORAGE),),
-        writing.chest_ct,
+        (PhantomSeries(1, "CT", "Axial 5 mm, standard", SLICES, phantom_files.CT_STORAGE),),
+        phantom_files.chest_ct,
     ),
-    Generated(
+    PhantomStudy(
         "smart-1288992",
         "CHEST",
         Exam(
@@ -187,10 +189,10 @@ GENERATED: tuple[Generated, ...] = (
             accession="SB0018002",
             description="XR chest, frontal",
         ),
-        (PlannedSeries(1, "DX", "Chest PA", 1, writing.DX_STORAGE),),
-        writing.chest_film,
+        (PhantomSeries(1, "DX", "Chest PA", 1, phantom_files.DX_STORAGE),),
+        phantom_files.chest_radiograph,
     ),
-    Generated(
+    PhantomStudy(
         "smart-1137192",
         "BREAST",
         Exam(
@@ -205,16 +207,16 @@ GENERATED: tuple[Generated, ...] = (
             description="Screening mammogram, both sides",
         ),
         tuple(
-            PlannedSeries(number, "MG", f"{side} MLO", 1, writing.MG_STORAGE)
+            PhantomSeries(number, "MG", f"{side} MLO", 1, phantom_files.MG_STORAGE)
             for number, side in enumerate("LR", start=1)
         ),
-        writing.screening,
+        phantom_files.screening_mammogram,
     ),
 )
 
 
 @dataclass(frozen=True)
-class NotHeld:
+class UnavailableStudy:
     """A study that the archive lists but cannot serve: films that were never scanned."""
 
     patient_id: str
@@ -225,13 +227,13 @@ class NotHeld:
     study_uid: str
 
 
-NOT_HELD: tuple[NotHeld, ...] = (
-    NotHeld(
+UNAVAILABLE_STUDIES: tuple[UnavailableStudy, ...] = (
+    UnavailableStudy(
         "smart-1551992",
         "XR chest, films not scanned",
         "CHEST",
         "CR",
         "1998-03-17T09:00:00",
-        writing.uid("films-of-1998"),
+        phantom_files.uid("films-of-1998"),
     ),
 )

@@ -1,4 +1,4 @@
-"""The sandbox's archive: studies, their series and instances, and the files behind them."""
+"""The studies that the sandbox holds."""
 
 from __future__ import annotations
 
@@ -15,8 +15,16 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import FileDataset
 
-from .catalogue import GENERATED, NOT_HELD, SHIPPED, Generated, NotHeld, Shipped
-from .phantoms.writing import uid
+from .catalogue import (
+    PACKAGED_STUDIES,
+    PHANTOM_STUDIES,
+    UNAVAILABLE_STUDIES,
+    PackagedStudy,
+    PhantomStudy,
+    UnavailableStudy,
+)
+from .people import Resource
+from .phantom_files import uid
 
 HEADER: list[str] = [
     "StudyDate",
@@ -35,7 +43,7 @@ HEADER: list[str] = [
 
 
 @dataclass(frozen=True)
-class Instance:
+class ArchivedInstance:
     """One stored object; ``path`` is None until its study has been prepared."""
 
     uid: str
@@ -45,17 +53,17 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class HeldSeries:
+class ArchivedSeries:
     uid: str
     number: int
     modality: str
     description: str
     body_site: str
-    instances: tuple[Instance, ...]
+    instances: tuple[ArchivedInstance, ...]
 
 
 @dataclass(frozen=True)
-class HeldStudy:
+class ArchivedStudy:
     """A study of one patient. ``started`` is local time without a zone, as DICOM has it."""
 
     uid: str
@@ -63,9 +71,9 @@ class HeldStudy:
     started: str
     accession: str
     description: str
-    series: tuple[HeldSeries, ...]
+    series: tuple[ArchivedSeries, ...]
     available: bool = True
-    generated: Generated | None = field(default=None, compare=False, repr=False)
+    phantom: PhantomStudy | None = field(default=None, compare=False, repr=False)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -75,11 +83,11 @@ class HeldStudy:
     def instance_count(self) -> int:
         return sum(len(series.instances) for series in self.series)
 
-    def instances(self) -> Iterable[tuple[HeldSeries, Instance]]:
+    def instances(self) -> Iterable[tuple[ArchivedSeries, ArchivedInstance]]:
         return ((series, instance) for series in self.series for instance in series.instances)
 
 
-class Library:
+class SampleArchive:
     """Studies by UID. Phantoms are drawn on first use into a private folder.
 
     ``close()`` removes that folder. Files from pydicom's package are read where they lie.
@@ -90,17 +98,17 @@ class Library:
         self._studies = {s.uid: s for s in _known() if s.patient_id in wanted}
         self._lock = threading.Lock()
         self._folder: Path | None = None
-        self._remove: weakref.finalize[[str, bool], Library] | None = None
+        self._remove: weakref.finalize[[str, bool], SampleArchive] | None = None
         self._closed = False
 
-    def studies(self) -> list[HeldStudy]:
+    def studies(self) -> list[ArchivedStudy]:
         """All studies, newest first."""
         return sorted(self._studies.values(), key=lambda s: (s.started, s.uid), reverse=True)
 
-    def study(self, study_uid: str) -> HeldStudy | None:
+    def study(self, study_uid: str) -> ArchivedStudy | None:
         return self._studies.get(study_uid)
 
-    def prepare(self, study_uid: str) -> HeldStudy:
+    def prepare(self, study_uid: str) -> ArchivedStudy:
         """The study with a path for every instance; draws a phantom the first time.
 
         Raises KeyError when the study is not held or cannot be served.
@@ -108,7 +116,7 @@ class Library:
         study = self._studies[study_uid]
         if not study.available:
             raise KeyError(study_uid)
-        plan = study.generated
+        plan = study.phantom
         if plan is None:
             return study
         with self._lock:
@@ -121,7 +129,7 @@ class Library:
             self._studies[study_uid] = ready
             return ready
 
-    def _draw(self, study: HeldStudy, plan: Generated) -> HeldStudy:
+    def _draw(self, study: ArchivedStudy, plan: PhantomStudy) -> ArchivedStudy:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="s4s-sandbox-"))
             # Also when nobody calls close(): at the end of the process at the latest.
@@ -149,11 +157,13 @@ class Library:
 
 
 @lru_cache(maxsize=1)
-def _known() -> tuple[HeldStudy, ...]:
+def _known() -> tuple[ArchivedStudy, ...]:
     """Every study of the catalogue; headers are read once a process (0.2 s)."""
-    shipped = [_shipped(entry) for entry in SHIPPED]
+    shipped = [_shipped(entry) for entry in PACKAGED_STUDIES]
     return tuple(
-        shipped + [_planned(entry) for entry in GENERATED] + [_listed(entry) for entry in NOT_HELD]
+        shipped
+        + [_planned(entry) for entry in PHANTOM_STUDIES]
+        + [_listed(entry) for entry in UNAVAILABLE_STUDIES]
     )
 
 
@@ -162,7 +172,7 @@ def package_folder() -> Path:
     return Path(os.path.dirname(pydicom.__file__)) / "data" / "test_files"
 
 
-def _shipped(entry: Shipped) -> HeldStudy:
+def _shipped(entry: PackagedStudy) -> ArchivedStudy:
     found: dict[str, list[tuple[FileDataset, Path]]] = {}
     first: FileDataset | None = None
     for name in entry.files:
@@ -172,7 +182,7 @@ def _shipped(entry: Shipped) -> HeldStudy:
         found.setdefault(str(header.SeriesInstanceUID), []).append((header, path))
     if first is None:
         raise ValueError(f"{entry.description} names no file")
-    return HeldStudy(
+    return ArchivedStudy(
         uid=str(first.StudyInstanceUID),
         patient_id=entry.patient_id,
         started=entry.started or _started(first),
@@ -187,16 +197,16 @@ def _shipped(entry: Shipped) -> HeldStudy:
 
 def _series(
     series_uid: str, number: int, members: list[tuple[FileDataset, Path]], body_site: str
-) -> HeldSeries:
+) -> ArchivedSeries:
     head = members[0][0]
-    return HeldSeries(
+    return ArchivedSeries(
         uid=series_uid,
         number=int(head.get("SeriesNumber") or number),
         modality=str(head.get("Modality") or "OT"),
         description=str(head.get("SeriesDescription") or ""),
         body_site=str(head.get("BodyPartExamined") or body_site),
         instances=tuple(
-            Instance(
+            ArchivedInstance(
                 uid=str(header.SOPInstanceUID),
                 sop_class=str(header.SOPClassUID),
                 number=int(header.get("InstanceNumber") or position),
@@ -213,9 +223,9 @@ def _started(header: FileDataset) -> str:
     return f"{date[:4]}-{date[4:6]}-{date[6:8]}T{time[:2]}:{time[2:4]}:{time[4:6]}"
 
 
-def _planned(entry: Generated) -> HeldStudy:
+def _planned(entry: PhantomStudy) -> ArchivedStudy:
     exam = entry.exam
-    return HeldStudy(
+    return ArchivedStudy(
         uid=exam.study_uid,
         patient_id=entry.patient_id,
         started=f"{exam.date[:4]}-{exam.date[4:6]}-{exam.date[6:]}"
@@ -223,25 +233,27 @@ def _planned(entry: Generated) -> HeldStudy:
         accession=exam.accession,
         description=exam.description,
         series=tuple(
-            HeldSeries(
+            ArchivedSeries(
                 uid=uid(exam.key, str(planned.number)),
                 number=planned.number,
                 modality=planned.modality,
                 description=planned.description,
                 body_site=entry.body_site,
                 instances=tuple(
-                    Instance(uid(exam.key, str(planned.number), str(n)), planned.sop_class, n)
+                    ArchivedInstance(
+                        uid(exam.key, str(planned.number), str(n)), planned.sop_class, n
+                    )
                     for n in range(1, planned.instances + 1)
                 ),
             )
             for planned in entry.series
         ),
-        generated=entry,
+        phantom=entry,
     )
 
 
-def _listed(entry: NotHeld) -> HeldStudy:
-    series = HeldSeries(
+def _listed(entry: UnavailableStudy) -> ArchivedStudy:
+    series = ArchivedSeries(
         uid=uid(entry.study_uid, "1"),
         number=1,
         modality=entry.modality,
@@ -249,7 +261,7 @@ def _listed(entry: NotHeld) -> HeldStudy:
         body_site=entry.body_site,
         instances=(),
     )
-    return HeldStudy(
+    return ArchivedStudy(
         uid=entry.study_uid,
         patient_id=entry.patient_id,
         started=entry.started,
@@ -258,3 +270,91 @@ def _listed(entry: NotHeld) -> HeldStudy:
         series=(series,),
         available=False,
     )
+
+
+DICOM = "http://dicom.nema.org/resources/ontology/DCM"
+ENDPOINT_ID = "wado-endpoint"
+
+
+def endpoint_resource(address: str, *, id_: str = ENDPOINT_ID) -> Resource:
+    """A WADO-RS Endpoint; the seed's ``Endpoint.url`` is the standard's ``address``."""
+    return {
+        "resourceType": "Endpoint",
+        "id": id_,
+        "status": "active",
+        "connectionType": {
+            "system": "http://hl7.org/fhir/endpoint-connection-type",
+            "code": "dicom-wado-rs",
+        },
+        "name": "Images of this patient by WADO-RS",
+        "payloadType": [
+            {
+                "coding": [
+                    {
+                        "system": "urn:oid:1.3.6.1.4.1.19376.1.2.3",
+                        "code": "dicom",
+                        "display": "DICOM",
+                    }
+                ],
+                "text": "DICOM",
+            }
+        ],
+        "payloadMimeType": ["application/dicom"],
+        "address": address,
+    }
+
+
+def imaging_study_resource(
+    study: ArchivedStudy, *, id_: str, updated: str, address: str, version: str = "1"
+) -> Resource:
+    """One ImagingStudy. ``address`` is where its images are served; unused if they are not."""
+    made: Resource = {
+        "resourceType": "ImagingStudy",
+        "id": id_,
+        "meta": {"versionId": version, "lastUpdated": updated},
+        "uid": f"urn:oid:{study.uid}",
+        "availability": "ONLINE" if study.available else "UNAVAILABLE",
+        "patient": {"reference": f"Patient/{study.patient_id}"},
+        "numberOfSeries": len(study.series),
+        "numberOfInstances": study.instance_count,
+    }
+    # FHIR allows no empty text and no empty list, and archives leave much out.
+    if study.description:
+        made["description"] = study.description
+    if study.series:
+        made["modalityList"] = [{"system": DICOM, "code": code} for code in study.modalities]
+        made["series"] = [_series_element(series) for series in study.series]
+    if study.started:
+        # FHIR wants a zone on a time; DICOM has none here, and the hospital keeps UTC.
+        made["started"] = f"{study.started}+00:00"
+    if study.accession:
+        made["accession"] = {"system": "urn:oid:2.25.7461", "value": study.accession}
+    if study.available:
+        made["contained"] = [endpoint_resource(address)]
+        made["endpoint"] = [{"reference": f"#{ENDPOINT_ID}"}]
+    return made
+
+
+def _series_element(series: ArchivedSeries) -> Resource:
+    made: Resource = {
+        "uid": f"urn:oid:{series.uid}",
+        "number": series.number,
+        "modality": {"system": DICOM, "code": series.modality},
+        "numberOfInstances": len(series.instances),
+        "availability": "ONLINE" if series.instances else "UNAVAILABLE",
+    }
+    if series.description:
+        made["description"] = series.description
+    if series.body_site:
+        made["bodySite"] = {"system": "http://snomed.info/sct", "display": series.body_site.title()}
+    # STU3 wants a SOP class for each instance, and some archives do not tell it.
+    if series.instances and all(instance.sop_class for instance in series.instances):
+        made["instance"] = [
+            {
+                "uid": f"urn:oid:{instance.uid}",
+                "number": instance.number,
+                "sopClass": f"urn:oid:{instance.sop_class}",
+            }
+            for instance in series.instances
+        ]
+    return made

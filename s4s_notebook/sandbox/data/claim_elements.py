@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
 from .people import BLUE_BUTTON, Resource
@@ -59,18 +60,18 @@ VARIABLES = {
 }
 
 
-def variable(name: str) -> str:
+def variable_url(name: str) -> str:
     """The URL of one CCW variable."""
     return f"{BLUE_BUTTON}/variables/{name}"
 
 
-def cents(amount: float | Decimal) -> float:
+def round_to_cents(amount: float | Decimal) -> float:
     """An amount in dollars, rounded to cents as a bank does."""
     return float(Decimal(str(amount)).quantize(Decimal("0.01"), rounding=ROUND_HALF_UP))
 
 
 def money(amount: float) -> Resource:
-    return {"value": cents(amount), "system": "urn:iso:std:iso:4217", "code": "USD"}
+    return {"value": round_to_cents(amount), "system": "urn:iso:std:iso:4217", "code": "USD"}
 
 
 def coding(system: str, code: str, display: str = "") -> Resource:
@@ -80,18 +81,18 @@ def coding(system: str, code: str, display: str = "") -> Resource:
     return made
 
 
-def concept(system: str, code: str, display: str = "") -> Resource:
+def codeable_concept(system: str, code: str, display: str = "") -> Resource:
     return {"coding": [coding(system, code, display)]}
 
 
 def money_extension(name: str, amount: float) -> Resource:
-    return {"url": variable(name), "valueMoney": money(amount)}
+    return {"url": variable_url(name), "valueMoney": money(amount)}
 
 
 def identifier_extension(name: str, value: str) -> Resource:
     return {
-        "url": variable(name),
-        "valueIdentifier": {"system": variable(name), "value": value},
+        "url": variable_url(name),
+        "valueIdentifier": {"system": variable_url(name), "value": value},
     }
 
 
@@ -103,21 +104,21 @@ def adjudication(name: str, amount: float) -> Resource:
 def adjudication_reason(name: str, code: str, display: str = "") -> Resource:
     return {
         "category": _category("adjudication", name),
-        "reason": concept(variable(name), code, display),
+        "reason": codeable_concept(variable_url(name), code, display),
     }
 
 
 def information(sequence: int, name: str, *, code: str = "", date: str = "") -> Resource:
     made: Resource = {"sequence": sequence, "category": _category("information", name)}
     if code:
-        made["code"] = concept(variable(name), code)
+        made["code"] = codeable_concept(variable_url(name), code)
     if date:
         made["timingDate"] = date
     return made
 
 
 def _category(kind: str, name: str) -> Resource:
-    return concept(f"{BLUE_BUTTON}/codesystem/{kind}", variable(name), VARIABLES[name])
+    return codeable_concept(f"{BLUE_BUTTON}/codesystem/{kind}", variable_url(name), VARIABLES[name])
 
 
 def diagnoses(*codes: tuple[str, str]) -> list[Resource]:
@@ -126,11 +127,13 @@ def diagnoses(*codes: tuple[str, str]) -> list[Resource]:
     for sequence, (code, display) in enumerate(codes, start=1):
         entry: Resource = {
             "sequence": sequence,
-            "diagnosisCodeableConcept": concept("http://hl7.org/fhir/sid/icd-10", code, display),
+            "diagnosisCodeableConcept": codeable_concept(
+                "http://hl7.org/fhir/sid/icd-10", code, display
+            ),
         }
         if sequence == 1:
             entry["type"] = [
-                concept(
+                codeable_concept(
                     f"{BLUE_BUTTON}/codesystem/diagnosis-type",
                     "principal",
                     "The single medical diagnosis that is most relevant to the patient's chief "
@@ -145,9 +148,99 @@ def care_team(npi: str, *, specialty: str = "") -> list[Resource]:
     member: Resource = {
         "sequence": 1,
         "provider": {"identifier": {"system": NPI, "value": npi}},
-        "role": concept("http://hl7.org/fhir/claimcareteamrole", "primary", "Primary provider"),
+        "role": codeable_concept(
+            "http://hl7.org/fhir/claimcareteamrole", "primary", "Primary provider"
+        ),
     }
     if specialty:
         member["responsible"] = True
-        member["qualification"] = concept(variable("prvdr_spclty"), specialty)
+        member["qualification"] = codeable_concept(variable_url("prvdr_spclty"), specialty)
     return [member]
+
+
+_NEAR_LINE = {
+    "O": "Part B physician/supplier claim record (processed by local carriers; can include DMEPOS "
+    "services)",
+    "W": "Part B institutional claim record (outpatient [HOP], HHA)",
+    "V": "Part A institutional claim record (inpatient [IP], skilled nursing facility [SNF], "
+    "hospice [HOS], or home health agency [HHA])",
+}
+
+
+@dataclass(frozen=True)
+class ServiceLine:
+    """One service. ``allowed`` is what Medicare accepts of the ``charge``; 80 % is paid."""
+
+    code: str
+    charge: float
+    allowed: float
+    modifiers: tuple[str, ...] = ()
+    revenue: str = ""
+    date: str = ""
+    place: str = "11"
+    service_type: str = "1"
+    units: int = 1
+
+    @property
+    def paid(self) -> float:
+        return round_to_cents(self.allowed * 0.8)
+
+
+@dataclass(frozen=True)
+class Encounter:
+    """What the claims of one day have in common."""
+
+    patient_id: str
+    claim_id: str
+    start: str
+    end: str
+    processed: str
+    updated: str
+    provider: str
+    diagnoses: tuple[tuple[str, str], ...]
+
+
+def claim_header(
+    visit: Encounter,
+    kind: str,
+    type_codings: list[Resource],
+    part: str,
+    id_variable: str = "clm_id",
+) -> Resource:
+    """What every kind of claim begins with; ``part`` is the Medicare part that pays."""
+    return {
+        "resourceType": "ExplanationOfBenefit",
+        "id": f"{kind}-{visit.claim_id}",
+        "meta": {"versionId": "1", "lastUpdated": visit.updated},
+        "identifier": [
+            {"system": variable_url(id_variable), "value": visit.claim_id},
+            {
+                "system": f"{BLUE_BUTTON}/identifier/claim-group",
+                "value": str(int(visit.claim_id) % 10**8),
+            },
+        ],
+        "status": "active",
+        "type": {"coding": type_codings},
+        "patient": {"reference": f"Patient/{visit.patient_id}"},
+        "billablePeriod": {"start": visit.start, "end": visit.end},
+        "insurance": {"coverage": {"reference": f"Coverage/part-{part}-{visit.patient_id}"}},
+    }
+
+
+def claim_type_codings(
+    claim_type: str, display: str, eob: str, ex: str, near_line: str
+) -> list[Resource]:
+    """The four codings of ``type``: tables must pick by system, never by position."""
+    return [
+        coding(variable_url("nch_clm_type_cd"), claim_type, display),
+        coding(f"{BLUE_BUTTON}/codesystem/eob-type", eob),
+        coding("http://hl7.org/fhir/ex-claimtype", ex, ex.capitalize()),
+        coding(variable_url("nch_near_line_rec_ident_cd"), near_line, _NEAR_LINE[near_line]),
+    ]
+
+
+def modifiers(line: ServiceLine) -> list[Resource]:
+    """A line's HCPCS modifiers."""
+    return [
+        {"coding": [{"system": HCPCS, "version": "0", "code": code}]} for code in line.modifiers
+    ]

@@ -1,0 +1,1 @@
+"""The synthetic participants of the sandbox, their claims and their imaging studies."""

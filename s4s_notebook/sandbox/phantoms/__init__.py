@@ -1,1 +1,0 @@
-"""Pictures made of geometry and seeded noise, for what ships in no package."""
