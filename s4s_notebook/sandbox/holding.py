@@ -30,7 +30,7 @@ class Holding:
                 self._add(resource)
             for number, study in enumerate(studies, start=1):
                 self._add(_study(who, study, number))
-            record = ClaimGenerator(who, studies, seed).write()
+            record = ClaimGenerator(who, studies, seed).generate()
             for claim in record.claims:
                 self._add(claim)
             records.append(record)

@@ -1,4 +1,9 @@
-"""The bricks of a Blue Button claim (STU3): codings, money, adjudications, information."""
+"""Elements that Blue Button claims share (FHIR STU3): codings, money, adjudications, diagnoses.
+
+Codes and elements follow the ExplanationOfBenefit of CMS Blue Button 2.0: ``type`` has four
+codings, an adjudication category's code is a complete URL, claim-level amounts are extensions,
+and ``insurance`` is a single object.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from .people import BLUE_BUTTON, Resource
 HCPCS = f"{BLUE_BUTTON}/codesystem/hcpcs"
 NPI = "http://hl7.org/fhir/sid/us-npi"
 
-# Displays of CMS's variables that the sandbox emits.
+# Display texts of the CMS variables that the sandbox emits (Chronic Conditions Warehouse, CCW).
 VARIABLES = {
     "line_nch_pmt_amt": "Line NCH Medicare Payment Amount",
     "line_bene_pmt_amt": "Line Payment Amount to Beneficiary",
@@ -61,35 +66,40 @@ VARIABLES = {
 
 
 def variable_url(name: str) -> str:
-    """The URL of one CCW variable."""
+    """Return the URL of a CCW variable."""
     return f"{BLUE_BUTTON}/variables/{name}"
 
 
 def round_to_cents(amount: float | Decimal) -> float:
-    """An amount in dollars, rounded to cents as a bank does."""
+    """Round an amount in dollars to cents, half up."""
     return float(Decimal(str(amount)).quantize(Decimal("0.01"), rounding=ROUND_HALF_UP))
 
 
 def money(amount: float) -> Resource:
+    """Return a FHIR Money in US dollars."""
     return {"value": round_to_cents(amount), "system": "urn:iso:std:iso:4217", "code": "USD"}
 
 
 def coding(system: str, code: str, display: str = "") -> Resource:
-    made = {"system": system, "code": code}
+    """Return a Coding; an empty ``display`` is left out."""
+    element = {"system": system, "code": code}
     if display:
-        made["display"] = display
-    return made
+        element["display"] = display
+    return element
 
 
 def codeable_concept(system: str, code: str, display: str = "") -> Resource:
+    """Return a CodeableConcept with a single coding."""
     return {"coding": [coding(system, code, display)]}
 
 
 def money_extension(name: str, amount: float) -> Resource:
+    """Return an extension with the amount of a CCW variable."""
     return {"url": variable_url(name), "valueMoney": money(amount)}
 
 
 def identifier_extension(name: str, value: str) -> Resource:
+    """Return an extension with an identifier in the system of a CCW variable."""
     return {
         "url": variable_url(name),
         "valueIdentifier": {"system": variable_url(name), "value": value},
@@ -97,11 +107,12 @@ def identifier_extension(name: str, value: str) -> Resource:
 
 
 def adjudication(name: str, amount: float) -> Resource:
-    """An amount under Blue Button's way: the category's code is a whole URL."""
+    """Return an adjudication with an amount; the category's code is the variable's URL."""
     return {"category": _category("adjudication", name), "amount": money(amount)}
 
 
 def adjudication_reason(name: str, code: str, display: str = "") -> Resource:
+    """Return an adjudication with a reason code instead of an amount."""
     return {
         "category": _category("adjudication", name),
         "reason": codeable_concept(variable_url(name), code, display),
@@ -109,12 +120,13 @@ def adjudication_reason(name: str, code: str, display: str = "") -> Resource:
 
 
 def information(sequence: int, name: str, *, code: str = "", date: str = "") -> Resource:
-    made: Resource = {"sequence": sequence, "category": _category("information", name)}
+    """Return an ``information`` entry with a code, a date, or both."""
+    entry: Resource = {"sequence": sequence, "category": _category("information", name)}
     if code:
-        made["code"] = codeable_concept(variable_url(name), code)
+        entry["code"] = codeable_concept(variable_url(name), code)
     if date:
-        made["timingDate"] = date
-    return made
+        entry["timingDate"] = date
+    return entry
 
 
 def _category(kind: str, name: str) -> Resource:
@@ -122,8 +134,8 @@ def _category(kind: str, name: str) -> Resource:
 
 
 def diagnoses(*codes: tuple[str, str]) -> list[Resource]:
-    """Diagnoses in ICD-10, the first one principal."""
-    made: list[Resource] = []
+    """Return diagnoses in ICD-10 from pairs of code and display; the first is principal."""
+    entries: list[Resource] = []
     for sequence, (code, display) in enumerate(codes, start=1):
         entry: Resource = {
             "sequence": sequence,
@@ -140,11 +152,12 @@ def diagnoses(*codes: tuple[str, str]) -> list[Resource]:
                     "complaint or need for treatment.",
                 )
             ]
-        made.append(entry)
-    return made
+        entries.append(entry)
+    return entries
 
 
 def care_team(npi: str, *, specialty: str = "") -> list[Resource]:
+    """Return a care team of the primary provider, with a CMS specialty code if given."""
     member: Resource = {
         "sequence": 1,
         "provider": {"identifier": {"system": NPI, "value": npi}},
@@ -169,7 +182,19 @@ _NEAR_LINE = {
 
 @dataclass(frozen=True)
 class ServiceLine:
-    """One service. ``allowed`` is what Medicare accepts of the ``charge``; 80 % is paid."""
+    """A billed service.
+
+    Attributes:
+        code: HCPCS code; empty on inpatient lines.
+        charge: submitted charge in dollars.
+        allowed: charge in dollars that Medicare allows; 80 % of it is paid.
+        modifiers: HCPCS modifiers, such as ``26`` for the professional component.
+        revenue: revenue centre code of a hospital line.
+        date: service date; empty for the first day of the claim.
+        place_of_service: CMS place of service code; ``11`` is an office.
+        service_type: CMS type of service code; ``4`` is diagnostic radiology.
+        units: number of services.
+    """
 
     code: str
     charge: float
@@ -177,18 +202,30 @@ class ServiceLine:
     modifiers: tuple[str, ...] = ()
     revenue: str = ""
     date: str = ""
-    place: str = "11"
+    place_of_service: str = "11"
     service_type: str = "1"
     units: int = 1
 
     @property
     def paid(self) -> float:
+        """The amount paid by Medicare, in dollars."""
         return round_to_cents(self.allowed * 0.8)
 
 
 @dataclass(frozen=True)
-class Encounter:
-    """What the claims of one day have in common."""
+class ClaimHeader:
+    """Patient, dates, provider and diagnoses of a claim.
+
+    Attributes:
+        patient_id: FHIR id of the patient.
+        claim_id: claim number, decimal digits.
+        start: first day of the billable period, ISO 8601.
+        end: last day of the billable period.
+        processed: day on which the claim was processed.
+        updated: ``meta.lastUpdated`` as a FHIR instant.
+        provider: NPI of the provider.
+        diagnoses: pairs of ICD-10 code and display, the principal diagnosis first.
+    """
 
     patient_id: str
     claim_id: str
@@ -200,37 +237,45 @@ class Encounter:
     diagnoses: tuple[tuple[str, str], ...]
 
 
-def claim_header(
-    visit: Encounter,
-    kind: str,
+def claim_resource(
+    header: ClaimHeader,
+    claim_type: str,
     type_codings: list[Resource],
     part: str,
     id_variable: str = "clm_id",
 ) -> Resource:
-    """What every kind of claim begins with; ``part`` is the Medicare part that pays."""
+    """Return an ExplanationOfBenefit with the elements that all claim types share.
+
+    Args:
+        header: patient, dates and number of the claim.
+        claim_type: prefix of the resource id: ``carrier``, ``outpatient``, ``inpatient``, ``pde``.
+        type_codings: codings of ``type``.
+        part: Medicare part that pays: ``a``, ``b`` or ``d``.
+        id_variable: CCW variable that is the system of the claim number.
+    """
     return {
         "resourceType": "ExplanationOfBenefit",
-        "id": f"{kind}-{visit.claim_id}",
-        "meta": {"versionId": "1", "lastUpdated": visit.updated},
+        "id": f"{claim_type}-{header.claim_id}",
+        "meta": {"versionId": "1", "lastUpdated": header.updated},
         "identifier": [
-            {"system": variable_url(id_variable), "value": visit.claim_id},
+            {"system": variable_url(id_variable), "value": header.claim_id},
             {
                 "system": f"{BLUE_BUTTON}/identifier/claim-group",
-                "value": str(int(visit.claim_id) % 10**8),
+                "value": str(int(header.claim_id) % 10**8),
             },
         ],
         "status": "active",
         "type": {"coding": type_codings},
-        "patient": {"reference": f"Patient/{visit.patient_id}"},
-        "billablePeriod": {"start": visit.start, "end": visit.end},
-        "insurance": {"coverage": {"reference": f"Coverage/part-{part}-{visit.patient_id}"}},
+        "patient": {"reference": f"Patient/{header.patient_id}"},
+        "billablePeriod": {"start": header.start, "end": header.end},
+        "insurance": {"coverage": {"reference": f"Coverage/part-{part}-{header.patient_id}"}},
     }
 
 
 def claim_type_codings(
     claim_type: str, display: str, eob: str, ex: str, near_line: str
 ) -> list[Resource]:
-    """The four codings of ``type``: tables must pick by system, never by position."""
+    """Return the four codings of ``type``; readers must select them by system, not by index."""
     return [
         coding(variable_url("nch_clm_type_cd"), claim_type, display),
         coding(f"{BLUE_BUTTON}/codesystem/eob-type", eob),
@@ -240,7 +285,7 @@ def claim_type_codings(
 
 
 def modifiers(line: ServiceLine) -> list[Resource]:
-    """A line's HCPCS modifiers."""
+    """Return the HCPCS modifiers of a service line."""
     return [
         {"coding": [{"system": HCPCS, "version": "0", "code": code}]} for code in line.modifiers
     ]

@@ -1,4 +1,7 @@
-"""Explanations of benefit in Blue Button's STU3 shape."""
+"""Medicare claims as Blue Button explanations of benefit (FHIR STU3).
+
+Carrier (physician), outpatient and inpatient hospital claims, and Part D prescription drug events.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from collections.abc import Sequence
 from .claim_elements import (
     HCPCS,
     NPI,
-    Encounter,
+    ClaimHeader,
     ServiceLine,
     adjudication,
     adjudication_reason,
     care_team,
-    claim_header,
+    claim_resource,
     claim_type_codings,
     codeable_concept,
     coding,
@@ -29,11 +32,11 @@ from .people import BLUE_BUTTON, Resource, coding_extension
 
 
 def carrier_claim(
-    visit: Encounter, lines: Sequence[ServiceLine], specialty: str = "30"
+    header: ClaimHeader, lines: Sequence[ServiceLine], specialty: str = "30"
 ) -> Resource:
-    """A physician's claim."""
-    made = claim_header(
-        visit,
+    """Return a physician's Part B claim; ``specialty`` is a CMS code (30: radiology)."""
+    claim = claim_resource(
+        header,
         "carrier",
         claim_type_codings(
             "71",
@@ -46,10 +49,10 @@ def carrier_claim(
         "b",
     )
     paid = sum(line.paid for line in lines)
-    made["extension"] = [
+    claim["extension"] = [
         money_extension("prpayamt", 0),
         identifier_extension("carr_num", "99999"),
-        identifier_extension("carr_clm_cntl_num", f"{int(visit.claim_id):015d}"),
+        identifier_extension("carr_clm_cntl_num", f"{int(header.claim_id):015d}"),
         coding_extension("carr_clm_pmt_dnl_cd", "1", "Physician/supplier"),
         coding_extension("asgmntcd", "A", "Assigned claim"),
         money_extension("carr_clm_cash_ddctbl_apld_amt", 0),
@@ -58,18 +61,18 @@ def carrier_claim(
         money_extension("nch_carr_clm_sbmtd_chrg_amt", sum(line.charge for line in lines)),
         money_extension("nch_carr_clm_alowd_amt", sum(line.allowed for line in lines)),
     ]
-    made["disposition"] = "01"
-    made["information"] = [information(1, "nch_wkly_proc_dt", date=visit.processed)]
-    made["careTeam"] = care_team(visit.provider, specialty=specialty)
-    made["diagnosis"] = diagnoses(*visit.diagnoses)
-    made["item"] = [_carrier_line(n, line, visit) for n, line in enumerate(lines, start=1)]
-    made["payment"] = {"amount": money(paid)}
-    return made
+    claim["disposition"] = "01"
+    claim["information"] = [information(1, "nch_wkly_proc_dt", date=header.processed)]
+    claim["careTeam"] = care_team(header.provider, specialty=specialty)
+    claim["diagnosis"] = diagnoses(*header.diagnoses)
+    claim["item"] = [_carrier_line(n, line, header) for n, line in enumerate(lines, start=1)]
+    claim["payment"] = {"amount": money(paid)}
+    return claim
 
 
-def _carrier_line(sequence: int, line: ServiceLine, visit: Encounter) -> Resource:
-    day = line.date or visit.start
-    made: Resource = {
+def _carrier_line(sequence: int, line: ServiceLine, header: ClaimHeader) -> Resource:
+    day = line.date or header.start
+    item: Resource = {
         "extension": [
             coding_extension("carr_line_mtus_cd", "3", "Services"),
             {"url": variable_url("carr_line_mtus_cnt"), "valueQuantity": {"value": line.units}},
@@ -82,7 +85,7 @@ def _carrier_line(sequence: int, line: ServiceLine, visit: Encounter) -> Resourc
         "service": {"coding": [{"system": HCPCS, "version": "0", "code": line.code}]},
         "servicedPeriod": {"start": day, "end": day},
         "locationCodeableConcept": codeable_concept(
-            variable_url("line_place_of_srvc_cd"), line.place
+            variable_url("line_place_of_srvc_cd"), line.place_of_service
         ),
         "quantity": {"value": line.units},
         "adjudication": [
@@ -98,14 +101,14 @@ def _carrier_line(sequence: int, line: ServiceLine, visit: Encounter) -> Resourc
         ],
     }
     if line.modifiers:
-        made["modifier"] = modifiers(line)
-    return made
+        item["modifier"] = modifiers(line)
+    return item
 
 
-def outpatient_claim(visit: Encounter, lines: Sequence[ServiceLine]) -> Resource:
-    """A hospital's claim for a day; its last line, revenue centre 0001, is the total."""
-    made = claim_header(
-        visit,
+def outpatient_claim(header: ClaimHeader, lines: Sequence[ServiceLine]) -> Resource:
+    """Return a hospital outpatient claim; its last line, revenue centre 0001, is the total."""
+    claim = claim_resource(
+        header,
         "outpatient",
         [
             *claim_type_codings(
@@ -116,7 +119,7 @@ def outpatient_claim(visit: Encounter, lines: Sequence[ServiceLine]) -> Resource
         "b",
     )
     charge, paid = sum(line.charge for line in lines), sum(line.paid for line in lines)
-    made["extension"] = [
+    claim["extension"] = [
         money_extension("nch_profnl_cmpnt_chrg_amt", 0),
         money_extension("nch_bene_ptb_ddctbl_amt", 0),
         money_extension("nch_bene_ptb_coinsrnc_amt", sum(x.allowed - x.paid for x in lines)),
@@ -124,24 +127,33 @@ def outpatient_claim(visit: Encounter, lines: Sequence[ServiceLine]) -> Resource
         money_extension("clm_op_bene_pmt_amt", 0),
         money_extension("prpayamt", 0),
         identifier_extension("fi_num", "99999"),
-        identifier_extension("fi_doc_clm_cntl_num", f"{int(visit.claim_id):014d}"),
+        identifier_extension("fi_doc_clm_cntl_num", f"{int(header.claim_id):014d}"),
     ]
-    _hospital(made, visit, frequency="1")
-    made["item"] = [
-        *(_revenue_line(n, line, visit, dated=True) for n, line in enumerate(lines, start=1)),
+    _add_hospital_elements(claim, header, frequency="1")
+    claim["item"] = [
+        *(_revenue_line(n, line, header, dated=True) for n, line in enumerate(lines, start=1)),
         _total_line(len(lines) + 1, charge, paid),
     ]
-    made["totalCost"] = money(charge)
-    made["payment"] = {"amount": money(paid)}
-    return made
+    claim["totalCost"] = money(charge)
+    claim["payment"] = {"amount": money(paid)}
+    return claim
 
 
 def inpatient_claim(
-    visit: Encounter, lines: Sequence[ServiceLine], drg: str, paid: float
+    header: ClaimHeader, lines: Sequence[ServiceLine], drg: str, paid: float
 ) -> Resource:
-    """A hospital stay, paid by DRG: lines carry charges, no dates and no payments."""
-    made = claim_header(
-        visit,
+    """Return the claim of a hospital stay, which is paid by DRG.
+
+    Lines carry charges but no dates and no payments.
+
+    Args:
+        header: patient, dates and number of the claim.
+        lines: charges of the stay, without the total line.
+        drg: diagnosis-related group.
+        paid: payment for the complete stay, in dollars.
+    """
+    claim = claim_resource(
+        header,
         "inpatient",
         [
             *claim_type_codings("60", "Inpatient claim", "INPATIENT", "institutional", "V"),
@@ -150,7 +162,7 @@ def inpatient_claim(
         "a",
     )
     charge = sum(line.charge for line in lines)
-    made["extension"] = [
+    claim["extension"] = [
         money_extension("clm_pass_thru_per_diem_amt", 0),
         money_extension("nch_bene_ip_ddctbl_amt", 1340),
         money_extension("nch_bene_pta_coinsrnc_lblty_amt", 0),
@@ -159,48 +171,50 @@ def inpatient_claim(
         money_extension("prpayamt", 0),
         identifier_extension("fi_num", "99999"),
     ]
-    _hospital(made, visit, frequency="1")
-    made["hospitalization"] = {"start": visit.start, "end": visit.end}
-    made["information"] += [
-        information(4, "clm_admsn_dt", date=visit.start),
+    _add_hospital_elements(claim, header, frequency="1")
+    claim["hospitalization"] = {"start": header.start, "end": header.end}
+    claim["information"] += [
+        information(4, "clm_admsn_dt", date=header.start),
         information(5, "clm_ip_admsn_type_cd", code="1"),
         information(6, "clm_src_ip_admsn_cd", code="1"),
-        information(7, "nch_bene_dschrg_dt", date=visit.end, code="A"),
+        information(7, "nch_bene_dschrg_dt", date=header.end, code="A"),
     ]
     # CMS gives the DRG an entry of its own, which STU3 forbids: diagnosis[x] is required.
-    made["diagnosis"][0]["packageCode"] = codeable_concept(variable_url("clm_drg_cd"), drg)
-    made["item"] = [
-        *(_revenue_line(n, line, visit, dated=False) for n, line in enumerate(lines, start=1)),
+    claim["diagnosis"][0]["packageCode"] = codeable_concept(variable_url("clm_drg_cd"), drg)
+    claim["item"] = [
+        *(_revenue_line(n, line, header, dated=False) for n, line in enumerate(lines, start=1)),
         _total_line(len(lines) + 1, charge, None),
     ]
-    made["totalCost"] = money(charge)
-    made["payment"] = {"amount": money(paid)}
-    return made
+    claim["totalCost"] = money(charge)
+    claim["payment"] = {"amount": money(paid)}
+    return claim
 
 
-def _hospital(made: Resource, visit: Encounter, *, frequency: str) -> None:
-    made["billablePeriod"]["extension"] = [coding_extension("claim_query_cd", "3", "Final bill")]
-    made["provider"] = {"identifier": {"system": variable_url("prvdr_num"), "value": "999999"}}
-    made["organization"] = {
+def _add_hospital_elements(claim: Resource, header: ClaimHeader, *, frequency: str) -> None:
+    claim["billablePeriod"]["extension"] = [coding_extension("claim_query_cd", "3", "Final bill")]
+    claim["provider"] = {"identifier": {"system": variable_url("prvdr_num"), "value": "999999"}}
+    claim["organization"] = {
         "identifier": {"system": NPI, "value": "9999999991"},
         "display": "Sandbox Hospital (synthetic)",
     }
-    made["facility"] = {
+    claim["facility"] = {
         "extension": [coding_extension("clm_fac_type_cd", "1", "Hospital")],
         "identifier": {"system": NPI, "value": "9999999991"},
         "display": "Sandbox Hospital (synthetic)",
     }
-    made["information"] = [
-        information(1, "nch_wkly_proc_dt", date=visit.processed),
+    claim["information"] = [
+        information(1, "nch_wkly_proc_dt", date=header.processed),
         information(2, "clm_mco_pd_sw", code="0"),
         information(3, "clm_freq_cd", code=frequency),
     ]
-    made["careTeam"] = care_team(visit.provider)
-    made["diagnosis"] = diagnoses(*visit.diagnoses)
+    claim["careTeam"] = care_team(header.provider)
+    claim["diagnosis"] = diagnoses(*header.diagnoses)
 
 
-def _revenue_line(sequence: int, line: ServiceLine, visit: Encounter, *, dated: bool) -> Resource:
-    made: Resource = {
+def _revenue_line(
+    sequence: int, line: ServiceLine, header: ClaimHeader, *, dated: bool
+) -> Resource:
+    item: Resource = {
         "sequence": sequence,
         "careTeamLinkId": [1],
         "revenue": codeable_concept(variable_url("rev_cntr"), line.revenue),
@@ -209,12 +223,12 @@ def _revenue_line(sequence: int, line: ServiceLine, visit: Encounter, *, dated: 
         "adjudication": [],
     }
     if line.code:
-        made["service"] = codeable_concept(HCPCS, line.code)
+        item["service"] = codeable_concept(HCPCS, line.code)
     if line.modifiers:
-        made["modifier"] = modifiers(line)
+        item["modifier"] = modifiers(line)
     if dated:
-        made["servicedDate"] = line.date or visit.start
-        made["adjudication"] = [
+        item["servicedDate"] = line.date or header.start
+        item["adjudication"] = [
             adjudication("rev_cntr_blood_ddctbl_amt", 0),
             adjudication("rev_cntr_cash_ddctbl_amt", 0),
             adjudication("rev_cntr_coinsrnc_wge_adjstd_c", line.allowed - line.paid),
@@ -226,12 +240,12 @@ def _revenue_line(sequence: int, line: ServiceLine, visit: Encounter, *, dated: 
             adjudication("rev_cntr_ptnt_rspnsblty_pmt", line.allowed - line.paid),
             adjudication("rev_cntr_pmt_amt_amt", line.paid),
         ]
-    made["adjudication"] += [
+    item["adjudication"] += [
         adjudication("rev_cntr_rate_amt", 0),
         adjudication("rev_cntr_tot_chrg_amt", line.charge),
         adjudication("rev_cntr_ncvrd_chrg_amt", 0),
     ]
-    return made
+    return item
 
 
 def _total_line(sequence: int, charge: float, paid: float | None) -> Resource:
@@ -249,11 +263,20 @@ def _total_line(sequence: int, charge: float, paid: float | None) -> Resource:
 
 
 def prescription_drug_event(
-    visit: Encounter, ndc: str, drug: str, cost: float, *, days: int, fill: int
+    header: ClaimHeader, ndc: str, drug: str, cost: float, *, days: int, fill: int
 ) -> Resource:
-    """A drug dispensed under Part D; all money is on its one line."""
-    made = claim_header(
-        visit,
+    """Return the claim of a drug dispensed under Part D; its only line carries all amounts.
+
+    Args:
+        header: patient, date and number of the claim.
+        ndc: National Drug Code.
+        drug: display name of the drug.
+        cost: total cost in dollars.
+        days: days of supply.
+        fill: fill number, 0 for the first.
+    """
+    claim = claim_resource(
+        header,
         "pde",
         [
             coding(f"{BLUE_BUTTON}/codesystem/eob-type", "PDE"),
@@ -262,44 +285,32 @@ def prescription_drug_event(
         "d",
         id_variable="pde_id",
     )
-    made["identifier"].append(
-        {"system": variable_url("rx_srvc_rfrnc_num"), "value": str(int(visit.claim_id) % 10**6)}
+    claim["identifier"].append(
+        {"system": variable_url("rx_srvc_rfrnc_num"), "value": str(int(header.claim_id) % 10**6)}
     )
-    made["insurance"]["coverage"]["extension"] = [
+    claim["insurance"]["coverage"]["extension"] = [
         identifier_extension("plan_cntrct_rec_id", "S9999"),
         identifier_extension("plan_pbp_rec_num", "020"),
     ]
     pharmacy = {"identifier": {"system": NPI, "value": "9999999992"}, "display": "Sandbox Pharmacy"}
-    made["organization"] = pharmacy
-    made["facility"] = {
+    claim["organization"] = pharmacy
+    claim["facility"] = {
         "extension": [coding_extension("phrmcy_srvc_type_cd", "01", "Community/retail pharmacy")],
         **pharmacy,
     }
-    made["information"] = [
+    claim["information"] = [
         information(1, "daw_prod_slctn_cd", code="0"),
         information(2, "dspnsng_stus_cd", code="C"),
         information(3, "drug_cvrg_stus_cd", code="C"),
         information(4, "rx_orgn_cd", code="3"),
     ]
-    made["careTeam"] = care_team(visit.provider)
-    patient_pays = round_to_cents(cost * 0.25)
-    amounts = {
-        "cvrd_d_plan_pd_amt": cost - patient_pays,
-        "gdc_blw_oopt_amt": cost,
-        "gdc_abv_oopt_amt": 0,
-        "ptnt_pay_amt": patient_pays,
-        "othr_troop_amt": 0,
-        "lics_amt": 0,
-        "plro_amt": 0,
-        "tot_rx_cst_amt": cost,
-        "rptd_gap_dscnt_num": 0,
-    }
-    made["item"] = [
+    claim["careTeam"] = care_team(header.provider)
+    claim["item"] = [
         {
             "sequence": 1,
             "careTeamLinkId": [1],
             "service": codeable_concept("http://hl7.org/fhir/sid/ndc", ndc, drug),
-            "servicedDate": visit.start,
+            "servicedDate": header.start,
             "quantity": {
                 "extension": [
                     {"url": variable_url("fill_num"), "valueQuantity": {"value": fill}},
@@ -307,7 +318,7 @@ def prescription_drug_event(
                 ],
                 "value": float(days),
             },
-            "adjudication": [adjudication(name, amount) for name, amount in amounts.items()],
+            "adjudication": _drug_adjudications(cost),
             "detail": [
                 {
                     "sequence": 1,
@@ -318,5 +329,21 @@ def prescription_drug_event(
             ],
         }
     ]
-    made["payment"] = {"date": visit.processed}
-    return made
+    claim["payment"] = {"date": header.processed}
+    return claim
+
+
+def _drug_adjudications(cost: float) -> list[Resource]:
+    copayment = round_to_cents(cost * 0.25)
+    amounts = {
+        "cvrd_d_plan_pd_amt": cost - copayment,
+        "gdc_blw_oopt_amt": cost,
+        "gdc_abv_oopt_amt": 0,
+        "ptnt_pay_amt": copayment,
+        "othr_troop_amt": 0,
+        "lics_amt": 0,
+        "plro_amt": 0,
+        "tot_rx_cst_amt": cost,
+        "rptd_gap_dscnt_num": 0,
+    }
+    return [adjudication(name, amount) for name, amount in amounts.items()]

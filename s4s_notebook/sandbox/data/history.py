@@ -1,224 +1,68 @@
-"""A Medicare claim history for each participant."""
+"""Medicare claim histories: office visits, stays, drugs, and the charges for imaging studies.
+
+The generator records which claim line paid for which study, so that a method that links claims to
+images can be scored against this ground truth.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from . import claims
 from .archive import ArchivedStudy
-from .claim_elements import Encounter, ServiceLine
+from .claim_elements import ClaimHeader, ServiceLine
 from .people import Person, Resource
 
-OFFICE: tuple[tuple[str, float, float], ...] = (
+# HCPCS code, charge and allowed charge in dollars.
+OFFICE_VISITS: tuple[tuple[str, float, float], ...] = (
     ("99213", 145, 74.1),
     ("99214", 215, 109.3),
     ("99203", 230, 109.0),
     ("G0439", 210, 117.7),
 )
-EXTRAS: tuple[tuple[str, float, float], ...] = (
+OFFICE_SERVICES: tuple[tuple[str, float, float], ...] = (
     ("36415", 18, 3.0),
     ("80053", 62, 14.5),
     ("83036", 48, 13.3),
     ("93000", 74, 17.2),
     ("85025", 41, 10.6),
 )
-PROBLEMS: tuple[tuple[str, str], ...] = (
+# ICD-10 code and display.
+CHRONIC_DIAGNOSES: tuple[tuple[str, str], ...] = (
     ("I10", "ESSENTIAL (PRIMARY) HYPERTENSION"),
     ("E11.9", "TYPE 2 DIABETES MELLITUS WITHOUT COMPLICATIONS"),
     ("E78.5", "HYPERLIPIDEMIA, UNSPECIFIED"),
     ("J44.9", "CHRONIC OBSTRUCTIVE PULMONARY DISEASE, UNSPECIFIED"),
     ("M17.9", "OSTEOARTHRITIS OF KNEE, UNSPECIFIED"),
 )
+# National Drug Code, display and mean cost in dollars.
 DRUGS: tuple[tuple[str, str, float], ...] = (
     ("00093505698", "Atorvastatin Calcium - ATORVASTATIN CALCIUM", 18.4),
     ("00378001801", "Metoprolol Tartrate - METOPROLOL TARTRATE", 9.1),
     ("00093104801", "Metformin Hydrochloride - METFORMIN HYDROCHLORIDE", 11.9),
     ("00173068220", "Ventolin HFA - ALBUTEROL SULFATE", 61.3),
 )
-STAYS: tuple[tuple[str, str, float], ...] = (
+# Diagnosis-related group, its name and payment in dollars.
+INPATIENT_STAYS: tuple[tuple[str, str, float], ...] = (
     ("470", "MAJOR JOINT REPLACEMENT", 13250.4),
     ("194", "SIMPLE PNEUMONIA & PLEURISY", 6120.7),
 )
 
 
-@dataclass
-class ClaimHistory:
-    """The claims of one person and what is true about them."""
-
-    claims: list[Resource] = field(default_factory=list)
-    payments: list[Payment] = field(default_factory=list)
-    non_matches: list[NonMatch] = field(default_factory=list)
-    unpaid: list[str] = field(default_factory=list)
-
-
-class ClaimGenerator:
-    """Writes the history of one person; the same seed gives the same history."""
-
-    def __init__(self, who: Person, studies: Sequence[ArchivedStudy], seed: int) -> None:
-        self._who = who
-        self._studies = studies
-        self._random = random.Random(f"{seed}/{who.id}")  # noqa: S311 - data, not secrets
-        self._number = int(who.mrn) * 10_000
-        self._npi = f"99{self._random.randrange(10**8):08d}"
-        self.record = ClaimHistory()
-
-    def write(self) -> ClaimHistory:
-        """Forty claims and more; none for a person without studies."""
-        if not self._studies:
-            return self.record
-        for study in self._studies:
-            self._bill_study(study)
-        for decoy in UNRELATED_SERVICES:
-            if decoy.patient_id == self._who.id:
-                line = ServiceLine(decoy.code, decoy.charge, decoy.allowed, decoy.modifiers)
-                claim = self._claim(claims.carrier_claim, decoy.date, [line])
-                self.record.non_matches.append(NonMatch(self._who.id, claim, 1, decoy.why))
-        self._everyday()
-        return self.record
-
-    def _bill_study(self, study: ArchivedStudy) -> None:
-        bill = IMAGING_CHARGES.get(study.description)
-        if bill is None:
-            self.record.unpaid.append(study.uid)
-            return
-        day = _plus(study.started[:10], bill.late)
-        for component, claim, line in self._bills(bill, day):
-            self.record.payments.append(Payment(self._who.id, study.uid, claim, line, component))
-
-    def _bills(self, bill: ImagingCharge, day: str) -> Iterator[tuple[str, str, int]]:
-        about = (bill.diagnosis,)
-        office = ServiceLine(bill.code, bill.charge, bill.allowed, service_type="4")
-        reading = ServiceLine(
-            bill.code, bill.charge * 0.3, bill.allowed * 0.3, ("26",), service_type="4"
-        )
-        technical = ServiceLine(
-            bill.code, bill.charge * 0.7, bill.allowed * 0.7, ("TC",), service_type="4"
-        )
-        hospital = ServiceLine(
-            bill.code, bill.charge * 0.7, bill.allowed * 0.7, revenue=bill.revenue
-        )
-        if bill.way == "global":
-            visit = ServiceLine("99213", 145, 74.1)
-            yield "global", self._claim(claims.carrier_claim, day, [visit, office], about), 2
-        elif bill.way == "components":
-            yield "professional", self._claim(claims.carrier_claim, day, [reading], about), 1
-            yield "technical", self._claim(claims.carrier_claim, day, [technical], about), 1
-        elif bill.way == "split":
-            clinic = ServiceLine("G0463", 190, 98.0, revenue="0510")
-            yield "professional", self._claim(claims.carrier_claim, day, [reading], about), 1
-            yield (
-                "technical",
-                self._claim(claims.outpatient_claim, day, [clinic, hospital], about),
-                2,
-            )
-        else:
-            yield "professional", self._claim(claims.carrier_claim, day, [reading], about), 1
-            yield "stay", self._stay(_plus(day, -1), 4, bill, "065", 7410.0), 2
-
-    def _visit(self, start: str, end: str, about: tuple[tuple[str, str], ...]) -> Encounter:
-        self._number += self._random.randrange(1, 90)
-        processed = _plus(end, self._random.randrange(9, 24))
-        # Nothing can have been updated before the archive existed, nor twice the same ms.
-        seen = max(_plus(processed, 7), _plus("2014-06-01", self._number % 900))
-        clock = self._random.randrange(86_400_000)
-        return Encounter(
-            patient_id=self._who.id,
-            claim_id=str(self._number),
-            start=start,
-            end=end,
-            processed=processed,
-            updated=_instant(seen, clock),
-            provider=self._npi,
-            diagnoses=about or tuple(self._random.sample(PROBLEMS, 2)),
-        )
-
-    def _claim(
-        self,
-        make: object,
-        day: str,
-        lines: Sequence[ServiceLine],
-        about: tuple[tuple[str, str], ...] = (),
-    ) -> str:
-        visit = self._visit(day, day, about)
-        made = (
-            claims.carrier_claim(visit, lines)
-            if make is claims.carrier_claim
-            else claims.outpatient_claim(visit, lines)
-        )
-        self.record.claims.append(made)
-        return str(made["id"])
-
-    def _stay(
-        self, start: str, days: int, bill: ImagingCharge | None, drg: str, paid: float
-    ) -> str:
-        about = (bill.diagnosis,) if bill else ()
-        visit = self._visit(start, _plus(start, days), about)
-        lines = [ServiceLine("", 2100.0 * days, 0, revenue="0120", units=days)]
-        if bill:
-            lines.append(ServiceLine("", bill.charge, 0, revenue=bill.revenue))
-        lines.append(ServiceLine("", 812.35, 0, revenue="0250", units=11))
-        lines.append(ServiceLine("", 1440.0, 0, revenue="0300", units=9))
-        made = claims.inpatient_claim(visit, lines, drg, paid)
-        self.record.claims.append(made)
-        return str(made["id"])
-
-    def _everyday(self) -> None:
-        for year in range(2009, 2020):
-            for _ in range(2):
-                lines = [ServiceLine(*self._random.choice(OFFICE))]
-                lines += [ServiceLine(*extra) for extra in self._random.sample(EXTRAS, 2)]
-                self._claim(claims.carrier_claim, self._day(year), lines)
-            if year % 3 == 0:
-                lines = [
-                    ServiceLine("99283", 610, 221.4, revenue="0450"),
-                    ServiceLine("80053", 85, 14.5, revenue="0301"),
-                ]
-                self._claim(claims.outpatient_claim, self._day(year), lines)
-        for drg, _, paid in STAYS:
-            self._stay(self._day(self._random.randrange(2010, 2018)), 3, None, drg, paid)
-        for fill in range(16):
-            ndc, drug, price = DRUGS[fill % len(DRUGS)]
-            day = self._day(2012 + fill // 2)
-            cost = price * self._random.uniform(0.9, 1.3)
-            visit = self._visit(day, day, ())
-            made = claims.prescription_drug_event(
-                visit, ndc, drug, cost, days=30, fill=fill // len(DRUGS)
-            )
-            self.record.claims.append(made)
-
-    def _day(self, year: int) -> str:
-        day = dt.date(year, 1, 1) + dt.timedelta(days=self._random.randrange(365))
-        return day.isoformat()
-
-
-def _plus(day: str, days: int) -> str:
-    return (dt.date.fromisoformat(day) + dt.timedelta(days=days)).isoformat()
-
-
-def _instant(day: str, milliseconds: int) -> str:
-    moment = dt.datetime.fromisoformat(day) + dt.timedelta(milliseconds=milliseconds)
-    return moment.isoformat(timespec="milliseconds") + "Z"
-
-
-def ground_truth(records: Sequence[ClaimHistory]) -> GroundTruth:
-    """All records' truths as one."""
-    return GroundTruth(
-        tuple(p for record in records for p in record.payments),
-        tuple(u for record in records for u in record.unpaid),
-        tuple(d for record in records for d in record.non_matches),
-    )
-
-
 @dataclass(frozen=True)
 class Payment:
-    """One claim line that truly paid for one study.
+    """A claim line that paid for a study.
 
-    ``claim`` is the EOB's ``id``, ``line`` its ``item.sequence``; ``component`` says which
-    part: ``global``, ``professional`` (26), ``technical`` (TC or the hospital's line) or
-    ``stay`` (a charge within an inpatient DRG, which has no payment of its own).
+    Attributes:
+        patient_id: FHIR id of the patient.
+        study_uid: Study Instance UID.
+        claim: id of the ExplanationOfBenefit.
+        line: ``item.sequence`` of the line.
+        component: ``global``, ``professional`` (modifier 26), ``technical`` (modifier TC or the
+            hospital's line) or ``stay`` (a charge within an inpatient DRG, not paid separately).
     """
 
     patient_id: str
@@ -230,17 +74,23 @@ class Payment:
 
 @dataclass(frozen=True)
 class NonMatch:
-    """A radiology line that paid for no study held here, and why one might think so."""
+    """A radiology claim line without a study in the archive, and why it resembles one."""
 
     patient_id: str
     claim: str
     line: int
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Which claim line paid for which study; studies that no claim paid for; distractors."""
+    """The true links between claims and studies.
+
+    Attributes:
+        payments: claim lines with the study that they paid for.
+        unpaid: Study Instance UIDs of studies without a claim.
+        non_matches: radiology claim lines without a study.
+    """
 
     payments: tuple[Payment, ...]
     unpaid: tuple[str, ...]
@@ -249,18 +99,30 @@ class GroundTruth:
 
 @dataclass(frozen=True)
 class ImagingCharge:
-    """``way``: global, split (26 + hospital), components (26 + TC), stay; ``late``: days after."""
+    """How an imaging study is billed.
+
+    Attributes:
+        code: CPT code of the procedure.
+        revenue: revenue centre code on a hospital claim.
+        charge: submitted charge in dollars.
+        allowed: allowed charge in dollars.
+        billing: ``global`` (one carrier line), ``components`` (26 and TC on two carrier claims),
+            ``split`` (26 on a carrier claim, the rest on an outpatient claim) or ``stay``
+            (26 on a carrier claim, the rest within an inpatient stay).
+        delay_days: days from the study to the service date of the claim.
+        diagnosis: ICD-10 code and display.
+    """
 
     code: str
     revenue: str
     charge: float
     allowed: float
-    way: str = "global"
-    late: int = 0
+    billing: str = "global"
+    delay_days: int = 0
     diagnosis: tuple[str, str] = ("R91.8", "OTHER NONSPECIFIC ABNORMAL FINDING OF LUNG FIELD")
 
 
-# By the study's description. What is missing here nobody billed to Medicare.
+# By study description. Studies that are missing here were not billed to Medicare.
 IMAGING_CHARGES: dict[str, ImagingCharge] = {
     "CT chest without contrast": ImagingCharge("71250", "0352", 640, 212.4, "split"),
     "XR chest, frontal": ImagingCharge("71045", "0324", 88, 26.15, "split"),
@@ -279,7 +141,7 @@ IMAGING_CHARGES: dict[str, ImagingCharge] = {
         "78306", "0341", 910, 281.05, "split", diagnosis=("M89.9", "DISORDER OF BONE, UNSPECIFIED")
     ),
     "XR cervical spine, 4 views": ImagingCharge(
-        "72050", "0320", 190, 55.6, late=2, diagnosis=("M54.2", "CERVICALGIA")
+        "72050", "0320", 190, 55.6, delay_days=2, diagnosis=("M54.2", "CERVICALGIA")
     ),
     "Screening mammogram, both sides": ImagingCharge(
         "77067",
@@ -289,7 +151,12 @@ IMAGING_CHARGES: dict[str, ImagingCharge] = {
         diagnosis=("Z12.31", "ENCNTR SCREEN MAMMOGRAM FOR MALIGNANT NEOPLASM OF BREAST"),
     ),
     "US soft tissue, lymph node": ImagingCharge(
-        "76882", "0402", 260, 58.3, late=1, diagnosis=("R59.0", "LOCALIZED ENLARGED LYMPH NODES")
+        "76882",
+        "0402",
+        260,
+        58.3,
+        delay_days=1,
+        diagnosis=("R59.0", "LOCALIZED ENLARGED LYMPH NODES"),
     ),
     "US obstetric": ImagingCharge(
         "76805", "0402", 420, 142.2, "components", diagnosis=("Z36.89", "ANTENATAL SCREENING")
@@ -304,7 +171,7 @@ IMAGING_CHARGES: dict[str, ImagingCharge] = {
         "70547", "0615", 1430, 338.2, "split", diagnosis=("I65.29", "CAROTID ARTERY STENOSIS")
     ),
     "CT thoracic spine without contrast": ImagingCharge(
-        "72128", "0352", 720, 228.1, late=3, diagnosis=("M54.6", "PAIN IN THORACIC SPINE")
+        "72128", "0352", 720, 228.1, delay_days=3, diagnosis=("M54.6", "PAIN IN THORACIC SPINE")
     ),
     "CT abdomen": ImagingCharge(
         "74150", "0352", 760, 241.9, "components", diagnosis=("R10.9", "ABDOMINAL PAIN")
@@ -326,14 +193,14 @@ IMAGING_CHARGES: dict[str, ImagingCharge] = {
 
 @dataclass(frozen=True)
 class UnrelatedService:
-    """A radiology line without a study here: same day, same modality, or never done."""
+    """A billed radiology service without a study in the archive; ``reason`` says how it differs."""
 
     patient_id: str
     date: str
     code: str
     charge: float
     allowed: float
-    why: str
+    reason: str
     modifiers: tuple[str, ...] = ()
 
 
@@ -370,3 +237,195 @@ UNRELATED_SERVICES: tuple[UnrelatedService, ...] = (
         "smart-1551992", "2004-02-20", "71046", 92, 30.4, "a month after the CT, a chest film"
     ),
 )
+
+
+@dataclass
+class ClaimHistory:
+    """The claims of a person, with the ground truth about them."""
+
+    claims: list[Resource] = field(default_factory=list)
+    payments: list[Payment] = field(default_factory=list)
+    non_matches: list[NonMatch] = field(default_factory=list)
+    unpaid: list[str] = field(default_factory=list)
+
+
+class ClaimGenerator:
+    """Generates the claim history of a person; the same seed gives the same history.
+
+    Args:
+        person: the beneficiary.
+        studies: studies of the person in the archive, in the order in which they are billed.
+        seed: seed of the random numbers.
+    """
+
+    def __init__(self, person: Person, studies: Sequence[ArchivedStudy], seed: int) -> None:
+        self._person = person
+        self._studies = studies
+        self._random = random.Random(f"{seed}/{person.id}")  # noqa: S311 - data, not secrets
+        self._number = int(person.mrn) * 10_000
+        self._npi = f"99{self._random.randrange(10**8):08d}"
+        self._history = ClaimHistory()
+
+    def generate(self) -> ClaimHistory:
+        """Return 40 or more claims; none for a person without studies."""
+        if not self._studies:
+            return self._history
+        for study in self._studies:
+            self._add_imaging_claims(study)
+        for service in UNRELATED_SERVICES:
+            if service.patient_id == self._person.id:
+                line = ServiceLine(service.code, service.charge, service.allowed, service.modifiers)
+                claim = self._claim(claims.carrier_claim, service.date, [line])
+                self._history.non_matches.append(
+                    NonMatch(self._person.id, claim, 1, service.reason)
+                )
+        self._add_routine_claims()
+        return self._history
+
+    def _add_imaging_claims(self, study: ArchivedStudy) -> None:
+        charge = IMAGING_CHARGES.get(study.description)
+        if charge is None:
+            self._history.unpaid.append(study.uid)
+            return
+        day = _add_days(study.started[:10], charge.delay_days)
+        for component, claim, line in self._charge_claims(charge, day):
+            self._history.payments.append(
+                Payment(self._person.id, study.uid, claim, line, component)
+            )
+
+    def _charge_claims(self, charge: ImagingCharge, day: str) -> Iterator[tuple[str, str, int]]:
+        diagnoses = (charge.diagnosis,)
+        procedure = ServiceLine(charge.code, charge.charge, charge.allowed, service_type="4")
+        professional = ServiceLine(
+            charge.code, charge.charge * 0.3, charge.allowed * 0.3, ("26",), service_type="4"
+        )
+        technical = ServiceLine(
+            charge.code, charge.charge * 0.7, charge.allowed * 0.7, ("TC",), service_type="4"
+        )
+        hospital = ServiceLine(
+            charge.code, charge.charge * 0.7, charge.allowed * 0.7, revenue=charge.revenue
+        )
+        if charge.billing == "global":
+            consultation = ServiceLine("99213", 145, 74.1)
+            yield (
+                "global",
+                self._claim(claims.carrier_claim, day, [consultation, procedure], diagnoses),
+                2,
+            )
+        elif charge.billing == "components":
+            yield (
+                "professional",
+                self._claim(claims.carrier_claim, day, [professional], diagnoses),
+                1,
+            )
+            yield "technical", self._claim(claims.carrier_claim, day, [technical], diagnoses), 1
+        elif charge.billing == "split":
+            clinic = ServiceLine("G0463", 190, 98.0, revenue="0510")
+            yield (
+                "professional",
+                self._claim(claims.carrier_claim, day, [professional], diagnoses),
+                1,
+            )
+            yield (
+                "technical",
+                self._claim(claims.outpatient_claim, day, [clinic, hospital], diagnoses),
+                2,
+            )
+        else:
+            yield (
+                "professional",
+                self._claim(claims.carrier_claim, day, [professional], diagnoses),
+                1,
+            )
+            yield "stay", self._stay(_add_days(day, -1), 4, charge, "065", 7410.0), 2
+
+    def _header(self, start: str, end: str, diagnoses: tuple[tuple[str, str], ...]) -> ClaimHeader:
+        self._number += self._random.randrange(1, 90)
+        processed = _add_days(end, self._random.randrange(9, 24))
+        # Nothing is updated before the archive existed; spread the days after that.
+        updated_on = max(_add_days(processed, 7), _add_days("2014-06-01", self._number % 900))
+        milliseconds = self._random.randrange(86_400_000)
+        return ClaimHeader(
+            patient_id=self._person.id,
+            claim_id=str(self._number),
+            start=start,
+            end=end,
+            processed=processed,
+            updated=_instant(updated_on, milliseconds),
+            provider=self._npi,
+            diagnoses=diagnoses or tuple(self._random.sample(CHRONIC_DIAGNOSES, 2)),
+        )
+
+    def _claim(
+        self,
+        make: Callable[[ClaimHeader, Sequence[ServiceLine]], Resource],
+        day: str,
+        lines: Sequence[ServiceLine],
+        diagnoses: tuple[tuple[str, str], ...] = (),
+    ) -> str:
+        return self._add(make(self._header(day, day, diagnoses), lines))
+
+    def _add(self, claim: Resource) -> str:
+        self._history.claims.append(claim)
+        return str(claim["id"])
+
+    def _stay(
+        self, start: str, days: int, charge: ImagingCharge | None, drg: str, paid: float
+    ) -> str:
+        diagnoses = (charge.diagnosis,) if charge else ()
+        header = self._header(start, _add_days(start, days), diagnoses)
+        lines = [ServiceLine("", 2100.0 * days, 0, revenue="0120", units=days)]
+        if charge:
+            lines.append(ServiceLine("", charge.charge, 0, revenue=charge.revenue))
+        lines.append(ServiceLine("", 812.35, 0, revenue="0250", units=11))
+        lines.append(ServiceLine("", 1440.0, 0, revenue="0300", units=9))
+        return self._add(claims.inpatient_claim(header, lines, drg, paid))
+
+    def _add_routine_claims(self) -> None:
+        for year in range(2009, 2020):
+            for _ in range(2):
+                lines = [ServiceLine(*self._random.choice(OFFICE_VISITS))]
+                lines += [
+                    ServiceLine(*service) for service in self._random.sample(OFFICE_SERVICES, 2)
+                ]
+                self._claim(claims.carrier_claim, self._day(year), lines)
+            if year % 3 == 0:
+                lines = [
+                    ServiceLine("99283", 610, 221.4, revenue="0450"),
+                    ServiceLine("80053", 85, 14.5, revenue="0301"),
+                ]
+                self._claim(claims.outpatient_claim, self._day(year), lines)
+        for drg, _, paid in INPATIENT_STAYS:
+            self._stay(self._day(self._random.randrange(2010, 2018)), 3, None, drg, paid)
+        for fill in range(16):
+            ndc, drug, price = DRUGS[fill % len(DRUGS)]
+            day = self._day(2012 + fill // 2)
+            cost = price * self._random.uniform(0.9, 1.3)
+            header = self._header(day, day, ())
+            self._add(
+                claims.prescription_drug_event(
+                    header, ndc, drug, cost, days=30, fill=fill // len(DRUGS)
+                )
+            )
+
+    def _day(self, year: int) -> str:
+        day = dt.date(year, 1, 1) + dt.timedelta(days=self._random.randrange(365))
+        return day.isoformat()
+
+
+def _add_days(day: str, days: int) -> str:
+    return (dt.date.fromisoformat(day) + dt.timedelta(days=days)).isoformat()
+
+
+def _instant(day: str, milliseconds: int) -> str:
+    time = dt.datetime.fromisoformat(day) + dt.timedelta(milliseconds=milliseconds)
+    return time.isoformat(timespec="milliseconds") + "Z"
+
+
+def ground_truth(histories: Sequence[ClaimHistory]) -> GroundTruth:
+    """Return the ground truth of several claim histories as one."""
+    return GroundTruth(
+        tuple(p for history in histories for p in history.payments),
+        tuple(u for history in histories for u in history.unpaid),
+        tuple(d for history in histories for d in history.non_matches),
+    )

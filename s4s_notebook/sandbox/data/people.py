@@ -1,4 +1,4 @@
-"""The synthetic people whose records the sandbox holds. None of them exists."""
+"""The synthetic participants of the sandbox as FHIR STU3 Patient and Coverage resources."""
 
 from __future__ import annotations
 
@@ -12,23 +12,30 @@ MRN_SYSTEM = "urn:oid:1.2.36.146.595.217.0.1"
 
 @dataclass(frozen=True)
 class Person:
-    """One participant; ``mrn`` is the number under which the hospital's PACS knows them."""
+    """A synthetic participant.
+
+    Attributes:
+        id: FHIR id of the Patient.
+        mrn: medical record number, which is the PatientID in the hospital's PACS.
+        given_name: first name.
+        family_name: last name.
+        gender: FHIR administrative gender.
+        birth_date: ISO 8601 date.
+        beneficiary: Medicare beneficiary id (CCW ``bene_id``).
+    """
 
     id: str
     mrn: str
-    given: str
-    family: str
+    given_name: str
+    family_name: str
     gender: str
     birth_date: str
     beneficiary: str
 
     @property
     def name(self) -> str:
-        return f"{self.given} {self.family}"
-
-    @property
-    def dicom_name(self) -> str:
-        return f"{self.family}^{self.given}"
+        """Given and family name."""
+        return f"{self.given_name} {self.family_name}"
 
 
 PEOPLE: tuple[Person, ...] = (
@@ -72,41 +79,41 @@ PEOPLE: tuple[Person, ...] = (
 
 
 def find_person(patient_id: str) -> Person | None:
-    """The person with that FHIR id, or None."""
+    """Return the person with a FHIR id, or None."""
     return next((p for p in PEOPLE if p.id == patient_id), None)
 
 
-def patient_resource(who: Person, updated: str) -> Resource:
-    """Patient, STU3, with the extensions and identifiers that Blue Button gives."""
+def patient_resource(person: Person, updated: str) -> Resource:
+    """Return the Patient resource, with the extensions and identifiers of Blue Button."""
     return {
         "resourceType": "Patient",
-        "id": who.id,
+        "id": person.id,
         "meta": {"versionId": "1", "lastUpdated": updated},
         "extension": [
             coding_extension("race", "1", "White"),
             {"url": f"{BLUE_BUTTON}/variables/rfrnc_yr", "valueDate": "2018"},
         ],
         "identifier": [
-            {"system": f"{BLUE_BUTTON}/variables/bene_id", "value": who.beneficiary},
+            {"system": f"{BLUE_BUTTON}/variables/bene_id", "value": person.beneficiary},
             {
                 "type": {"coding": [{"system": "http://hl7.org/fhir/v2/0203", "code": "MR"}]},
                 "system": MRN_SYSTEM,
-                "value": who.mrn,
+                "value": person.mrn,
             },
         ],
         "active": True,
-        "name": [{"use": "usual", "family": who.family, "given": [who.given, "X"]}],
-        "gender": who.gender,
-        "birthDate": who.birth_date,
+        "name": [{"use": "usual", "family": person.family_name, "given": [person.given_name, "X"]}],
+        "gender": person.gender,
+        "birthDate": person.birth_date,
         "address": [{"state": "15", "postalCode": "99999"}],
     }
 
 
-def coverage_resources(who: Person, updated: str) -> list[Resource]:
-    """Medicare parts A, B and D, as three Coverage resources (STU3)."""
-    year = int(who.birth_date[:4]) + 65
-    made = []
-    for part, first, status in (
+def coverage_resources(person: Person, updated: str) -> list[Resource]:
+    """Return Medicare parts A, B and D as three Coverage resources."""
+    year = int(person.birth_date[:4]) + 65
+    resources = []
+    for part, first_year, status in (
         ("a", year, "active"),
         ("b", year, "active"),
         ("d", 2006, "active"),
@@ -126,24 +133,24 @@ def coverage_resources(who: Person, updated: str) -> list[Resource]:
         extensions += [
             coding_extension(f"dual_{month:02d}", "NA", "Non-Medicaid") for month in range(1, 13)
         ]
-        made.append(
+        resources.append(
             {
                 "resourceType": "Coverage",
-                "id": f"part-{part}-{who.id}",
+                "id": f"part-{part}-{person.id}",
                 "meta": {"versionId": "1", "lastUpdated": updated},
                 "extension": extensions,
                 "status": status,
                 "type": {"coding": [{"system": "Medicare", "code": f"Part {part.upper()}"}]},
-                "beneficiary": {"reference": f"Patient/{who.id}"},
-                "period": {"start": f"{first}-01-01"},
+                "beneficiary": {"reference": f"Patient/{person.id}"},
+                "period": {"start": f"{first_year}-01-01"},
                 "grouping": {"subGroup": "Medicare", "subPlan": f"Part {part.upper()}"},
             }
         )
-    return made
+    return resources
 
 
 def coding_extension(variable: str, code: str, display: str = "") -> Resource:
-    """A Blue Button extension that carries the code of one CCW variable."""
+    """Return a Blue Button extension with the code of a CCW variable."""
     url = f"{BLUE_BUTTON}/variables/{variable}"
     coding = {"system": url, "code": code}
     if display:
