@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from .connection.download import Download
     from .connection.timeline import timeline
     from .errors import S4SError
+    from .http.retry import WaitPolicy
     from .imaging import Study, read
     from .imaging.plot import Picture
-    from .store.cohort import Store
+    from .store import Store
     from .tables import link
     from .widgets import explore
 
@@ -34,8 +35,9 @@ _HOME = {
     "Picture": ".imaging.plot",
     "S4SError": ".errors",
     "Sandbox": "._sandbox",
-    "Store": ".store.cohort",
+    "Store": ".store",
     "Study": ".imaging",
+    "WaitPolicy": ".http.retry",
     "check": ".cli.check",
     "connect": "._connect",
     "doctor": ".cli.doctor",
@@ -54,6 +56,7 @@ __all__ = [
     "Sandbox",
     "Store",
     "Study",
+    "WaitPolicy",
     "__version__",
     "check",
     "connect",

@@ -1,4 +1,4 @@
-"""The one place with platform calls: folders that follow no link, modes, locks, durable writes.
+"""Private files: folders that follow no link, modes, locks, durable and complete writes.
 
 On POSIX every name is opened below an open folder with ``O_NOFOLLOW``, so that a link planted
 (or swapped in) anywhere below the root is refused. Windows has no such calls: there each step
@@ -30,22 +30,28 @@ _LOCK_TICKS = (0.002, 0.05)
 
 
 @contextmanager
-def disk(doing: str) -> Iterator[None]:
-    """Turn what the operating system says into an error that says what to do."""
+def disk(action: str) -> Iterator[None]:
+    """Turn an error of the operating system into one of ours, which names the action.
+
+    Raises:
+        UnsafeStore: a link or another user's file is in the way.
+        StoreError: the folder was removed.
+        DiskProblem: any other failure.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise UnsafeStore(
-                f"A link or a stranger's file is in the way while {doing}."
+                f"A link or another user's file is in the way while {action}."
             ) from error
         if error.errno in (errno.ENOENT, errno.ESTALE):
             raise gone() from error
-        raise DiskProblem(f"The disk refused {doing}: {error.strerror or error}.") from error
+        raise DiskProblem(f"The disk refused {action}: {error.strerror or error}.") from error
 
 
 def gone() -> StoreError:
-    """The error of work that finds its folder purged."""
+    """Return the error for work whose folder was purged."""
     return StoreError(
         "A folder of the store was removed while it was in use.",
         hint="It was purged, or moved by hand. Call again to start anew.",
@@ -53,7 +59,11 @@ def gone() -> StoreError:
 
 
 class Folder:
-    """An open folder. Names below it are opened relative to it and never through a link."""
+    """An open folder. Names below it are opened relative to it and never through a link.
+
+    Attributes:
+        path: where it was opened.
+    """
 
     def __init__(self, path: Path, fd: int | None) -> None:
         self.path = path
@@ -61,49 +71,57 @@ class Folder:
 
     @classmethod
     def root(cls, path: Path) -> Folder:
-        """Open (or make) the root; mode 0700 whatever the umask, and ours."""
+        """Open (or make) a folder that belongs to this user, with mode 0700."""
         with disk(f"opening the store {path}"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = Path(os.path.realpath(path))
             folder = cls(path, os.open(path, os.O_RDONLY | _NO_FOLLOW) if RELATIVE else None)
-            about = os.stat(path)
-            if hasattr(os, "getuid") and about.st_uid != os.getuid():
+            status = os.stat(path)
+            if hasattr(os, "getuid") and status.st_uid != os.getuid():
                 folder.close()
                 raise UnsafeStore(f"The store folder {path} belongs to somebody else.")
-            if stat.S_IMODE(about.st_mode) & 0o077:
+            if stat.S_IMODE(status.st_mode) & 0o077:
                 os.chmod(path, 0o700)
         return folder
 
     def child(self, *names: str, create: bool = False) -> Folder:
-        """The folder below; FileNotFoundError when there is none and ``create`` is False."""
-        here = self
-        for name in names:
-            there = here._step(name, create)
-            if here is not self:
-                here.close()
-            here = there
-        return here
+        """Open a folder below.
 
-    def _step(self, name: str, create: bool) -> Folder:
-        where, at = self._where(name)
+        Args:
+            *names: of each folder on the way.
+            create: make those that are missing.
+
+        Raises:
+            FileNotFoundError: there is none, and ``create`` is False.
+        """
+        folder = self
+        for name in names:
+            below = folder._open_child(name, create)
+            if folder is not self:
+                folder.close()
+            folder = below
+        return folder
+
+    def _open_child(self, name: str, create: bool) -> Folder:
+        target, options = self._address(name)
         if create:
             with suppress(FileExistsError):
-                os.mkdir(where, 0o700, **at)
+                os.mkdir(target, 0o700, **options)
                 self.sync()
         fd = None
         if RELATIVE:
-            fd = os.open(where, os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW, **at)
-        elif not stat.S_ISDIR(os.lstat(where).st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, "not a folder", where)
+            fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW, **options)
+        elif not stat.S_ISDIR(os.lstat(target).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", target)
         return Folder(self.path / name, fd)
 
-    def _where(self, name: str) -> tuple[str, dict[str, Any]]:
+    def _address(self, name: str) -> tuple[str, dict[str, Any]]:
         if name in ("", ".", "..") or "/" in name or "\0" in name or os.sep in name:
-            raise UnsafeStore(f"{name!r} is no name for a file.")
-        return (name, {"dir_fd": self._here()}) if RELATIVE else (str(self.path / name), {})
+            raise UnsafeStore(f"{name!r} is not a file name.")
+        return (name, {"dir_fd": self._base()}) if RELATIVE else (str(self.path / name), {})
 
-    def _here(self) -> int | Path:
-        """Where names are looked up. Never None, which to the system is the working folder."""
+    def _base(self) -> int | Path:
+        """Return what names are relative to; never None, which would be the working folder."""
         if not RELATIVE:
             return self.path
         if self._fd is None:
@@ -111,50 +129,51 @@ class Folder:
         return self._fd
 
     def open(self, name: str, flags: int = os.O_RDONLY) -> int:
-        """A file descriptor; new files get mode 0600."""
-        where, at = self._where(name)
-        if not RELATIVE and os.path.islink(where):
-            raise OSError(errno.ELOOP, "a link", where)
-        return os.open(where, flags | _NO_FOLLOW | _BINARY, 0o600, **at)
+        """Open a file and return its descriptor; new files get mode 0600."""
+        target, options = self._address(name)
+        if not RELATIVE and os.path.islink(target):
+            raise OSError(errno.ELOOP, "a link", target)
+        return os.open(target, flags | _NO_FOLLOW | _BINARY, 0o600, **options)
 
     def size(self, name: str) -> int | None:
-        """Bytes of a plain file, or None when there is none of that name."""
-        where, at = self._where(name)
+        """Return the bytes of a plain file, or None when there is none of that name."""
+        target, options = self._address(name)
         try:
-            about = os.stat(where, follow_symlinks=False, **at)
+            status = os.stat(target, follow_symlinks=False, **options)
         except FileNotFoundError:
             return None
-        return about.st_size if stat.S_ISREG(about.st_mode) else None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def has(self, name: str) -> bool:
-        """Whether there is anything of that name, a link included."""
-        where, at = self._where(name)
+        """Return whether there is anything of that name, a link included."""
+        target, options = self._address(name)
         try:
-            os.stat(where, follow_symlinks=False, **at)
+            os.stat(target, follow_symlinks=False, **options)
         except FileNotFoundError:
             return False
         return True
 
     def move(self, name: str, into: Folder, new: str) -> None:
-        """Rename; what stood there is replaced."""
-        where, at = self._where(name)
-        target, there = into._where(new)
-        ends = {"src_dir_fd": at["dir_fd"], "dst_dir_fd": there["dir_fd"]} if RELATIVE else {}
-        os.replace(where, target, **ends)
+        """Rename a file into another folder, where it replaces one of that name."""
+        source, from_ = self._address(name)
+        target, to = into._address(new)
+        options = {"src_dir_fd": from_["dir_fd"], "dst_dir_fd": to["dir_fd"]} if RELATIVE else {}
+        os.replace(source, target, **options)
 
     def remove(self, name: str) -> None:
-        where, at = self._where(name)
+        """Remove a file, if it is there."""
+        target, options = self._address(name)
         with suppress(FileNotFoundError):
-            os.unlink(where, **at)
+            os.unlink(target, **options)
 
     def remove_tree(self, name: str) -> None:
-        """Remove a file, a link (not what it points at) or a whole folder."""
-        where, at = self._where(name)
+        """Remove a file, a link (not its target) or a folder with all below it."""
+        target, options = self._address(name)
         try:
-            about = os.stat(where, follow_symlinks=False, **at)
+            status = os.stat(target, follow_symlinks=False, **options)
         except FileNotFoundError:
             return
-        if not stat.S_ISDIR(about.st_mode):
+        if not stat.S_ISDIR(status.st_mode):
             self.remove(name)
             return
         below = self.child(name)
@@ -163,30 +182,31 @@ class Folder:
                 for inner in below.names():
                     below.remove_tree(inner)
                 try:
-                    os.rmdir(where, **at)
+                    os.rmdir(target, **options)
                 except OSError as error:
-                    if error.errno != errno.ENOTEMPTY:  # else a download filed something meanwhile
+                    if error.errno != errno.ENOTEMPTY:  # else a download added a file
                         raise
                 else:
                     return
         finally:
             below.close()
 
-    def holds(self, below: Folder) -> bool:
-        """Whether an open folder is still the one that stands here by its name."""
-        where, at = self._where(below.path.name)
+    def is_parent_of(self, below: Folder) -> bool:
+        """Return whether an open folder is still the one that is here by its name."""
+        target, options = self._address(below.path.name)
         try:
-            there = os.stat(where, follow_symlinks=False, **at)
+            status = os.stat(target, follow_symlinks=False, **options)
         except FileNotFoundError:
             return False
-        return os.path.samestat(there, os.stat(below._here()))
+        return os.path.samestat(status, os.stat(below._base()))
 
     def names(self) -> list[str]:
-        return sorted(os.listdir(self._here()))
+        """Return the names in it, sorted."""
+        return sorted(os.listdir(self._base()))
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of each plain file, by name."""
-        with os.scandir(self._here()) as entries:
+        """Return the bytes of each plain file, by name."""
+        with os.scandir(self._base()) as entries:
             return {
                 entry.name: entry.stat(follow_symlinks=False).st_size
                 for entry in entries
@@ -194,7 +214,7 @@ class Folder:
             }
 
     def write(self, name: str, content: bytes) -> None:
-        """Put a small file in place in one step, durably, 0600."""
+        """Write a complete small file in one step, durably, with mode 0600."""
         part = f".part-{name}"
         self.remove(part)
         fd = self.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -207,31 +227,33 @@ class Folder:
         self.sync()
 
     def sync(self) -> None:
+        """Make the names in it durable."""
         if self._fd is not None:
             os.fsync(self._fd)
 
     def close(self) -> None:
+        """Close the folder."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
     def __del__(self) -> None:
-        self.close()  # as Python's own files do: a process may have few of them open
+        self.close()  # as Python's files do: a process may have few of them open
 
 
 def write_all(fd: int, *pieces: bytes | memoryview) -> None:
     """Write every byte; ``os.write`` may stop short, for one when the disk is nearly full."""
-    left = [memoryview(piece) for piece in pieces]
-    while left:
-        written = os.writev(fd, left) if hasattr(os, "writev") else os.write(fd, left[0])
-        while left and written >= len(left[0]):
-            written -= len(left.pop(0))
-        if left:
-            left[0] = left[0][written:]
+    remaining = [memoryview(piece) for piece in pieces]
+    while remaining:
+        written = os.writev(fd, remaining) if hasattr(os, "writev") else os.write(fd, remaining[0])
+        while remaining and written >= len(remaining[0]):
+            written -= len(remaining.pop(0))
+        if remaining:
+            remaining[0] = remaining[0][written:]
 
 
 def start_writeback(fd: int) -> None:
-    """Let the disk begin now, so that the fsync that follows soon has little left to do."""
+    """Ask the system to write a file out now, so that the fsync soon after is quick."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -240,9 +262,16 @@ def start_writeback(fd: int) -> None:
 def lock(
     folder: Folder, name: str, *, tick: Callable[[], None] | None = None, limit: float = 60.0
 ) -> Iterator[None]:
-    """Hold ``name`` against every other thread and process; the file goes when it is released.
+    """Hold a lock against every other thread and process.
 
-    ``tick`` is called while waiting and may raise (Cancel). StoreLocked after ``limit`` seconds.
+    Args:
+        folder: where the lock file is.
+        name: of the lock file, which is removed on release.
+        tick: called while waiting; may raise (Cancel).
+        limit: seconds to wait.
+
+    Raises:
+        StoreLocked: another one held it for longer than ``limit``.
     """
     end, pause = time.monotonic() + limit, _LOCK_TICKS[0]
     while (fd := _try_lock(folder, name)) is None:
@@ -279,7 +308,7 @@ def _try_lock(folder: Folder, name: str) -> int | None:
                 msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore] # Windows only
             else:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever held it removed the file: a lock on that one would guard nothing.
+            # The last holder removed the file: a lock on that one would guard nothing.
             if os.fstat(fd).st_nlink:
                 return fd
         except BlockingIOError:

@@ -19,6 +19,7 @@ PUBLIC = [
     "Sandbox",
     "Store",
     "Study",
+    "WaitPolicy",
     "__version__",
     "check",
     "connect",
@@ -99,10 +100,10 @@ def reference():
     from s4s_notebook.http.client import Exchange
     from s4s_notebook.imaging import Frame, Series, Window
     from s4s_notebook.sandbox import Pacs, Record, Rule
-    from s4s_notebook.store import Filed, Finding, Participant, StudyFolder
+    from s4s_notebook.store import FileProblem, Participant, StoredInstance, StudyFolder
 
     returned = {Loading, Exchange, Frame, Series, Window, Pacs, Record, Rule}
-    returned |= {Filed, Finding, Participant, StudyFolder}
+    returned |= {FileProblem, Participant, StoredInstance, StudyFolder}
     returned |= {kind for name in PUBLIC if isinstance(kind := getattr(s4s_notebook, name), type)}
 
     found = {name: getattr(s4s_notebook, name) for name in PUBLIC}

@@ -184,7 +184,7 @@ def _judge_waits(report: Report, requests: Sequence[Any]) -> None:
 
 
 def _judge_store(report: Report, root: Path) -> None:
-    from ..store.cohort import Store
+    from ..store import Store
 
     report.say("\nThe tables, read again from the store:")
     with Store(root) as store:

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, cast
 from .._connect import refuse_on_binder
 from ..connection import Connection
 from ..errors import AuthorizationError, S4SError, StoreError
-from ..store import KeyringKeeper, Participant
-from ..store import Store as Files
-from ..store.cohort import Store
+from ..smart.token_store import KeyringKeeper
+from ..store import Participant, Store
 from ..task import TaskState
 from ..wording import clock
 from ..wording import count as counted
@@ -68,7 +67,7 @@ def sync(root: str | Path, *, images: bool = False, full: bool = False) -> int:
     return failed
 
 
-def _one(store: Files, who: Participant, place: str, images: bool, full: bool) -> str:
+def _one(store: Store, who: Participant, place: str, images: bool, full: bool) -> str:
     """Update one participant; says what came."""
     kept = store.remembered(who.holder, who.patient)
     keyring = bool(kept) and isinstance(kept[0], KeyringKeeper)

@@ -1,4 +1,7 @@
-"""Downloads: one or many studies to disk, in the background, shared by all who ask for them."""
+"""``Download``: one or several studies to disk, in the background.
+
+Downloads of the same study share one :class:`StudyDownload` in this process.
+"""
 
 from __future__ import annotations
 
@@ -6,173 +9,210 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._viewer import open_viewer
 from ..errors import Cancelled, Incomplete, S4SError
+from ..fhir.resources import check_uid
 from ..task import ENDED, Task, TaskState, Unsubscribe
-from .study_download import Source, Transfer
+from .study_download import DownloadSource, StudyDownload
 
 if TYPE_CHECKING:
     from ..imaging import Study
 
-__all__ = ["Download", "Source", "Task", "TaskState"]
-
-_AT_ONCE = 4
+_PARALLEL = 4  # studies
 _guard = threading.Lock()
-_running: dict[tuple[str, ...], tuple[Transfer, list[Download]]] = {}
+_running: dict[tuple[str, ...], tuple[StudyDownload, list[Download]]] = {}
 
 
 class Download(Task["Study | list[Study]"]):
-    """Studies on their way to disk. It starts at once; await it, or call :meth:`result`.
+    """A download of studies in the background; await it, or call :meth:`result`.
 
-    Gives an :class:`~s4s_notebook.imaging.Study`, or a list of them where many were asked for.
-    Complete studies that are on disk already are given without a request. A second download of
-    a study that is under way follows the first one: nothing is fetched twice.
+    It starts at once and gives an :class:`~s4s_notebook.imaging.Study`, or a list of them where
+    several were requested. Complete studies that are on disk are given without a request. A
+    second download of a study that is under way follows the first one: nothing is fetched twice.
 
     Raises (from ``result()`` and ``await``):
-        Incomplete: ``.partial`` holds what came (a Study, or the list of those that came whole),
-            ``.missing`` the UIDs of what did not.
-        Cancelled: somebody pressed Cancel; calling again goes on.
+        Incomplete: ``.partial`` is what was received (a Study, or the list of the complete ones),
+            ``.missing`` the UIDs of what was not.
+        Cancelled: somebody pressed Cancel; calling again continues.
         S4SError: as the request ended; the error names it.
 
-    Implements WADO-RS retrieval (DICOM PS3.18 §10.4) as the Sync for Science imaging use case
-    asks: ``GET {Endpoint.address}/studies/{uid}``.
+    Implements WADO-RS retrieval (DICOM PS3.18 §10.4) as the Sync for Science, Imaging Data use case
+    specifies: ``GET {Endpoint.address}/studies/{uid}``.
     """
 
-    def __init__(self, source: Source, uids: Sequence[str], *, many: bool) -> None:
-        super().__init__(TaskState(study_uid=None if many else uids[0]))
-        self._source, self._uids, self._many = source, tuple(dict.fromkeys(uids)), many
-        self._transfers: dict[str, Transfer] = {}
-        self._wishes: list[Callable[[Path], None]] = []
+    def __init__(self, source: DownloadSource, uids: Sequence[str], *, several: bool) -> None:
+        super().__init__(TaskState(study_uid=None if several else uids[0]))
+        self._source, self._uids, self._several = source, tuple(dict.fromkeys(uids)), several
+        self._downloads: dict[str, StudyDownload] = {}
+        self._instance_callbacks: list[Callable[[Path], None]] = []
         self.start()
 
     def on_instance(self, callback: Callable[[Path], None]) -> Unsubscribe:
-        """Call ``callback(path)``, from the worker's thread, for each instance once it is
-        verified and filed; for those that already are, at once."""
+        """Call ``callback(path)`` for each instance that is verified and stored.
+
+        For those stored already it is called at once, for others from a worker's thread.
+
+        Returns:
+            A function that ends it.
+        """
         with self._guard:
-            self._wishes.append(callback)
-            ends = [each.on_instance(callback) for each in self._transfers.values()]
+            self._instance_callbacks.append(callback)
+            unsubscribers = [each.on_instance(callback) for each in self._downloads.values()]
 
         def unsubscribe() -> None:
             with self._guard:
-                if callback in self._wishes:
-                    self._wishes.remove(callback)
-            for end in ends:
+                if callback in self._instance_callbacks:
+                    self._instance_callbacks.remove(callback)
+            for end in unsubscribers:
                 end()
 
         return unsubscribe
 
     def view(self, **options: Any) -> Any:
-        """Open the viewer now: slices appear while the rest still comes (see ``Study.view``)."""
+        """Open the viewer now: slices appear as they are received (see ``Study.view``)."""
         return open_viewer(self, **options)
 
     def _work(self) -> Study | list[Study]:
-        waiting, failed = list(self._uids), dict[str, BaseException]()
-        open_: list[str] = []
-        while waiting or open_:
-            while waiting and len(open_) < _AT_ONCE and not self._switch.is_set():
-                self._begin(waiting[0])
-                open_.append(waiting.pop(0))
-            for uid in [uid for uid in open_ if self._transfers[uid].done()]:
-                open_.remove(uid)
-                if (error := self._transfers[uid].state.error) is not None:
+        queued, failed = list(self._uids), dict[str, BaseException]()
+        active: list[str] = []
+        while queued or active:
+            while queued and len(active) < _PARALLEL and not self._switch.is_set():
+                self._start_study(queued[0])
+                active.append(queued.pop(0))
+            for uid in [uid for uid in active if self._downloads[uid].done()]:
+                active.remove(uid)
+                if (error := self._downloads[uid].state.error) is not None:
                     failed[uid] = error
             if self._switch.is_set():
-                self._leave(cancel=True)
-                # What another download follows goes on, and is not waited for.
-                open_ = [uid for uid in open_ if self._transfers[uid]._switch.is_set()]
-                if not open_:
+                self._unfollow(cancel=True)
+                # What another download follows continues, and is not waited for.
+                active = [uid for uid in active if self._downloads[uid]._switch.is_set()]
+                if not active:
                     break
-            if open_:
-                self._transfers[open_[0]].wait(0.05)
-        self._leave(cancel=False)
+            if active:
+                self._downloads[active[0]].wait(0.05)
+        self._unfollow(cancel=False)
         return self._gather(failed)
 
-    def _begin(self, uid: str) -> None:
-        place = self._source.participant
-        key = (str(self._source.store.root), place.holder, place.patient, uid)
+    def _start_study(self, uid: str) -> None:
+        participant = self._source.participant()
+        key = (str(self._source.store.root), participant.holder, participant.patient, uid)
         with _guard:
-            transfer, followers = _running.get(key, (None, []))
-            if transfer is None or transfer.done() or transfer._switch.is_set():
-                transfer, followers = Transfer(self._source, uid), []
-                _running[key] = (transfer, followers)
-                transfer.start()
+            download, followers = _running.get(key, (None, []))
+            if download is None or download.done() or download._switch.is_set():
+                download, followers = StudyDownload(self._source, uid), []
+                _running[key] = (download, followers)
+                download.start()
             followers.append(self)
         with self._guard:
-            self._transfers[uid] = transfer
-            for callback in self._wishes:
-                transfer.on_instance(callback)
-        transfer.subscribe(self._follow)
+            self._downloads[uid] = download
+            for callback in self._instance_callbacks:
+                download.on_instance(callback)
+        download.subscribe(self._follow)
 
     def _follow(self, _: TaskState) -> None:
         if not self.done():
-            self._set(**_together(self._state, [t.state for t in self._transfers.values()]))
+            self._set(**_combined(self._state, [t.state for t in self._downloads.values()]))
 
     def cancel(self) -> None:
-        """End it within a second. A study that another download also follows goes on."""
+        """End it within a second. A study that another download also follows continues."""
         super().cancel()
 
-    def _leave(self, *, cancel: bool) -> None:
-        """Follow no transfer any more; those that nobody follows are forgotten (and cancelled)."""
+    def _unfollow(self, *, cancel: bool) -> None:
+        """Stop following; remove study downloads without a follower (and cancel them)."""
         with _guard:
-            for key, (transfer, followers) in list(_running.items()):
+            for key, (download, followers) in list(_running.items()):
                 if self in followers:
                     followers.remove(self)
                     if not followers:
                         del _running[key]
                         if cancel:
-                            transfer.cancel()
+                            download.cancel()
 
     def _gather(self, failed: dict[str, BaseException]) -> Study | list[Study]:
         self._switch.check()
         for error in failed.values():
             if isinstance(error, Cancelled) or not isinstance(error, S4SError):
                 raise error
-        if not self._many:
+        if not self._several:
             for error in failed.values():
                 if isinstance(error, Incomplete):
                     error.partial = self._study(self._uids[0])
                 raise error
             return self._study(self._uids[0])
-        came = [self._study(uid) for uid in self._uids if uid not in failed]
+        studies = [self._study(uid) for uid in self._uids if uid not in failed]
         if failed:
             error = next(iter(failed.values()))
             raise Incomplete(
-                f"{len(failed)} of {len(self._uids)} studies did not come whole. One: {error}",
-                partial=came,
+                f"{len(failed)} of {len(self._uids)} studies are not complete. One: {error}",
+                partial=studies,
                 missing=tuple(failed),
             ) from error
-        return came
+        return studies
 
     def _study(self, uid: str) -> Study:
         from ..imaging import Study
 
-        transfer = self._transfers[uid]
-        if transfer.state.error is None:
-            return Study(later=transfer.result())
-        return Study(later=self._source.store.study(self._source.participant, uid).paths())
+        download = self._downloads[uid]
+        if download.state.error is None:
+            return Study(later=download.result())
+        return Study(later=self._source.store.study(self._source.participant(), uid).paths())
 
 
-def _together(mine: TaskState, all_: list[TaskState]) -> dict[str, Any]:
-    """One state that speaks for several transfers."""
-    if mine.study_uid is not None:
-        one = all_[0]
-        if one.phase in ENDED:  # the download itself ends a moment later
-            one = replace(one, phase="receiving", error=None)
-        return {name: getattr(one, name) for name in TaskState.__dataclass_fields__}
-    phases = [state.phase for state in all_]
+def _combined(current: TaskState, states: list[TaskState]) -> dict[str, Any]:
+    """Return the fields of one state for several study downloads."""
+    if current.study_uid is not None:
+        state = states[0]
+        if state.phase in ENDED:  # the download itself ends a moment later
+            state = replace(state, phase="receiving", error=None)
+        return {name: getattr(state, name) for name in TaskState.__dataclass_fields__}
+    phases = [state.phase for state in states]
     busy = ("receiving", "waiting", "asking", "queued")
-    waits = [state.seconds_left for state in all_ if state.seconds_left is not None]
-    expected = [state.instances_expected for state in all_]
+    waits = [state.seconds_left for state in states if state.seconds_left is not None]
+    expected = [state.instances_expected for state in states]
     ended = sum(phase in ENDED for phase in phases)
     return {
         "phase": next((phase for phase in busy if phase in phases), "receiving"),
         "seconds_left": min(waits, default=None),
-        "attempt": max(state.attempt for state in all_),
-        "instances": sum(state.instances for state in all_),
+        "attempt": max(state.attempt for state in states),
+        "instances": sum(state.instances for state in states),
         "instances_expected": None if None in expected else sum(e or 0 for e in expected),
-        "bytes": sum(state.bytes for state in all_),
-        "rate": sum(s.rate or 0 for s in all_ if s.phase == "receiving") or None,
-        "message": f"{ended} of {len(all_)} studies have ended",
+        "bytes": sum(state.bytes for state in states),
+        "rate": sum(s.rate or 0 for s in states if s.phase == "receiving") or None,
+        "message": f"{ended} of {len(states)} studies have ended",
     }
+
+
+class RequestedStudies(NamedTuple):
+    """Study Instance UIDs, and whether several were requested (which gives a list)."""
+
+    uids: list[str]
+    several: bool
+
+
+def requested_studies(studies: Any) -> RequestedStudies:
+    """Return the studies that the argument of ``download`` names.
+
+    Args:
+        studies: a UID, a row of ``studies()``, a frame of such rows, or a list of UIDs.
+
+    Raises:
+        InvalidUID: that is no study UID.
+        TypeError: that names no study at all.
+    """
+    if isinstance(studies, str):
+        return RequestedStudies([check_uid(studies)], several=False)
+    if isinstance(studies, list | tuple):
+        return RequestedStudies([check_uid(uid) for uid in studies], several=True)
+    try:
+        uids = studies["study_uid"]
+    except (LookupError, TypeError) as error:
+        raise TypeError(
+            "download() takes a study UID, a row of studies(), or a frame of such rows; "
+            f"a {type(studies).__name__} without study_uid names no study."
+        ) from error
+    if hasattr(studies, "columns"):
+        return RequestedStudies([check_uid(uid) for uid in uids], several=True)
+    return RequestedStudies([check_uid(uids)], several=False)

@@ -1,7 +1,7 @@
-"""The addresses of holders that somebody connected to, for the next time.
+"""The addresses of holders that were connected to before.
 
-Addresses only, never a token, a client or a patient: they stand in ``holders.json`` (0600) in
-the user's own configuration folder, and go with ``Connection.forget()``.
+Addresses only, never a token, a client or a patient. They are in ``holders.json`` (mode 0600) in
+the user's configuration folder; ``Connection.forget()`` removes them.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from ..private_files import Folder, disk
 MOST = 12  # addresses; the oldest goes first
 MAX_BYTES = 64 * 1024
 _FILE = "holders.json"
-_HERE = frozenset({"127.0.0.1", "localhost", "::1"})
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def config_folder() -> Path:
     """Return the folder of this user's settings for s4s; it need not exist.
 
     ``$XDG_CONFIG_HOME/s4s-notebook``, by default below ``~/.config``; on macOS and Windows
-    where programs there keep such things.
+    where programs there store settings.
     """
     if sys.platform == "win32":  # pragma: no cover - POSIX is what the tests run on
         return Path(os.environ.get("APPDATA") or Path.home()) / "s4s-notebook"
     if sys.platform == "darwin":  # pragma: no cover
         return Path.home() / "Library" / "Application Support" / "s4s-notebook"
-    named = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(named) if os.path.isabs(named) else Path.home() / ".config") / "s4s-notebook"
+    folder = os.environ.get("XDG_CONFIG_HOME", "")
+    return (Path(folder) if os.path.isabs(folder) else Path.home() / ".config") / "s4s-notebook"
 
 
 class Holders:
     """The remembered addresses, latest first.
 
     Args:
-        folder: by default :func:`config_folder`. It is made when the first address is kept.
+        folder: by default :func:`config_folder`. It is made when the first address is stored.
 
-    Each method may raise UnsafeStore (a link or somebody else's folder is in the way) and
+    Each method may raise UnsafeStore (a link or another user's folder is in the way) and
     DiskProblem (the disk refused).
     """
 
@@ -48,7 +48,7 @@ class Holders:
         self._path = folder or config_folder()
 
     def all(self) -> list[str]:
-        """Return the addresses; none where nothing is kept, or nothing of ours."""
+        """Return the addresses; none where there is no file, or an unreadable one."""
         if not self._path.is_dir():
             return []
         with disk("reading the remembered holders"):
@@ -63,18 +63,18 @@ class Holders:
                 return _addresses(file.read(MAX_BYTES))
 
     def add(self, base: str) -> None:
-        """Put ``base`` first. An address on this machine is not kept: its port passes."""
-        if urlsplit(base).hostname not in _HERE:
+        """Put ``base`` first. An address on this machine is left out: its port changes."""
+        if urlsplit(base).hostname not in _LOOPBACK:
             self._write([base, *(each for each in self.all() if each != base)][:MOST])
 
     def remove(self, base: str) -> None:
-        """Forget ``base``; nothing is touched where it is not kept."""
-        kept = self.all()
-        if base in kept:
-            self._write([each for each in kept if each != base])
+        """Remove ``base``; nothing is written where it is not stored."""
+        addresses = self.all()
+        if base in addresses:
+            self._write([each for each in addresses if each != base])
 
     def _write(self, addresses: list[str]) -> None:
-        with disk("keeping the remembered holders"):
+        with disk("writing the remembered holders"):
             folder = Folder.root(self._path)
             try:
                 folder.write(_FILE, json.dumps(addresses, indent=1).encode())
@@ -83,12 +83,12 @@ class Holders:
 
 
 def _addresses(content: bytes) -> list[str]:
-    """Return what a file of ours holds; whatever else stands there is left out."""
+    """Return the addresses in the file; leave out anything else."""
     try:
-        found = json.loads(content)
-    except ValueError:  # cut short or not ours: as if nothing were remembered
+        value = json.loads(content)
+    except ValueError:  # cut short or another program's: as if nothing were remembered
         return []
-    listed = found if isinstance(found, list) else []
+    listed = value if isinstance(value, list) else []
     return [
         each
         for each in listed

@@ -1,43 +1,189 @@
-"""Asking the holder for several types at once, with countdown and Cancel."""
+"""Searches that bring resources into the store, several types at a time.
+
+Sync for Science, Imaging Data use case, *first-connection* and *periodic-update*: no page is
+skipped, no resource stored twice, and a search that was cut off continues. The sync point is the
+holder's own time when it answered the first page, less the time that answer took: whatever
+changes while the pages are read is requested again the next time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
 
-from ..errors import Cancelled, Incomplete, S4SError
-from ..task import Task, TaskState, Waiting
-from .search_to_store import Line, sync
+from ..errors import Cancelled, HTTPStatusError, Incomplete, S4SError
+from ..fhir import search as fhir
+from ..fhir.search import Page
+from ..http.client import Transport
+from ..store import Entry, Participant, Run
+from ..task import Cancel, OnWait, Task, TaskState, Waiting
+from .session import RESOURCE_TYPES, Session
 
-if TYPE_CHECKING:
-    from . import Connection
+T = TypeVar("T")
+_RESUMABLE = 6 * 3600.0  # seconds; after that a page address may show other pages
+_PAGE_GONE = (400, 404, 410)
+_SLACK = 2.0  # seconds; a Date header is cut to whole ones
 
 
-class Loading(Task["Connection"]):
-    """Resources on their way to the store. It starts at once; await it, or call ``result()``.
+class SearchContext(NamedTuple):
+    """How a search reaches the holder, and whom it reports to."""
 
-    Gives the connection. A type that fails does not stop the others.
+    transport: Transport
+    base: str
+    cancel: Cancel
+    on_wait: OnWait
+    on_page: Callable[[int], None]
+
+
+def query(kind: str, patient: str, since: str | None = None) -> list[tuple[str, str]]:
+    """Return the parameters of the search for a resource type."""
+    name = RESOURCE_TYPES[kind]
+    parameters = [] if name is None else [(name, patient)]
+    return parameters + ([("_lastUpdated", f"gt{since}")] if since else [])
+
+
+def sync(context: SearchContext, participant: Participant, kind: str, *, full: bool) -> str:
+    """Bring one resource type up to date.
+
+    What was received before an error remains, and the next call continues after it.
+
+    Args:
+        context: how to reach the holder.
+        participant: whose resources.
+        kind: resource type.
+        full: request everything; what is not received is then no longer served.
+
+    Returns:
+        The id of the run, by which its changes are stored.
+    """
+    run = _start_run(context, participant, kind, full=full)
+    versions = participant.versions(kind)
+    clock = context.transport.clock
+    started = clock.time()
+    for page in _pages(context, participant, kind, run):
+        until = run.until if run.pages else _sync_time(page, clock.time() - started)
+        run = run._replace(pages=run.pages + 1, next=page.next, until=until)
+        _store_page(participant, kind, run, page, versions)
+        context.on_page(len(page.resources))
+    participant.finish(kind, run, clock.time())
+    return run.run
+
+
+def _start_run(context: SearchContext, participant: Participant, kind: str, *, full: bool) -> Run:
+    """Return the run that was cut off, if it can be continued, else a new one."""
+    now = context.transport.clock.time()
+    previous, point = participant.run(kind), participant.sync_point(kind)
+    if previous is not None and previous.next and (previous.full or not full):
+        age = now - float(previous.run.partition("-")[0])
+        if abs(age) < _RESUMABLE:
+            return previous
+    since = None if full or point is None or point.until is None else fhir.instant(point.until)
+    # Without a time by the holder's clock everything is requested, as the first time.
+    everything = full or point is None
+    return Run(f"{now:.0f}-{secrets.token_hex(6)}", since, None, None, everything, 0)
+
+
+def _pages(context: SearchContext, participant: Participant, kind: str, run: Run) -> Iterator[Page]:
+    """Yield the pages of a search, from where the run was cut off."""
+    options: dict[str, Any] = {"cancel": context.cancel, "on_wait": context.on_wait}
+    if RESOURCE_TYPES[kind] is None:
+        resource = fhir.read(context.transport, context.base, kind, participant.patient, **options)
+        yield Page((resource,), (), (), None, None, None, "")
+        return
+    params = query(kind, participant.patient, run.since)
+    if run.next:
+        remaining = fhir.search(
+            context.transport, context.base, kind, params, start=run.next, **options
+        )
+        try:
+            yield next(remaining)
+        except HTTPStatusError as error:
+            # The holder has dropped the page: from the start; nothing is stored twice.
+            if error.request is None or error.request.status not in _PAGE_GONE:
+                raise
+        else:
+            yield from remaining
+            return
+    yield from fhir.search(context.transport, context.base, kind, params, **options)
+
+
+def _sync_time(page: Page, seconds: float) -> float | None:
+    """Return the time, by the holder's clock, of which a page is surely complete, or None."""
+    if page.date is not None:
+        return page.date - max(0.0, seconds) - _SLACK
+    times = [time for each in page.resources if (time := _last_updated(each)) is not None]
+    return max(times) - _SLACK if times else None
+
+
+def _last_updated(resource: dict[str, Any]) -> float | None:
+    meta = resource.get("meta")
+    text = meta.get("lastUpdated") if isinstance(meta, dict) else None
+    try:
+        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _store_page(
+    participant: Participant,
+    kind: str,
+    run: Run,
+    page: Page,
+    versions: dict[str, tuple[str, bool]],
+) -> None:
+    """Store what is new or changed; pages may overlap, so a resource may be on two."""
+    entries: list[Entry] = []
+    seen: list[str] = []
+    for resource in page.resources:
+        key, version = fhir.key_of(resource), fhir.version_of(resource)
+        previous = versions.get(key)
+        if previous == (version, False):
+            seen.append(key)
+            continue
+        entries.append(Entry(key, version, resource, "changed" if previous else "new"))
+        versions[key] = (version, False)
+    included = [
+        (str(each["resourceType"]), Entry(fhir.key_of(each), fhir.version_of(each), each))
+        for each in page.included
+    ]
+    if included:
+        stored = {type_: participant.versions(type_) for type_, _ in included}
+        included = [(t, e) for t, e in included if stored[t].get(e.key) != (e.version, False)]
+    participant.save_page(kind, run, entries, seen=seen, included=included, problems=page.problems)
+
+
+class Loading(Task[T]):
+    """A search of several types in the background; await it, or call ``result()``.
+
+    It starts at once and gives the connection. A type that fails does not stop the others.
 
     Raises (from ``result()`` and ``await``):
         Incomplete: some types failed; ``.missing`` names them, ``.partial`` is the connection,
-            whose tables hold what came.
-        S4SError: the one type asked for failed, or all of them did.
-        Cancelled: calling again goes on after the last page that came.
+            whose tables hold what was received.
+        S4SError: the one type requested failed, or all of them did.
+        Cancelled: calling again continues after the last page received.
+
+    Attributes:
+        runs: the id of each type's run.
+        failed: the error of each type that failed.
     """
 
     def __init__(
         self,
-        connection: Connection,
-        kinds: Sequence[str],
+        session: Session,
+        kinds: Iterable[str],
         *,
+        result: T,
         update: bool = False,
         full: bool = False,
     ) -> None:
         super().__init__(TaskState())
-        self._connection, self._kinds = connection, tuple(kinds)
+        self._session, self._kinds, self._value = session, tuple(kinds), result
         self._update, self._full = update, full
         self._waiting: dict[str, Waiting] = {}
         self._count = 0
@@ -45,17 +191,18 @@ class Loading(Task["Connection"]):
         self.failed: dict[str, S4SError] = {}
         self.start()
 
-    def _work(self) -> Connection:
+    def _work(self) -> T:
         if not self._kinds:
-            self._set(message="Everything is here already")
-            return self._connection
+            self._set(message="Everything is stored already")
+            return self._value
         self._set(phase="asking")
-        session = self._connection.session
-        session.ready(self._switch, lambda text: self._set(message=text))
-        self._set(phase="searching", message=f"Asking for {', '.join(self._kinds)}")
+        self._session.ready(self._switch, lambda text: self._set(message=text))
+        self._set(phase="searching", message=f"Requesting {', '.join(self._kinds)}")
         with ThreadPoolExecutor(len(self._kinds)) as pool:
-            asked = {kind: pool.submit(copy_context().run, self._one, kind) for kind in self._kinds}
-        for kind, future in asked.items():
+            futures = {
+                kind: pool.submit(copy_context().run, self._sync, kind) for kind in self._kinds
+            }
+        for kind, future in futures.items():
             try:
                 self.runs[kind] = future.result()
             except S4SError as error:
@@ -63,25 +210,26 @@ class Loading(Task["Connection"]):
         self._set(message=f"{self._count} resource{'' if self._count == 1 else 's'}")
         return self._end()
 
-    def _one(self, kind: str) -> str:
-        session = self._connection.session
+    def _sync(self, kind: str) -> str:
+        """Bring one type up to date, and return the id of the run, "" where it was already."""
+        session = self._session
         base = session.holder.imaging_base if kind == "ImagingStudy" else session.holder.base
-        line = Line(
-            session.transport, base, self._switch, lambda w: self._holds(kind, w), self._page
+        context = SearchContext(
+            session.transport, base, self._switch, lambda w: self._report_wait(kind, w), self._page
         )
-        who = session.participant
-        with who.asking(kind, self._switch.check):
-            if not self._update and who.mark(kind) is not None:
-                return ""  # another call brought it while this one waited
-            return sync(line, who, kind, full=self._full)
+        participant = session.participant
+        with participant.sync_lock(kind, self._switch.check):
+            if not self._update and participant.sync_point(kind) is not None:
+                return ""  # another call received it while this one waited
+            return sync(context, participant, kind, full=self._full)
 
     def _page(self, count: int) -> None:
         with self._guard:
             self._count += count
             self._set(message=f"{self._count} resources so far")
 
-    def _holds(self, kind: str, waiting: Waiting) -> None:
-        """Shows the longest of the waits; the other types go on meanwhile."""
+    def _report_wait(self, kind: str, waiting: Waiting) -> None:
+        """Report the longest of the waits; the other types continue meanwhile."""
         with self._guard:
             self._waiting[kind] = waiting
             if waiting.seconds_left <= 0:
@@ -93,7 +241,7 @@ class Loading(Task["Connection"]):
             self._show_wait(longest)
             self._state = replace(self._state, message=f"{kind} is not ready yet")
 
-    def _end(self) -> Connection:
+    def _end(self) -> T:
         for error in self.failed.values():
             if isinstance(error, Cancelled):
                 raise error
@@ -102,10 +250,10 @@ class Loading(Task["Connection"]):
         if self.failed:
             kind, error = next(iter(self.failed.items()))
             raise Incomplete(
-                f"{', '.join(self.failed)} did not come ({kind}: {error.problem}).",
+                f"{', '.join(self.failed)} could not be loaded ({kind}: {error.problem}).",
                 request=error.request,
-                hint="The other tables are here. Call again to ask for what is missing.",
-                partial=self._connection,
+                hint="The other tables are loaded. Call again to request what is missing.",
+                partial=self._value,
                 missing=tuple(self.failed),
             ) from error
-        return self._connection
+        return self._value

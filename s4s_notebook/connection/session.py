@@ -1,10 +1,10 @@
-"""One participant's way in: discovery, sign-in, tokens, and the transport that uses them."""
+"""The session of a connection: discovery, sign-in, tokens, and the transport that uses them."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,92 +12,107 @@ from ..errors import AccessDenied, AuthorizationError, AuthorizationRequired, Lo
 from ..http.client import Exchange, Transport
 from ..http.origins import Origins
 from ..http.redact import Secret
-from ..http.retry import WaitPolicy
 from ..smart import discovery
 from ..smart import registration as smart
 from ..smart.registration import Client, Grant, Login
+from ..smart.token_store import FileKeeper, KeyringKeeper
 from ..smart.tokens import FixedToken, Tokens, from_record
-from ..store import FileKeeper, KeyringKeeper, Participant, Store
+from ..store import Participant, Store
 from ..task import Cancel, Clock
-from .search_to_store import KINDS
+from .options import ConnectOptions
 
 #: Where the browser lands when nothing listens: the person copies the address from there.
 PASTE = "http://127.0.0.1/s4s/callback"
 _TICK = 0.2
 _LOGINS = 32  # sign-ins that may wait for their reply at a time
 
-Remember = bool | Literal["file"]
-Credentials = tuple[str | None, str | None, str | None]
+#: Resource types in the order of their requests, with the search parameter of the patient.
+RESOURCE_TYPES = {
+    "Patient": None,
+    "Coverage": "beneficiary",
+    "ImagingStudy": "patient",
+    "ExplanationOfBenefit": "patient",
+}
 
 
 class Session:
-    """What a Connection speaks through; see there for the arguments."""
+    """Discovery, sign-in and transport of one connection.
+
+    Args:
+        options: as given to ``connect``.
+        store: where remembered approvals, consents and waits are.
+        ask: called with an unknown origin; True is consent.
+        clock: time, for tests.
+
+    Attributes:
+        base: FHIR base address.
+        patient: FHIR id; None before an approval.
+        status: see ``Connection.status``.
+        history: every exchange with the holder, addresses redacted.
+        login: the sign-in that waits for its reply, or None.
+        origins: the origins that may see the token.
+        transport: what sends requests.
+    """
 
     def __init__(
         self,
-        url: str,
+        options: ConnectOptions,
         *,
         store: Store,
-        patient: str | None,
-        access_token: str | None,
-        client: Credentials,
-        scope: str | None,
-        allow_origins: Sequence[str],
         ask: Callable[[str], bool] | None,
-        waits: WaitPolicy | None,
-        remember: Remember,
-        legacy: bool,
         clock: Clock | None,
     ) -> None:
-        self.base = discovery.check_base(url)
-        self.store, self.patient = store, patient
+        self.base = discovery.check_base(options.url or "")
+        self.store, self.patient = store, options.patient
         self.history: list[Exchange] = []
-        self._client_id, secret, self._redirect_uri = client
-        self._client_secret = Secret.wrap(secret)
-        self._scope, self._legacy, self._remember = scope or smart.SCOPE, legacy, remember
+        self._client_id, self._redirect_uri = options.client_id, options.redirect_uri
+        self._client_secret = Secret.wrap(options.client_secret)
+        self._scope, self._legacy = options.scope or smart.SCOPE, options.legacy
+        self._remember = options.remember
         self._guard, self._listeners = threading.RLock(), list[Callable[[str], None]]()
         self._logins: dict[str, Login] = {}
         self._clients: dict[str, Client] = {}
         self._holder: discovery.Holder | None = None
         self.login: Login | None = None
-        self.origins = Origins(self.base, allow_origins, ask, self._consented)
+        self.origins = Origins(self.base, options.allow_origins, ask, self._consented)
         self.transport = Transport(
             origins=self.origins,
-            waits=waits,
+            waits=options.waits,
             clock=clock,
             on_exchange=self.history.append,
-            on_not_before=self._keep_wait,
+            on_not_before=self._store_wait,
             not_before=self._recall_wait,
         )
         self.status = "not authorised"
         if self.patient is None:
             self.patient = self._only_patient()
-        if access_token is not None:
-            self.transport.tokens = FixedToken(access_token)
+        if options.access_token is not None:
+            self.transport.tokens = FixedToken(options.access_token)
             self.status = "approved"
         elif self._has_grant(self.patient):
             self.status = "approved"
-        elif patient is not None:
+        elif options.patient is not None:
             self.status = "open"
         self._allow_consented()
 
-    # What is known without asking
+    # What the store holds
 
     def _only_patient(self) -> str | None:
-        """Whose data or remembered approval are here, if that is one of this holder's patients."""
-        known = [
+        """Return the one patient of this holder with data or an approval in the store, or None."""
+        patients = [
             each.patient
             for each in self.store.each()
             if each.holder == self.base
-            and (any(map(each.mark, KINDS)) or self._has_grant(each.patient))
+            and (any(map(each.sync_point, RESOURCE_TYPES)) or self._has_grant(each.patient))
         ]
-        return known[0] if len(known) == 1 else None
+        return patients[0] if len(patients) == 1 else None
 
     @property
     def participant(self) -> Participant:
+        """The store's data of the patient. Raises AuthorizationRequired before an approval."""
         if self.patient is None:
             raise AuthorizationRequired(
-                "Nobody has approved yet, so it is not known whose data to ask for.",
+                "Nobody has approved yet, so it is not known whose data to request.",
                 hint="Press Authorise, or pass patient=.",
             )
         return self.store.participant(self.base, self.patient)
@@ -110,7 +125,7 @@ class Session:
             for origin in self.participant.consents():
                 self.origins.allow(origin)
 
-    def _keep_wait(self, key: str, not_before: float) -> None:
+    def _store_wait(self, key: str, not_before: float) -> None:
         if self.patient is not None:
             seconds = not_before - self.transport.clock.time()
             self.participant.set_wait(key, not_before, seconds)
@@ -119,33 +134,37 @@ class Session:
         if self.patient is None:
             return None
         now = self.transport.clock.time()
-        return now + self.participant.wait_left(key, now)
+        return now + self.participant.remaining_wait(key, now)
 
     # Discovery
 
     @property
     def holder(self) -> discovery.Holder:
-        """What discovery found; asks once.
+        """Addresses and capabilities of the holder; the first use requests them.
 
         Raises:
-            DiscoveryError: no FHIR holder there, or none that one can sign in to.
-            HolderUnavailable: it did not answer.
+            DiscoveryError: no FHIR holder there, or none that offers a sign-in.
+            HolderUnavailable: the holder did not answer.
         """
         with self._guard:
             if self._holder is None:
                 needed = self.status not in ("open", "approved")
-                # Names further origins at most: they see nothing before somebody consents.
+                # Names further origins at most: they see nothing without a consent.
                 self._holder = discovery.discover(self.transport, self.base, required=needed)
             return self._holder
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of the holder and of the way there."""
+        """Remarks on the holder and on the way there, such as a proxy."""
         return (*self.holder.notes, *self.transport.notes)
 
     # Status
 
     def on_status(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call ``callback(status)`` at each change; return a function that ends it.
+
+        Calls that need an approval then wait for it, as a panel can ask for one.
+        """
         self._listeners.append(callback)
 
         def end() -> None:
@@ -155,16 +174,21 @@ class Session:
         return end
 
     def set_status(self, status: str) -> None:
+        """Set the status and report it."""
         self.status = status
         for callback in list(self._listeners):
             callback(status)
 
-    def ready(self, cancel: Cancel, say: Callable[[str], None]) -> Transport:
-        """The transport, once there is an approval; waits for it where a panel asks for one.
+    def ready(self, cancel: Cancel, report: Callable[[str], None]) -> Transport:
+        """Return the transport, once there is an approval; wait for it where a panel asks.
+
+        Args:
+            cancel: ends the wait.
+            report: called with a sentence while waiting, then with "".
 
         Raises:
-            AuthorizationRequired: nobody is asked; the message has the page to open.
-            AccessDenied, LoginExpired: the answer while this waited.
+            AuthorizationRequired: there is no panel; the message has the page to open.
+            AccessDenied, LoginExpired: how the sign-in ended while this waited.
         """
         if self.status == "approved" and self.transport.tokens is None:
             self._recall_grant()
@@ -176,14 +200,24 @@ class Session:
                     hint="Then give the address that your browser lands on to "
                     "connection.finish(address).",
                 )
-            say("Waiting for your approval: press Authorise above")
+            report("Waiting for your approval: press Authorise above")
             self.wait(cancel)
-            say("")
+            report("")
         _ = self.holder
         return self.transport
 
     def wait(self, cancel: Cancel, timeout: float | None = None) -> None:
-        """Until it is approved. Raises TimeoutError, Cancelled, AccessDenied, LoginExpired."""
+        """Wait for the approval.
+
+        Args:
+            cancel: ends the wait.
+            timeout: seconds; None waits for as long as it takes.
+
+        Raises:
+            TimeoutError: it was not approved in that time.
+            Cancelled: ``cancel`` was set.
+            AccessDenied, LoginExpired: the person declined, or the reply was too late.
+        """
         end = None if timeout is None else self.transport.clock.monotonic() + timeout
         while self.status not in ("open", "approved"):
             cancel.check()
@@ -201,30 +235,34 @@ class Session:
 
     @property
     def client_id(self) -> str | None:
+        """The client that was registered by hand; None where the holder registers one."""
         return self._client_id
 
     @property
     def redirect_uri(self) -> str | None:
+        """The redirect address that was registered by hand, or None."""
         return self._redirect_uri
 
     @property
     def grant(self) -> Grant | None:
+        """What was approved, its tokens hidden; None without an approval."""
         tokens = self.transport.tokens
         return tokens.grant if isinstance(tokens, Tokens) else None
 
-    def use_client(self, client_id: str, client_secret: str | None) -> None:
+    def use_client(self, client_id: str, client_secret: str | None = None) -> None:
+        """Sign in as a client that the holder registered by hand."""
         if not client_id:
             raise AuthorizationError("A client id is needed.", hint="The holder gave you one.")
         self._client_id = client_id
         self._client_secret = Secret.wrap(client_secret)
 
     def authorize_url(self, redirect_uri: str | None = None) -> str:
-        """A fresh sign-in's page; registers this program first where the holder offers it."""
-        where = redirect_uri or self._redirect_uri or PASTE
+        """Return the page of a new sign-in; register this program first where offered."""
+        redirect_uri = redirect_uri or self._redirect_uri or PASTE
         with self._guard:
             login = Login(
                 self.holder,
-                self._client(where),
+                self._client(redirect_uri),
                 scope=self._scope,
                 legacy=self._legacy,
                 clock=self.transport.clock,
@@ -246,11 +284,11 @@ class Session:
         return self._clients[redirect_uri]
 
     def finish(self, redirected_url: str) -> None:
-        """Take the reply of the page that :meth:`authorize_url` led to."""
+        """Complete a sign-in with the reply of its page; see ``Connection.finish``."""
         state = parse_qs(urlsplit(redirected_url).query).get("state", [""])[0]
-        named = self._logins.get(hashlib.sha256(state.encode()).hexdigest())
-        login = named or self.login
-        if login is None or login.client is None:  # of a kernel that is gone
+        match = self._logins.get(hashlib.sha256(state.encode()).hexdigest())
+        login = match or self.login
+        if login is None or login.client is None:  # of an earlier kernel
             raise LoginExpired("No sign-in waits for a reply here: this kernel started none.")
         try:
             code = login.code_from(redirected_url)
@@ -275,7 +313,7 @@ class Session:
         )
         tokens.keep()
         self.transport.tokens = tokens
-        for origin in self.holder.imaging_origins:  # shown on the panel, consented to by pressing
+        for origin in self.holder.imaging_origins:  # named on the panel, consented to by pressing
             self.origins.allow(origin)
             self._consented(origin)
         self._allow_consented()
@@ -296,33 +334,35 @@ class Session:
         return self.store.keeper(self.base, self._client_id or "", patient or "", kind=kind)
 
     def _has_grant(self, patient: str | None) -> bool:
-        """Whether an approval was remembered for this holder, client and patient."""
+        """Return whether an approval was remembered for this holder, client and patient."""
         keeper = self._keeper(patient) if patient is not None else None
         return keeper is not None and keeper.load() is not None
 
     def _recall_grant(self) -> None:
-        """Take up the remembered approval, if it is this holder's and this patient's."""
+        """Use the remembered approval, if it is of this holder and patient."""
         keeper = self._keeper(self.patient)
-        kept = None if keeper is None else from_record(self.holder, keeper.load())
-        if kept is None or kept[1].patient not in (None, self.patient):
+        remembered = None if keeper is None else from_record(self.holder, keeper.load())
+        if remembered is None or remembered[1].patient not in (None, self.patient):
             self.set_status("not authorised")
         else:
-            self.transport.tokens = Tokens(self.transport, self.holder, *kept, keeper=keeper)
+            self.transport.tokens = Tokens(self.transport, self.holder, *remembered, keeper=keeper)
 
     def revoke(self) -> str:
+        """Revoke the approval; see ``Connection.revoke``."""
         if self.status == "approved" and self.transport.tokens is None:
             self._recall_grant()
         tokens = self.transport.tokens
         if not isinstance(tokens, Tokens):
-            raise AuthorizationError("There is no approval of ours to take back.")
-        said = smart.revoke(self.transport, self.holder, tokens.client, tokens.grant)
-        if said == "revoked":
+            raise AuthorizationError("There is no approval to revoke.")
+        result = smart.revoke(self.transport, self.holder, tokens.client, tokens.grant)
+        if result == "revoked":
             self.forget()
-        return said
+        return result
 
     def forget(self) -> None:
+        """Forget the approval and the consents; see ``Connection.forget``."""
         for keeper in self.store.remembered(self.base, self.patient):
-            with keeper.lock():  # a refresh under way would keep its new token after this
+            with keeper.lock():  # a refresh under way would store its new token after this
                 keeper.forget()
         if self.patient is not None:
             self.participant.forget_consents()

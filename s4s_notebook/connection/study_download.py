@@ -1,74 +1,99 @@
-"""One study on its way to disk; every Download of it in this process shares this one worker."""
+"""The download of one study: which requests it takes, and what is received and stored."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
-from ..dicomweb import wado as dicomweb
+from ..dicomweb import wado
 from ..errors import (
     HolderUnavailable,
     HTTPStatusError,
     Incomplete,
     IntegrityError,
     InvalidDICOM,
+    InvalidUID,
     Stalled,
 )
-from ..fhir.endpoints import WadoEndpoint, endpoints, study_url
+from ..fhir.endpoints import endpoints, study_url
+from ..fhir.resources import check_uid, objects
 from ..http.client import Transport
 from ..problems import Problem
-from ..store import Filed, Participant, Receiver, Store, StudyFolder
+from ..store import Participant, Receiver, Rejected, Store, StoredInstance, StudyFolder
 from ..task import Cancel, Task, TaskState, Unsubscribe
-from .download_plan import Piece, announced, pieces
 
 _NOT_OFFERED = frozenset({400, 403, 404, 405, 406, 410, 415, 500, 501})
-_RATE_OVER = 0.5  # seconds
+_RATE_INTERVAL = 0.5  # seconds over which the rate is measured
 
 
-class Source(Protocol):
-    """The part of a Connection that a transfer needs."""
+@dataclass(frozen=True)
+class DownloadSource:
+    """What downloads need of a connection.
+
+    Attributes:
+        store: where files are stored.
+        participant: returns whose studies they are.
+        prepare: returns the transport, once there is an approval; gets a Cancel, and a function
+            that it calls with a sentence while it waits.
+        find_study: returns the ImagingStudy with a Study Instance UID; may request it.
+        imaging_base: returns the FHIR base address that serves ImagingStudy.
+        study_only: addresses that serve complete studies only; downloads add to it.
+    """
 
     store: Store
-
-    @property
-    def participant(self) -> Participant: ...
-    def ready(self, cancel: Cancel, say: Callable[[str], None]) -> Transport:
-        """The transport, once there is an approval to use."""
-
-    def imaging_study(self, uid: str, cancel: Cancel) -> Mapping[str, Any]:
-        """The ImagingStudy; asks the holder if nobody has."""
-
-    def included(self) -> Sequence[Mapping[str, Any]]:
-        """Endpoint resources that came with the studies."""
-
-    @property
-    def imaging_base(self) -> str: ...
-    def no_pieces(self, address: str, learnt: bool = False) -> bool:
-        """Whether that endpoint gives whole studies only; ``learnt`` keeps that in mind."""
+    participant: Callable[[], Participant]
+    prepare: Callable[[Cancel, Callable[[str], None]], Transport]
+    find_study: Callable[[str, Cancel], Mapping[str, Any]]
+    imaging_base: Callable[[], str]
+    study_only: set[str]
 
 
-class Transfer(Task[list[Path]]):
-    """Fetches what is missing of one study, checks and files it.
+class Announced(NamedTuple):
+    """What an ImagingStudy says of its instances: how many, and which where it lists them."""
+
+    total: int | None
+    listed: tuple[wado.Instance, ...]
+
+
+class Part(NamedTuple):
+    """One request: its address, and the SOP Instance UID when it is for one instance."""
+
+    url: str
+    sop_uid: str | None
+
+
+class _Target(NamedTuple):
+    """Where a study is requested: its WADO-RS address, and whether that takes the token."""
+
+    transport: Transport
+    url: str
+    token: bool
+
+
+class StudyDownload(Task[list[Path]]):
+    """Fetches what is missing of one study, checks and stores it; gives the files.
 
     Raises (from ``result()``):
         Incomplete: fewer instances than announced, or some that did not belong.
-        InvalidDICOM: what came in their place was no DICOM.
+        InvalidDICOM: what was received in their place was no DICOM.
         NotDownloadable, NotFound, IntegrityError, Stalled, ...: as the request ended.
     """
 
-    def __init__(self, source: Source, uid: str) -> None:
+    def __init__(self, source: DownloadSource, uid: str) -> None:
         super().__init__(TaskState(study_uid=uid))
         self.uid, self._source = uid, source
-        self._told_instances: list[Path] = []
+        self._reported: list[Path] = []
         self._instance_listeners: list[Callable[[Path], None]] = []
         self._bytes, self._since = 0, time.monotonic()
 
     def on_instance(self, callback: Callable[[Path], None]) -> Unsubscribe:
-        """Call ``callback(path)`` for each instance that is filed; first for those already."""
+        """Call ``callback(path)`` for each instance that is stored; first for those already."""
         with self._guard:
-            for path in self._told_instances:
+            for path in self._reported:
                 callback(path)
             self._instance_listeners.append(callback)
 
@@ -79,177 +104,220 @@ class Transfer(Task[list[Path]]):
 
         return unsubscribe
 
-    def _filed(self, path: Path, size: int) -> None:  # noqa: ARG002 - the Receiver tells both
+    def _report(self, path: Path, size: int) -> None:  # noqa: ARG002 - the Receiver passes both
         with self._guard:
-            self._told_instances.append(path)
+            self._reported.append(path)
             listeners = list(self._instance_listeners)
-        self._set(instances=len(self._told_instances))
+        self._set(instances=len(self._reported))
         for callback in listeners:
             self._call(callback, path, listeners=self._instance_listeners)
 
     def _work(self) -> list[Path]:
-        folder = self._source.store.study(self._source.participant, self.uid)
+        folder = self._source.store.study(self._source.participant(), self.uid)
         self._set(phase="asking", message="")
         with folder.lock(self._switch.check):
-            for filed in folder.instances().values():
-                self._filed(folder.file(filed), filed.size)
+            for instance in folder.instances().values():
+                self._report(folder.file(instance), instance.size)
             if not folder.complete():
                 self._fetch(folder)
         return folder.paths()
 
     def _fetch(self, folder: StudyFolder) -> None:
+        """Download from the first endpoint that answers."""
         source, cancel = self._source, self._switch
-        transport = source.ready(cancel, lambda text: self._set(message=text))
-        study = source.imaging_study(self.uid, cancel)
-        said = announced(study)
-        self._set(instances_expected=said.instances or len(said.listed) or None)
-        found = endpoints(transport, study, source.included(), source.imaging_base, cancel=cancel)
-        for number, endpoint in enumerate(found):
+        transport = source.prepare(cancel, lambda text: self._set(message=text))
+        study = source.find_study(self.uid, cancel)
+        expected = announced(study)
+        self._set(instances_expected=expected.total or len(expected.listed) or None)
+        included = list(source.participant().resources("Endpoint"))
+        candidates = endpoints(transport, study, included, source.imaging_base(), cancel=cancel)
+        for number, endpoint in enumerate(candidates, 1):
+            url = study_url(endpoint.address, self.uid)
+            target = _Target(transport, url, endpoint.requires_token is not False)
             try:
-                self._from(folder, transport, endpoint, said.instances, said.listed)
+                self._fetch_from(target, folder, expected)
             except (HTTPStatusError, HolderUnavailable):
-                if number == len(found) - 1:
+                if number == len(candidates):
                     raise
             else:
                 return
 
-    def _from(
-        self,
-        folder: StudyFolder,
-        transport: Transport,
-        endpoint: WadoEndpoint,
-        count: int | None,
-        listed: Sequence[dicomweb.Instance],
-    ) -> None:
-        url = study_url(endpoint.address, self.uid)
-        token = endpoint.requires_token is not False
+    def _fetch_from(self, target: _Target, folder: StudyFolder, expected: Announced) -> None:
+        """Download from one endpoint; continue as long as each attempt adds instances."""
         receiver = None
         while receiver is None:
             before = len(folder.instances())
             try:
-                receiver = self._receive(folder, transport, url, token, count, listed)
+                receiver = self._receive(target, folder, expected)
             except (IntegrityError, Stalled, HolderUnavailable):
-                # Go on at once where only what is missing will be asked for, and it leads on.
-                if self._source.no_pieces(url) or len(folder.instances()) == before:
+                # Continue without delay where only what is missing is requested, and some came.
+                if target.url in self._source.study_only or len(folder.instances()) == before:
                     raise
-        have = folder.instances()
-        if count is not None and len(have) < count and not listed:
-            listed = self._list(transport, url, token)
-        self._conclude(folder, receiver, have, count, listed)
+        stored = folder.instances()
+        count, listed = expected
+        if count is not None and len(stored) < count and not listed:
+            expected = Announced(count, self._query_instances(target))
+        self._finish_study(folder, receiver, stored, expected)
 
-    def _list(self, transport: Transport, url: str, token: bool) -> Sequence[dicomweb.Instance]:
-        """What the holder says the study has, where it offers to say (QIDO-RS)."""
-        return dicomweb.instances(transport, url, cancel=self._switch, token=token) or ()
+    def _query_instances(self, target: _Target) -> tuple[wado.Instance, ...]:
+        """Return the instances that the holder lists (QIDO-RS), none where it offers no list."""
+        transport, url, token = target
+        return tuple(wado.instances(transport, url, cancel=self._switch, token=token) or ())
 
     def _plan(
-        self,
-        transport: Transport,
-        url: str,
-        token: bool,
-        count: int | None,
-        listed: Sequence[dicomweb.Instance],
-        have: Mapping[str, Filed],
-    ) -> list[Piece] | None:
-        """What to ask for: pieces, nothing (a process was killed when all had come, before that
-        was written down), or None for the whole study."""
-        if count is not None and len(have) >= count:
-            return []
-        if not have or self._source.no_pieces(url):
-            return None
-        listed = listed or self._list(transport, url, token)
-        todo = list(pieces(url, listed, have))
-        return todo if todo or (listed and count is None) else None
+        self, target: _Target, expected: Announced, stored: Mapping[str, StoredInstance]
+    ) -> list[Part] | None:
+        """Return the requests for what is missing, or None for the complete study.
 
-    def _receive(
-        self,
-        folder: StudyFolder,
-        transport: Transport,
-        url: str,
-        token: bool,
-        count: int | None,
-        listed: Sequence[dicomweb.Instance],
-    ) -> Receiver:
-        have = folder.instances()
-        todo = self._plan(transport, url, token, count, listed, have)
-        with Receiver(folder, self._filed) as receiver:
-            if todo:
-                self._set(message=f"{len(have)} instances are here; asking for the others alone")
-            for number, piece in enumerate(todo or ()):
+        No request is needed where a process was killed after all had been received.
+        """
+        count, listed = expected
+        if count is not None and len(stored) >= count:
+            return []
+        if not stored or target.url in self._source.study_only:
+            return None
+        listed = listed or self._query_instances(target)
+        missing = list(parts(target.url, listed, stored))
+        return missing if missing or (listed and count is None) else None
+
+    def _receive(self, target: _Target, folder: StudyFolder, expected: Announced) -> Receiver:
+        stored = folder.instances()
+        missing = self._plan(target, expected, stored)
+        with Receiver(folder, self._report) as receiver:
+            if missing:
+                self._set(message=f"{len(stored)} instances are here; requesting the others")
+            for number, part in enumerate(missing or ()):
                 try:
-                    self._take(receiver, transport, piece, token)
+                    self._retrieve(target, receiver, part)
                 except HTTPStatusError as error:
                     status = error.request.status if error.request else None
                     if status not in _NOT_OFFERED:
                         raise
-                    if number == 0 and not receiver.filed:
-                        self._source.no_pieces(url, learnt=True)
-                        todo = None
+                    if number == 0 and not receiver.stored:
+                        self._source.study_only.add(target.url)
+                        missing = None
                         break
-            if todo is None:
-                if have:
-                    self._set(message=f"skipping the {len(have)} instances that are here")
-                self._take(receiver, transport, Piece(url, None), token)
+            if missing is None:
+                if stored:
+                    self._set(message=f"skipping the {len(stored)} instances that are here")
+                self._retrieve(target, receiver, Part(target.url, None))
         return receiver
 
-    def _take(self, receiver: Receiver, transport: Transport, piece: Piece, token: bool) -> None:
-        with dicomweb.retrieve(
-            transport, piece.url, cancel=self._switch, on_wait=self._show_wait, token=token
-        ) as parts:
+    def _retrieve(self, target: _Target, receiver: Receiver, part: Part) -> None:
+        with wado.retrieve(
+            target.transport,
+            part.url,
+            cancel=self._switch,
+            on_wait=self._show_wait,
+            token=target.token,
+        ) as instances:
             self._set(phase="receiving", seconds_left=None)
-            for part in parts:
-                receiver.take(self._counted(part.chunks()), piece.sop_uid)
+            for instance in instances:
+                receiver.receive(self._counted(instance.chunks()), part.sop_uid)
         self._set(bytes=self._bytes)
 
     def _counted(self, chunks: Iterator[Any]) -> Iterator[Any]:
-        """Pass chunks on and count their bytes and their pace."""
+        """Yield chunks, and report their bytes and rate."""
         for chunk in chunks:
             self._bytes += len(chunk)
-            passed = time.monotonic() - self._since
-            if passed >= _RATE_OVER:
-                rate = (self._bytes - self._state.bytes) / passed
+            seconds = time.monotonic() - self._since
+            if seconds >= _RATE_INTERVAL:
+                rate = (self._bytes - self._state.bytes) / seconds
                 self._since = time.monotonic()
                 self._set(bytes=self._bytes, rate=rate)
             yield chunk
 
-    def _conclude(
+    def _finish_study(
         self,
         folder: StudyFolder,
         receiver: Receiver,
-        have: Mapping[str, Filed],
-        count: int | None,
-        listed: Sequence[dicomweb.Instance],
+        stored: Mapping[str, StoredInstance],
+        expected: Announced,
     ) -> None:
-        """Compare what is on disk with what was announced, and write down how it ended."""
-        missing = tuple(each.instance_uid for each in listed if each.instance_uid not in have)
-        odd = receiver.rejected
-        short = bool(missing) or not have or (count is not None and len(have) < count)
-        whole = not short and (count is not None or not odd)
-        folder.settle(expected=count, complete=whole, dicom_patient=receiver.dicom_patient)
-        if odd:
-            found = [
-                Problem(
-                    f"ImagingStudy/{self.uid}", "instance", each.sop_uid, f"set aside: {each.why}"
-                )
-                for each in odd
+        """Compare what is on disk with what was announced, record it, raise if it is short."""
+        count, listed = expected
+        missing = tuple(i.instance_uid for i in listed if i.instance_uid not in stored)
+        rejected = receiver.rejected
+        short = bool(missing) or not stored or (count is not None and len(stored) < count)
+        complete = not short and (count is not None or not rejected)
+        folder.record_end(expected=count, complete=complete, dicom_patient=receiver.dicom_patient)
+        if rejected:
+            resource = f"ImagingStudy/{self.uid}"
+            problems = [
+                Problem(resource, "instance", each.sop_uid, f"set aside: {each.reason}")
+                for each in rejected
             ]
-            self._source.participant.add_problems("ImagingStudy", found)
-        if whole:
-            return
-        broken = next((each.error for each in odd if isinstance(each.error, InvalidDICOM)), None)
-        if broken is not None and all(each.error for each in odd) and len(missing) <= len(odd):
-            raise InvalidDICOM(
-                f"{len(odd)} of the study's parts are not DICOM files; {len(have)} instances are "
-                "kept.",
-                hint="connection.problems() lists them. Call again to ask once more.",
-            )
-        raise Incomplete(
-            f"{len(have)} of {count or len(have) + (len(missing) or len(odd))} instances came"
-            + (
-                f", {len(odd)} were set aside ({', '.join(sorted({e.why for e in odd}))})"
-                if odd
-                else ""
-            )
-            + ".",
-            partial=folder.paths(),
-            missing=missing or tuple(each.sop_uid for each in odd if each.sop_uid),
+            self._source.participant().add_problems("ImagingStudy", problems)
+        if not complete:
+            raise _short_of(folder, rejected, len(stored), count, missing)
+
+
+def _short_of(
+    folder: StudyFolder,
+    rejected: Sequence[Rejected],
+    stored: int,
+    count: int | None,
+    missing: tuple[str, ...],
+) -> Incomplete | InvalidDICOM:
+    """Return the error of a study that is not complete."""
+    invalid = next((r.error for r in rejected if isinstance(r.error, InvalidDICOM)), None)
+    if invalid is not None and all(r.error for r in rejected) and len(missing) <= len(rejected):
+        return InvalidDICOM(
+            f"{len(rejected)} of the study's parts are not DICOM files; {stored} instances are "
+            "stored.",
+            hint="connection.problems() lists them. Call again to request them once more.",
         )
+    total = count or stored + (len(missing) or len(rejected))
+    reasons = ", ".join(sorted({each.reason for each in rejected}))
+    return Incomplete(
+        f"{stored} of {total} instances were received"
+        + (f", {len(rejected)} were set aside ({reasons})" if rejected else "")
+        + ".",
+        partial=folder.paths(),
+        missing=missing or tuple(each.sop_uid for each in rejected if each.sop_uid),
+    )
+
+
+def announced(study: Mapping[str, Any]) -> Announced:
+    """Read ``numberOfInstances`` and the lists of series of an ImagingStudy, STU3 or R4."""
+    listed: list[wado.Instance] = []
+    counts: list[int | None] = []
+    for series in objects(study.get("series")):
+        counts.append(_count(series))
+        for instance in objects(series.get("instance")):
+            with suppress(InvalidUID):  # it still counts by number
+                listed.append(
+                    wado.Instance(check_uid(series.get("uid")), check_uid(instance.get("uid")))
+                )
+    count = _count(study)
+    if count is None and counts and None not in counts:
+        count = sum(each for each in counts if each is not None)
+    return Announced(count, tuple(listed) if count in (None, len(listed)) else ())
+
+
+def parts(url: str, listed: Collection[wado.Instance], stored: Collection[str]) -> Iterator[Part]:
+    """Yield the requests for the missing instances of a study.
+
+    A series of which nothing is stored is one request, other instances one each.
+
+    Args:
+        url: WADO-RS address of the study.
+        listed: its instances.
+        stored: SOP Instance UIDs that are on disk.
+    """
+    partial = {each.series_uid for each in listed if each.instance_uid in stored}
+    requested: set[str] = set()
+    for each in listed:
+        if each.instance_uid in stored or each.series_uid in requested:
+            continue
+        if each.series_uid in partial:
+            yield Part(wado.instance_url(url, each), each.instance_uid)
+        else:
+            requested.add(each.series_uid)
+            path, question, query = url.partition("?")
+            yield Part(f"{path}/series/{each.series_uid}{question}{query}", None)
+
+
+def _count(resource: Mapping[str, Any]) -> int | None:
+    count = resource.get("numberOfInstances")
+    return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else None

@@ -1,4 +1,4 @@
-"""When a participant was imaged, and what was paid when, on one time axis."""
+"""``timeline``: a participant's studies and payments on one time axis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..imaging.plot import Picture
 if TYPE_CHECKING:
     import pandas as pd
 
-# Okabe and Ito: told apart by those who cannot tell red from green; the markers differ as well.
+# Okabe and Ito: distinct for people who are red-green colour-blind; the markers differ as well.
 _KINDS = {
     "INPATIENT": ("#D55E00", "s"),
     "OUTPATIENT": ("#0072B2", "o"),
@@ -42,24 +42,23 @@ def timeline(connection: HasTables) -> Picture:
             :class:`~s4s_notebook.Connection`.
 
     Returns:
-        A matplotlib Figure, which shows itself in a notebook with a text for those who cannot
-        see it.
+        A matplotlib Figure, which a notebook shows, with a text alternative.
 
     Raises:
-        S4SError: the holder could not be asked; see the connection's own methods.
+        S4SError: the holder could not be reached; see the connection's own methods.
     """
     studies, benefits = connection.studies(), connection.benefits()
     figure = Picture(figsize=(10, 5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
-    shown = studies[studies["started_date"].notna()]
-    _studies(above, shown)
+    dated = studies[studies["started_date"].notna()]
+    _studies(above, dated)
     paid = benefits[benefits["period_start"].notna() & (benefits["payment_amount"] > 0)]
     _payments(below, paid)
     unpaid = len(benefits) - len(paid)
-    undated = len(studies) - len(shown)
+    undated = len(studies) - len(dated)
     currencies = ", ".join(sorted(paid["currency"].dropna().unique())) or "no currency given"
     figure.alt = (
-        f"{len(shown)} studies ({undated} without a date) and {len(paid)} payments "
+        f"{len(dated)} studies ({undated} without a date) and {len(paid)} payments "
         f"({currencies}) over time; {unpaid} claims without a payment are not drawn."
     )
     below.set_ylabel(f"paid ({currencies})")
@@ -68,27 +67,27 @@ def timeline(connection: HasTables) -> Picture:
 
 
 def _studies(axis: Any, studies: pd.DataFrame) -> None:
-    """One row per combination of modalities."""
-    kinds = sorted(studies["modalities"].fillna("?").unique())
-    row = studies["modalities"].fillna("?").map(kinds.index)
-    here = studies["downloadable"].fillna(False).astype(bool)
-    for chosen, face in ((here, "#0072B2"), (~here, "none")):
+    """Draw one row per combination of modalities."""
+    modalities = sorted(studies["modalities"].fillna("?").unique())
+    row = studies["modalities"].fillna("?").map(modalities.index)
+    downloadable = studies["downloadable"].fillna(False).astype(bool)
+    for selected, face in ((downloadable, "#0072B2"), (~downloadable, "none")):
         axis.scatter(
-            studies.loc[chosen, "started_date"],
-            row[chosen],
+            studies.loc[selected, "started_date"],
+            row[selected],
             facecolors=face,
             edgecolors="#0072B2",
             label="can be downloaded" if face != "none" else "cannot, or must be asked for",
         )
-    axis.set_yticks(range(len(kinds)), kinds, parse_math=False)
+    axis.set_yticks(range(len(modalities)), modalities, parse_math=False)
     axis.margins(y=0.3)
     axis.grid(axis="x", alpha=0.3)
     axis.set_ylabel("studies")
-    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))  # beside: it hides nothing
+    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))  # beside: covers nothing
 
 
 def _payments(axis: Any, claims: pd.DataFrame) -> None:
-    """One marker a claim."""
+    """Draw one marker per claim."""
     for kind, group in claims.groupby(claims["claim_type"].fillna("other"), sort=True):
         color, marker = _KINDS.get(str(kind), _OTHER)
         label = f"{kind} ({len(group)})"
@@ -96,5 +95,5 @@ def _payments(axis: Any, claims: pd.DataFrame) -> None:
         axis.scatter(days, amounts, c=color, marker=marker, s=25, label=label)
     if len(claims):
         axis.set_yscale("log")
-        axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))  # beside: it hides nothing
+        axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))  # beside: covers nothing
     axis.grid(alpha=0.3)

@@ -25,8 +25,8 @@ _LENGTHS = {order: struct.Struct(f"{order}I") for order in "<>"}
 _ITEM_END, _SEQUENCE_END = 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
 _LAST = 0x0020000E
-_WANTED = {0x00080016, 0x00080018, 0x00100020, 0x0020000D, _LAST}
-_META_WANTED = {0x00020002, 0x00020003, 0x00020010}
+_TAGS = {0x00080016, 0x00080018, 0x00100020, 0x0020000D, _LAST}
+_META_TAGS = {0x00020002, 0x00020003, 0x00020010}
 _INFLATE_LIMIT = 1 << 20
 _DEEPEST = 64
 #: Programs and archives: DOS, ELF, scripts, zip, Mach-O, Java, gzip, bzip2, 7z, xz, rar, PDF, OLE,
@@ -41,7 +41,7 @@ _MARKUP = re.compile(rb"\s*<(!doctype|html|script|svg|\?xml|\?php|body|head)", r
 
 
 class Header(NamedTuple):
-    """What a file says of itself; empty text where it does not say. UIDs as written."""
+    """The elements that identify an instance, as written; "" where one is missing."""
 
     study_uid: str
     series_uid: str
@@ -53,21 +53,21 @@ class Header(NamedTuple):
     transfer_syntax: str
 
 
-class TooShort(Exception):  # noqa: N818 - a sign between two modules, never shown
-    """What was read of the file ends before all that identifies it."""
+class TooShort(Exception):  # noqa: N818 - between two modules, never shown
+    """The bytes given end before the elements that identify the instance."""
 
 
 def executable(preamble: bytes) -> bool:
-    """True when the 128 bytes before ``DICM`` start as a program, archive or web page does."""
+    """Return whether the 128 bytes before ``DICM`` start a program, archive or web page."""
     return preamble.startswith(_EXECUTABLE) or _MARKUP.match(preamble) is not None
 
 
 def read_header(data: memoryview, size: int | None = None) -> Header:
-    """Read what identifies an instance from the bytes of a file (a view of a mapped file will do).
+    """Read the elements that identify an instance.
 
     Args:
-        data: the file, or its beginning.
-        size: bytes of the whole file where ``data`` is only its beginning.
+        data: the bytes of the file, mapped or read, or its beginning.
+        size: bytes of the complete file where ``data`` is only its beginning.
 
     Raises:
         InvalidDICOM: no ``DICM`` at byte 128.
@@ -81,28 +81,28 @@ def read_header(data: memoryview, size: int | None = None) -> Header:
     body = 132
     for tag, start, length in _elements(data, 132, size, explicit=True, order="<", only=2):
         body = start + length
-        if tag in _META_WANTED:
+        if tag in _META_TAGS:
             meta[tag] = _text(data, start, length)
     syntax = meta.get(0x00020010, "")
-    content, at = data, body
+    content, position = data, body
     if syntax == _DEFLATED:
         if len(data) < size:
             raise TooShort
-        content, at = memoryview(_inflate(data[body:])), 0
+        content, position = memoryview(_inflate(data[body:])), 0
         size = len(content)
-    found: dict[int, str] = {}
+    values: dict[int, str] = {}
     explicit, order = syntax != _IMPLICIT, ">" if syntax == _BIG_ENDIAN else "<"
-    for tag, start, length in _elements(content, at, size, explicit=explicit, order=order):
-        if tag in _WANTED:
-            found[tag] = _text(content, start, length)
+    for tag, start, length in _elements(content, position, size, explicit=explicit, order=order):
+        if tag in _TAGS:
+            values[tag] = _text(content, start, length)
         if tag >= _LAST:
             break
     return Header(
-        study_uid=found.get(0x0020000D, ""),
-        series_uid=found.get(_LAST, ""),
-        sop_uid=found.get(0x00080018, ""),
-        sop_class=found.get(0x00080016, ""),
-        patient_id=found.get(0x00100020, ""),
+        study_uid=values.get(0x0020000D, ""),
+        series_uid=values.get(_LAST, ""),
+        sop_uid=values.get(0x00080018, ""),
+        sop_class=values.get(0x00080016, ""),
+        patient_id=values.get(0x00100020, ""),
         meta_sop_uid=meta.get(0x00020003, ""),
         meta_sop_class=meta.get(0x00020002, ""),
         transfer_syntax=syntax,
@@ -112,7 +112,7 @@ def read_header(data: memoryview, size: int | None = None) -> Header:
 def _elements(
     data: memoryview, at: int, size: int, *, explicit: bool, order: str, only: int | None = None
 ) -> Iterator[tuple[int, int, int]]:
-    """Top-level elements (of group ``only``) as (tag, where the value starts, its length)."""
+    """Yield top-level elements (of group ``only``): tag, start of the value, its length."""
     depth, never = 0, _DEEPEST + 1
     implicit_above = never if explicit else -1
     while at + 8 <= size:
@@ -140,7 +140,7 @@ def _elements(
 def _element(
     data: memoryview, at: int, size: int, explicit: bool, order: str
 ) -> tuple[int, bytes, int, int]:
-    """(tag, VR or empty, declared length, where the value starts) of the element at ``at``."""
+    """Return tag, VR or "", declared length and start of the value of the element at ``at``."""
     if at + 12 > len(data) < size:
         raise TooShort
     group, element, vr, short = _HEADS[order].unpack_from(data, at)
@@ -154,6 +154,7 @@ def _element(
 
 
 def _text(data: memoryview, start: int, length: int) -> str:
+    """Return the value of an element, at most 256 bytes of it."""
     end = start + min(length, 256)
     if end > len(data):  # within the file, as the length was compared with its size
         raise TooShort
@@ -161,7 +162,7 @@ def _text(data: memoryview, start: int, length: int) -> str:
 
 
 def _inflate(data: memoryview) -> bytes:
-    """The start of a deflated dataset, at most 1 MB of it: a bomb costs no more than that."""
+    """Return the start of a deflated dataset, at most 1 MB, whatever it would expand to."""
     try:
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, _INFLATE_LIMIT)
     except zlib.error as error:

@@ -1,7 +1,7 @@
 """The SQLite index: what is on disk and how far each record has been read into it.
 
-It holds nothing that the records do not say; lost, corrupt or from a newer version, it is
-made again from them. Several processes share it (WAL, busy timeout).
+It holds nothing that the journals do not; lost, corrupt or from a newer version, it is built
+again from them. Several processes share it (WAL, busy timeout).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ LOCK = ".index.lock"
 VERSION = 1
 _BUSY = 30.0  # seconds that another process may take
 _FILES = (NAME, f"{NAME}-wal", f"{NAME}-shm", f"{NAME}-journal")
-#: What a line raises that was written by a newer version, or is rotten but still JSON.
-_NONSENSE = (LookupError, TypeError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+#: What a record raises that a newer version wrote, or that is damaged but still JSON.
+_UNREADABLE = (LookupError, TypeError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 _OWNED = ("resource", "run", "mark", "wait", "problem", "consent", "study", "instance")
 _TABLES = """
 CREATE TABLE participant(id INTEGER PRIMARY KEY, folder TEXT UNIQUE, holder TEXT, patient TEXT,
@@ -54,18 +54,18 @@ class Index:
         self._guard = threading.RLock()
         self.rebuilt = False
         # One process at a time: SQLite does not wait while another changes to WAL, and an index
-        # that one process makes again must not be open in another.
+        # that one process builds again must not be open in another.
         with lock(root, LOCK, limit=_BUSY):
             try:
                 self._db = self._open()
-            except sqlite3.OperationalError as error:  # full or failing: not the index's fault
+            except sqlite3.OperationalError as error:  # a full or failing disk, not a damaged index
                 raise DiskProblem(f"The index cannot be opened: {error}.") from error
             except sqlite3.DatabaseError:
-                self._db = self._again()
+                self._db = self._rebuild()
 
     def _open(self) -> sqlite3.Connection:
         with disk("opening the index"):
-            # Made by us, so that SQLite finds it with mode 0600 (its WAL takes the same mode).
+            # Made here, so that SQLite finds it with mode 0600 (its WAL takes the same mode).
             os.close(self._root.open(NAME, os.O_RDWR | os.O_CREAT))
             for name in _FILES:
                 if self._root.size(name) is None and name in self._root.names():
@@ -98,30 +98,32 @@ class Index:
         if db.execute("PRAGMA quick_check").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("index is corrupt")
 
-    def _again(self) -> sqlite3.Connection:
+    def _rebuild(self) -> sqlite3.Connection:
         for name in _FILES:
             self._root.remove(name)
         try:
             return self._open()
         except sqlite3.Error as error:
-            raise DiskProblem(f"The index cannot be made: {error}.") from error
+            raise DiskProblem(f"The index cannot be built: {error}.") from error
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
         with self._guard, _sqlite():
             return self._db.execute(query, values).fetchall()
 
     def run(self, query: str, *values: Any) -> None:
+        """Execute a statement."""
         with self._guard, _sqlite():
             self._db.execute(query, values)
 
-    def apply(self, participant: int, placed: Iterable[tuple[Record, int, int]]) -> None:
-        """Enter records, each with its place in the log, into the tables."""
+    def apply(self, participant: int, positioned: Iterable[tuple[Record, int, int]]) -> None:
+        """Enter records, each with its position in the journal, into the tables."""
         with self._guard, _sqlite():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 read = None
-                for record, offset, length in placed:
-                    with suppress(*_NONSENSE):  # such a line costs itself alone
+                for record, offset, length in positioned:
+                    with suppress(*_UNREADABLE):  # such a record costs only itself
                         enter = APPLY[record["t"]]
                         enter(self._db, participant, {**record, "_at": (offset, length)})
                     read = (offset + length + 1, participant)
@@ -133,7 +135,7 @@ class Index:
             self._db.execute("COMMIT")
 
     def forget(self, participant: int, *, entirely: bool) -> None:
-        """Drop the rows of one participant, and their bytes from the files."""
+        """Remove the rows of one participant, and their bytes from the files."""
         with self._guard, _sqlite():
             self._db.execute("BEGIN IMMEDIATE")
             for table in _OWNED:
@@ -148,6 +150,7 @@ class Index:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
+        """Close the database."""
         with self._guard:
             self._db.close()
 
@@ -160,92 +163,98 @@ def _sqlite() -> Iterator[None]:
         raise DiskProblem(f"The index of the store cannot be used: {error}.") from error
 
 
-def _resource(db: sqlite3.Connection, who: int, r: Record) -> None:
+def _resource(db: sqlite3.Connection, participant: int, r: Record) -> None:
     db.execute(
         "INSERT INTO resource VALUES(?,?,?,?,?,?,?,?,'') ON CONFLICT DO UPDATE SET"
         " version=excluded.version, offset=excluded.offset, length=excluded.length, gone='',"
         " change=iif(run=excluded.run, change, excluded.change), run=excluded.run",
-        (who, r["type"], r["key"], r["version"], *r["_at"], r["run"], r["change"]),
+        (participant, r["type"], r["key"], r["version"], *r["_at"], r["run"], r["change"]),
     )
 
 
-def _page(db: sqlite3.Connection, who: int, r: Record) -> None:
+def _page(db: sqlite3.Connection, participant: int, r: Record) -> None:
     db.executemany(
         "UPDATE resource SET change=iif(run=?1, change, 'unchanged'), run=?1, gone=''"
         " WHERE participant=?2 AND type=?3 AND key=?4",
-        [(r["run"], who, r["type"], key) for key in r["seen"]],
+        [(r["run"], participant, r["type"], key) for key in r["seen"]],
     )
     db.execute(
         "INSERT OR REPLACE INTO run VALUES(?,?,?,?,?,?,?,?)",
-        (who, r["type"], r["run"], r["since"], r["next"], r["upto"], r["full"], r["pages"]),
+        (participant, r["type"], r["run"], r["since"], r["next"], r["upto"], r["full"], r["pages"]),
     )
-    _problems(db, who, r)
+    _problems(db, participant, r)
 
 
-def _problems(db: sqlite3.Connection, who: int, r: Record) -> None:
+def _problems(db: sqlite3.Connection, participant: int, r: Record) -> None:
     db.executemany(
         "INSERT OR IGNORE INTO problem VALUES(?,?,?,?,?,?)",
-        [(who, r["type"], *problem) for problem in r["problems"]],
+        [(participant, r["type"], *problem) for problem in r["problems"]],
     )
 
 
-def _consent(db: sqlite3.Connection, who: int, r: Record) -> None:
-    db.execute("INSERT OR IGNORE INTO consent VALUES(?,?)", (who, r["origin"]))
+def _consent(db: sqlite3.Connection, participant: int, r: Record) -> None:
+    db.execute("INSERT OR IGNORE INTO consent VALUES(?,?)", (participant, r["origin"]))
 
 
-def _mark(db: sqlite3.Connection, who: int, r: Record) -> None:
+def _mark(db: sqlite3.Connection, participant: int, r: Record) -> None:
     if r["full"]:
         db.execute(
             "UPDATE resource SET gone=?3, change='gone', run=?3"
             " WHERE participant=?1 AND type=?2 AND run<>?3 AND gone=''",
-            (who, r["type"], r["run"]),
+            (participant, r["type"], r["run"]),
         )
     db.execute(
         "INSERT OR REPLACE INTO mark VALUES(?,?,?,?,?)",
-        (who, r["type"], r["upto"], r["retrieved"], r["pages"]),
+        (participant, r["type"], r["upto"], r["retrieved"], r["pages"]),
     )
-    db.execute("DELETE FROM run WHERE participant=? AND type=?", (who, r["type"]))
+    db.execute("DELETE FROM run WHERE participant=? AND type=?", (participant, r["type"]))
 
 
-def _wait(db: sqlite3.Connection, who: int, r: Record) -> None:
+def _wait(db: sqlite3.Connection, participant: int, r: Record) -> None:
     db.execute(
         "INSERT OR REPLACE INTO wait VALUES(?,?,?,?)",
-        (who, r["what"], r["not_before"], r["seconds"]),
+        (participant, r["what"], r["not_before"], r["seconds"]),
     )
 
 
-def _study(db: sqlite3.Connection, who: int, r: Record) -> None:
+def _study(db: sqlite3.Connection, participant: int, r: Record) -> None:
     db.execute(
         "INSERT INTO study VALUES(?,?,?,?,?) ON CONFLICT DO UPDATE SET expected=excluded.expected,"
         " complete=excluded.complete, patient=excluded.patient",
-        (who, r["study"], r["expected"], r["complete"], r["patient"]),
+        (participant, r["study"], r["expected"], r["complete"], r["patient"]),
     )
 
 
-def _file(db: sqlite3.Connection, who: int, r: Record) -> None:
+def _file(db: sqlite3.Connection, participant: int, r: Record) -> None:
     db.execute(
         "INSERT OR REPLACE INTO instance VALUES(?,?,?,?,?,?,?,?)",
-        (who, *(r[key] for key in ("study", "series", "sop", "name", "size", "sha256", "part"))),
+        (
+            participant,
+            *(r[key] for key in ("study", "series", "sop", "name", "size", "sha256", "part")),
+        ),
     )
 
 
-def _lost(db: sqlite3.Connection, who: int, r: Record) -> None:
+def _lost(db: sqlite3.Connection, participant: int, r: Record) -> None:
     db.executemany(
         "DELETE FROM instance WHERE participant=? AND study=? AND sop=?",
-        [(who, r["study"], sop) for sop in r["sops"]],
+        [(participant, r["study"], sop) for sop in r["sops"]],
     )
-    db.execute("UPDATE study SET complete=0 WHERE participant=? AND study=?", (who, r["study"]))
-
-
-def _who(db: sqlite3.Connection, who: int, r: Record) -> None:
     db.execute(
-        "UPDATE participant SET holder=?, patient=? WHERE id=?", (r["holder"], r["patient"], who)
+        "UPDATE study SET complete=0 WHERE participant=? AND study=?", (participant, r["study"])
     )
 
 
-#: What each kind of line in a record does to the tables.
+def _identity(db: sqlite3.Connection, participant: int, r: Record) -> None:
+    db.execute(
+        "UPDATE participant SET holder=?, patient=? WHERE id=?",
+        (r["holder"], r["patient"], participant),
+    )
+
+
+#: How each type of record in a journal is entered into the tables.
 APPLY: dict[str, Callable[[sqlite3.Connection, int, Record], None]] = {
-    "who": _who,
+    "who": _identity,
     "resource": _resource,
     "page": _page,
     "mark": _mark,

@@ -1,8 +1,8 @@
-"""The log of one participant: every fact about what is on disk, one JSON line each.
+"""The journal of one participant: a record of everything on disk, one JSON line each.
 
-The log is the truth and the index is a view of it, so a lost index costs no request. Lines are
-only ever added, under a lock and with fsync before anybody relies on them; a line torn by a
-crash is cut off by the next writer. What a line may say: see ``index.APPLY``.
+The journal is authoritative and the index is a view of it, so a lost index costs no request.
+Lines are only appended, under a lock and with fsync before they are relied on; a line torn by a
+crash is removed by the next writer. The types of records: see ``index.APPLY``.
 """
 
 from __future__ import annotations
@@ -20,39 +20,41 @@ Record = dict[str, Any]
 
 
 def encode(record: Record) -> bytes:
+    """Return a record as one line of JSON, without the line end."""
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode(
         "utf-8", "surrogatepass"
     )
 
 
 class Journal:
-    """Appends to and reads from ``record.ndjson``. Callers hold the participant's lock to write."""
+    """Appends to and reads ``record.ndjson``. To write, hold the participant's lock."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
 
     def size(self) -> int:
+        """Return its bytes; 0 where there is none."""
         return self._folder.size(NAME) or 0
 
     def append(self, records: Iterable[Record]) -> list[tuple[Record, int, int]]:
-        """Add lines, synced; each comes back with its place (offset, length in bytes)."""
-        placed: list[tuple[Record, int, int]] = []
+        """Append records, synced; return each with its position (offset, length in bytes)."""
+        positioned: list[tuple[Record, int, int]] = []
         lines = bytearray()
         new = self._folder.size(NAME) is None
-        with disk("writing the record of what is on disk"):
+        with disk("writing the journal"):
             fd = self._folder.open(NAME, os.O_RDWR | os.O_CREAT)
             try:
                 start = _cut_torn_line(fd)
                 for record in records:
                     line = encode(record)
-                    placed.append((record, start + len(lines), len(line)))
+                    positioned.append((record, start + len(lines), len(line)))
                     lines += line + b"\n"
                 os.lseek(fd, start, os.SEEK_SET)
                 try:
                     write_all(fd, bytes(lines))
                     os.fsync(fd)
                 except OSError:
-                    # Nobody may rely on half of these lines.
+                    # Half of these lines must not be relied on.
                     with suppress(OSError):
                         os.ftruncate(fd, start)
                     raise
@@ -60,11 +62,11 @@ class Journal:
                 os.close(fd)
             if new:
                 self._folder.sync()
-        return placed
+        return positioned
 
     def replay(self, start: int) -> Iterator[tuple[Record, int, int]]:
-        """Whole lines from ``start`` on, with their places; a torn last line is left out."""
-        with disk("reading the record"):
+        """Yield records from the offset ``start`` on, with positions; skip a torn last line."""
+        with disk("reading the journal"):
             try:
                 fd = self._folder.open(NAME)
             except FileNotFoundError:
@@ -74,36 +76,36 @@ class Journal:
                 for line in lines:
                     if not line.endswith(b"\n"):
                         return
-                    with suppress(ValueError):  # a rotten line costs itself alone
+                    with suppress(ValueError):  # a damaged line costs only itself
                         record = json.loads(line.decode("utf-8", "surrogatepass"))
                         if isinstance(record, dict):
                             yield record, start, len(line) - 1
                     start += len(line)
 
     def first(self) -> Record | None:
-        """The line that says whose record this is."""
+        """Return the first record, which names holder and patient."""
         return next((record for record, _, _ in self.replay(0)), None)
 
-    def bodies(self, places: Iterable[tuple[int, int]]) -> Iterator[Any]:
-        """The records at these places, one at a time."""
-        with disk("reading the record"):
+    def read(self, positions: Iterable[tuple[int, int]]) -> Iterator[Any]:
+        """Yield the records at these positions, one at a time."""
+        with disk("reading the journal"):
             fd = self._folder.open(NAME)
             with open(fd, "rb", buffering=1 << 18) as lines:
-                for offset, length in places:
+                for offset, length in positions:
                     lines.seek(offset)
                     yield json.loads(lines.read(length).decode("utf-8", "surrogatepass"))
 
     def rewrite(self, edit: Callable[[Record], Record | None]) -> None:
-        """Change lines, or take them out (None), in one step; nothing of them stays on disk."""
+        """Change records, or remove them (None), in one step; nothing of them remains on disk."""
         part = f".part-{NAME}"
-        with disk("rewriting the record"):
+        with disk("rewriting the journal"):
             self._folder.remove(part)
             fd = self._folder.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             with open(fd, "wb") as lines:
                 for record, _, _ in self.replay(0):
-                    kept = edit(record)
-                    if kept is not None:
-                        lines.write(encode(kept) + b"\n")
+                    edited = edit(record)
+                    if edited is not None:
+                        lines.write(encode(edited) + b"\n")
                 lines.flush()
                 os.fsync(lines.fileno())
             self._folder.move(part, self._folder, NAME)
@@ -111,17 +113,17 @@ class Journal:
 
 
 def _cut_torn_line(fd: int) -> int:
-    """Where the next line starts, after cutting what a killed writer left of its last one."""
+    """Remove what a killed writer left of its last line; return where the next one starts."""
     end = os.fstat(fd).st_size
     if end == 0:
         return 0
-    at, tail = end, b""
-    while at > 0 and b"\n" not in tail:
-        step = min(at, 1 << 16)
-        at -= step
-        os.lseek(fd, at, os.SEEK_SET)
+    offset, tail = end, b""
+    while offset > 0 and b"\n" not in tail:
+        step = min(offset, 1 << 16)
+        offset -= step
+        os.lseek(fd, offset, os.SEEK_SET)
         tail = os.read(fd, step)
-    start = at + tail.rfind(b"\n") + 1 if b"\n" in tail else 0
+    start = offset + tail.rfind(b"\n") + 1 if b"\n" in tail else 0
     if start != end:
         os.ftruncate(fd, start)
     return start

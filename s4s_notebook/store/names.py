@@ -11,11 +11,11 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def safe_name(text: str) -> str:
-    """A name for ``text``: itself where that is harmless, else escaped and told apart by a hash.
+    """Return a file name for a text: itself where that is safe, else escaped, with a hash.
 
     ``/`` is written ``+`` and ``:`` is written ``=``; all else outside ``A-Za-z0-9._-`` is
-    percent-encoded. Capitals, long, reserved and dotted names get a hash of the whole text, so
-    that no two texts meet in one name, not even where ``A`` and ``a`` are one.
+    percent-encoded. Capitals, long, reserved and dotted names get a hash of the complete text, so
+    that no two texts share a name, not even where ``A`` and ``a`` are the same file.
 
     >>> safe_name("smart-1288992")
     'smart-1288992'

@@ -1,4 +1,4 @@
-"""What a store holds of one participant at one holder: resources, marks, waits, studies."""
+"""One participant at one holder: resources, sync points, consents, waits and studies."""
 
 from __future__ import annotations
 
@@ -17,27 +17,43 @@ from .names import safe_name
 Tick = Callable[[], None]
 
 
-class Mark(NamedTuple):
-    """Up to where a type is known: times are POSIX seconds, ``upto`` by the holder's clock."""
+class SyncPoint(NamedTuple):
+    """How far a resource type has been retrieved; times are POSIX seconds.
 
-    upto: float | None
+    Attributes:
+        until: the next search asks for what changed after this, by the holder's clock; None
+            where the holder gave no time.
+        retrieved: when the last search ended, by the local clock.
+        pages: of that search.
+    """
+
+    until: float | None
     retrieved: float
     pages: int
 
 
 class Run(NamedTuple):
-    """A search that is under way, or was cut off: ``next`` is the page to go on with."""
+    """A search that is under way, or was cut off.
+
+    Attributes:
+        run: an id, which begins with the POSIX time at which it began.
+        since: the ``_lastUpdated`` it asks for, or None for everything.
+        next: address of the page to continue with.
+        until: as in :class:`SyncPoint`, once the first page was received.
+        full: whether all resources are asked for, so that those not served are gone.
+        pages: received so far.
+    """
 
     run: str
     since: str | None
     next: str | None
-    upto: float | None
+    until: float | None
     full: bool
     pages: int
 
 
 class Entry(NamedTuple):
-    """A resource as a page brought it."""
+    """A resource of a page; ``change`` is "new" or "changed"."""
 
     key: str
     version: str
@@ -46,7 +62,14 @@ class Entry(NamedTuple):
 
 
 class Participant:
-    """Made by :meth:`Store.participant`; safe to use from many threads and processes."""
+    """What a store holds of one patient at one holder; made by :meth:`Store.participant`.
+
+    Safe to use from many threads and processes.
+
+    Attributes:
+        holder: FHIR base address.
+        patient: FHIR id.
+    """
 
     def __init__(self, root: system.Folder, index: Index, holder: str, patient: str) -> None:
         self.holder, self.patient = holder, patient
@@ -55,63 +78,71 @@ class Participant:
         self.folder = root.child(*self.names, create=True)
         self._journal = Journal(self.folder)
         self._guard = threading.RLock()
-        place = "/".join(self.names)
-        self._index.run("INSERT OR IGNORE INTO participant(folder) VALUES(?)", place)
-        [(self.id,)] = self._index.rows("SELECT id FROM participant WHERE folder=?", place)
+        path = "/".join(self.names)
+        self._index.run("INSERT OR IGNORE INTO participant(folder) VALUES(?)", path)
+        [(self.id,)] = self._index.rows("SELECT id FROM participant WHERE folder=?", path)
         self._catch_up()
         if not self._journal.size():
             self.record([{"t": "who", "holder": holder, "patient": patient}])
 
     @staticmethod
-    def who(root: system.Folder, holder_name: str, patient_name: str) -> tuple[str, str] | None:
-        """Holder and patient as the record in that folder says, None where there is no record."""
+    def identity(
+        root: system.Folder, holder_name: str, patient_name: str
+    ) -> tuple[str, str] | None:
+        """Return holder and patient as the journal in a folder names them, None without one."""
         with suppress(NotADirectoryError):
-            first = Journal(root.child(holder_name, patient_name)).first()
-            if first is not None and first.get("t") == "who":
-                return first["holder"], first["patient"]
+            record = Journal(root.child(holder_name, patient_name)).first()
+            if record is not None and record.get("t") == "who":
+                return record["holder"], record["patient"]
         return None
 
-    # The record and its view in the index
+    # The journal and its view in the index
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         with self._guard, system.lock(self.folder, ".lock"):
             yield
 
-    def record(self, records: Iterable[Record], about: system.Folder | None = None) -> None:
-        """Write facts down, durably, then enter them into the index.
+    def record(self, records: Iterable[Record], study: system.Folder | None = None) -> None:
+        """Append records to the journal, durably, then enter them into the index.
 
-        ``about`` is the study's folder that they tell of. Once that is purged, nothing is written.
+        Args:
+            records: JSON objects; see ``index.APPLY``.
+            study: the folder of the study that they describe.
+
+        Raises:
+            StoreError: that study was purged; nothing is written.
         """
-        with self._alone():
-            if about is not None and not self.folder.holds(about):
+        with self._locked():
+            if study is not None and not self.folder.is_parent_of(study):
                 raise system.gone()
             self._replay()
             self._index.apply(self.id, self._journal.append(records))
 
     def _catch_up(self) -> None:
-        """Enter what another process, or a killed one, wrote down and did not enter."""
-        if self._journal.size() != self._read():
-            with self._alone():
+        """Enter what another process, or a killed one, appended to the journal only."""
+        if self._journal.size() != self._indexed_bytes():
+            with self._locked():
                 self._replay()
 
-    def _read(self) -> int:
-        found = self._index.rows("SELECT read FROM participant WHERE id=?", self.id)
-        if not found:  # another process has purged this patient
+    def _indexed_bytes(self) -> int:
+        """Return how much of the journal is in the index."""
+        rows = self._index.rows("SELECT read FROM participant WHERE id=?", self.id)
+        if not rows:  # another process has purged this patient
             raise system.gone()
-        return int(found[0][0])
+        return int(rows[0][0])
 
     def _replay(self) -> None:
-        read, size = self._read(), self._journal.size()
-        if size < read:
+        indexed, size = self._indexed_bytes(), self._journal.size()
+        if size < indexed:
             self._index.forget(self.id, entirely=False)
-            read = 0
-        if size > read:
-            self._index.apply(self.id, self._journal.replay(read))
+            indexed = 0
+        if size > indexed:
+            self._index.apply(self.id, self._journal.replay(indexed))
 
     def rewrite(self, edit: Callable[[Record], Record | None]) -> None:
-        """Change facts, or take them out (None), in the record and the index, for good."""
-        with self._alone():
+        """Change records, or remove them (None), in the journal and the index, for good."""
+        with self._locked():
             self._journal.rewrite(edit)
             self._index.forget(self.id, entirely=False)
             self._replay()
@@ -119,32 +150,39 @@ class Participant:
     # Resources
 
     @contextmanager
-    def asking(self, kind: str, tick: Tick) -> Iterator[None]:
-        """One run of a type at a time, over all threads and processes.
+    def sync_lock(self, kind: str, tick: Tick) -> Iterator[None]:
+        """Hold the lock of a resource type: one search at a time, over all processes.
 
-        Two full runs at once would each take what the other saw for no longer served. ``tick``
-        is called while another one asks, and may raise (Cancel).
+        Two full runs at once would each take what the other saw for no longer served.
+
+        Args:
+            kind: resource type.
+            tick: called while another one holds the lock; may raise (Cancel).
         """
         with system.lock(self.folder, f".asking-{kind}", tick=tick, limit=float("inf")):
             yield
 
     def resources(self, kind: str, *, gone: bool = False) -> Iterator[dict[str, Any]]:
-        """Stored resources of a type in the order they first came, one in memory at a time.
+        """Yield the stored resources of a type, one in memory at a time.
 
-        ``gone=True`` gives those that the holder no longer serves instead.
+        They come in the order in which they were first received.
+
+        Args:
+            kind: resource type.
+            gone: yield those that the holder no longer serves instead.
         """
         self._catch_up()
-        places = self._index.rows(
+        positions = self._index.rows(
             "SELECT offset, length FROM resource WHERE participant=? AND type=? AND (gone<>'')=?"
             " ORDER BY rowid",
             *(self.id, kind, gone),
         )
-        if places:
-            for record in self._journal.bodies(places):
+        if positions:
+            for record in self._journal.read(positions):
                 yield record["body"]
 
     def versions(self, kind: str) -> dict[str, tuple[str, bool]]:
-        """``{key: (version, no longer served)}``."""
+        """Return ``{key: (version, no longer served)}``."""
         self._catch_up()
         return {
             key: (version, bool(gone))
@@ -155,7 +193,7 @@ class Participant:
         }
 
     def changes(self, kind: str, run: str) -> list[tuple[str, str]]:
-        """(key, "new", "changed", "gone" or "unchanged") of each resource, after that run."""
+        """Return (key, "new", "changed", "gone" or "unchanged") of each resource after a run."""
         self._catch_up()
         return self._index.rows(
             "SELECT key, iif(run=?, change, 'unchanged') FROM resource"
@@ -173,38 +211,47 @@ class Participant:
         included: Sequence[tuple[str, Entry]] = (),
         problems: Sequence[Problem] = (),
     ) -> None:
-        """Keep one page: new or changed ``entries``, keys only ``seen``, and where to go on."""
+        """Store one page of a search.
+
+        Args:
+            kind: resource type.
+            run: the search, with the address of its next page.
+            entries: resources that are new or changed.
+            seen: keys of those that are stored already, in this version.
+            included: resources of other types, each with its type.
+            problems: what did not parse or did not belong.
+        """
         lines = [
             {"t": "resource", "type": type_, "run": run.run, **entry._asdict()}
             for type_, entry in [*((kind, e) for e in entries), *included]
         ]
-        page = {"t": "page", "type": kind, **run._asdict(), "seen": list(seen)}
+        page = {"t": "page", "type": kind, **_run_fields(run), "seen": list(seen)}
         self.record([*lines, {**page, "problems": [list(problem) for problem in problems]}])
 
     def run(self, kind: str) -> Run | None:
-        """The search of this type that has begun and not ended; None where none has."""
+        """Return the search of this type that has begun and not ended, or None."""
         self._catch_up()
-        found = self._index.rows(
+        rows = self._index.rows(
             "SELECT run, since, next, upto, full, pages FROM run WHERE participant=? AND type=?",
             *(self.id, kind),
         )
-        return Run(*found[0])._replace(full=bool(found[0][4])) if found else None
+        return Run(*rows[0])._replace(full=bool(rows[0][4])) if rows else None
 
     def finish(self, kind: str, run: Run, retrieved: float) -> None:
-        """Move the mark; after a ``full`` run what was not seen is no longer served."""
-        mark = {"upto": run.upto, "retrieved": retrieved, "pages": run.pages}
-        self.record([{"t": "mark", "type": kind, "run": run.run, "full": run.full, **mark}])
+        """End a search: move the sync point; after a full run what was not seen is gone."""
+        point = {"upto": run.until, "retrieved": retrieved, "pages": run.pages}
+        self.record([{"t": "mark", "type": kind, "run": run.run, "full": run.full, **point}])
 
-    def mark(self, kind: str) -> Mark | None:
-        """How far this type is complete; None where it never was."""
+    def sync_point(self, kind: str) -> SyncPoint | None:
+        """Return how far this type was retrieved; None where no search has ended."""
         self._catch_up()
-        found = self._index.rows(
+        rows = self._index.rows(
             "SELECT upto, retrieved, pages FROM mark WHERE participant=? AND type=?", self.id, kind
         )
-        return Mark(*found[0]) if found else None
+        return SyncPoint(*rows[0]) if rows else None
 
     def problems(self) -> list[Problem]:
-        """What was odd in the pages that came."""
+        """Return what did not parse or did not belong in the pages received."""
         self._catch_up()
         return [
             Problem(*row)
@@ -214,51 +261,57 @@ class Participant:
         ]
 
     def add_problems(self, kind: str, problems: Sequence[Problem]) -> None:
-        """Keep what was odd in a page of this type."""
+        """Store what did not parse or did not belong, for a resource type."""
         self.record([{"t": "problems", "type": kind, "problems": [list(p) for p in problems]}])
 
     # Consent and waits
 
     def consent(self, origin: str) -> None:
-        """Keep that the person consented to an origin of this holder's images."""
+        """Store that the person consented to an origin of this holder's images."""
         self.record([{"t": "consent", "origin": origin}])
 
     def consents(self) -> list[str]:
-        """The origins of images that the person consented to."""
+        """Return the origins of images that the person consented to."""
         self._catch_up()
         rows = self._index.rows("SELECT origin FROM consent WHERE participant=?", self.id)
         return [origin for (origin,) in rows]
 
     def forget_consents(self) -> None:
-        """Take back what :meth:`consent` kept."""
+        """Remove what :meth:`consent` stored."""
         if self.consents():
             self.rewrite(lambda record: None if record.get("t") == "consent" else record)
 
-    def set_wait(self, what: str, not_before: float, seconds: float) -> None:
-        """Keep until when a holder asked us to stay away, so that a new process obeys it too."""
-        self.record([{"t": "wait", "what": what, "not_before": not_before, "seconds": seconds}])
+    def set_wait(self, key: str, not_before: float, seconds: float) -> None:
+        """Store a Retry-After, so that a new process obeys it too.
 
-    def wait_left(self, what: str, now: float) -> float:
-        """Seconds still to wait; never more than was asked, even if the clock was set back."""
+        Args:
+            key: what the holder asked to wait for.
+            not_before: POSIX seconds before which it is not to be requested.
+            seconds: that were asked for.
+        """
+        self.record([{"t": "wait", "what": key, "not_before": not_before, "seconds": seconds}])
+
+    def remaining_wait(self, key: str, now: float) -> float:
+        """Return seconds to wait; at most those asked for, even if the clock was set back."""
         self._catch_up()
-        found = self._index.rows(
-            "SELECT not_before, seconds FROM wait WHERE participant=? AND what=?", self.id, what
+        rows = self._index.rows(
+            "SELECT not_before, seconds FROM wait WHERE participant=? AND what=?", self.id, key
         )
-        return max(0.0, min(found[0][0] - now, found[0][1])) if found else 0.0
+        return max(0.0, min(rows[0][0] - now, rows[0][1])) if rows else 0.0
 
     # Studies
 
     def study_row(self, uid: str) -> tuple[int | None, bool, str]:
-        """Instances announced, whether a download ended with all of them, DICOM Patient ID."""
+        """Return instances announced, whether all were downloaded, and the DICOM Patient ID."""
         self._catch_up()
-        found = self._index.rows(
+        rows = self._index.rows(
             "SELECT expected, complete, patient FROM study WHERE participant=? AND study=?",
             *(self.id, uid),
         )
-        return (found[0][0], bool(found[0][1]), found[0][2]) if found else (None, False, "")
+        return (rows[0][0], bool(rows[0][1]), rows[0][2]) if rows else (None, False, "")
 
     def instance_rows(self, uid: str) -> list[tuple[Any, ...]]:
-        """The fields of ``files.Filed`` for each recorded instance of a study."""
+        """Return the fields of ``StoredInstance`` for each recorded instance of a study."""
         self._catch_up()
         return self._index.rows(
             "SELECT series, sop, name, size, sha256, part FROM instance"
@@ -267,10 +320,16 @@ class Participant:
         )
 
     def study_uids(self) -> list[str]:
-        """Studies of which something is on disk."""
-        with system.disk("looking into the store"):
+        """Return the Study Instance UIDs of which something is on disk."""
+        with system.disk("reading the store"):
             return [name for name in self.folder.names() if is_uid(name)]
 
     def close(self) -> None:
         """Close the folder."""
         self.folder.close()
+
+
+def _run_fields(run: Run) -> Record:
+    """Return a run as the journal writes it, where ``until`` is called "upto"."""
+    fields = run._asdict()
+    return {**fields, "upto": fields.pop("until")}

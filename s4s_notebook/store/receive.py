@@ -1,4 +1,4 @@
-"""From a stream of instances to files that can be relied on.
+"""Receive instances from the network into verified, recorded files.
 
 The caller's thread reads the network; a writer hashes and writes; a third thread syncs in batches,
 records and then names the files. A file has its name only after its bytes and its record are on
@@ -19,78 +19,117 @@ from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from .. import private_files as system
 from ..errors import DICOMError
-from .filed import Filed, identify
-from .files import PART, StudyFolder
-from .write_queue import Line
+from .study_folder import PART, StoredInstance, StudyFolder, identify
 
 _BLOCK = 1 << 20  # bytes that a writer gets at a time, in at most
-_PIECES = 64
+_CHUNKS = 64
 _QUEUED = 8  # blocks that the writer may be behind: 8 MB
 _BATCH = 40  # files that are synced and recorded in one go, at least once in
 _BATCH_SECONDS = 0.5
 _SYNCING = 2  # at a time
 _serial = itertools.count()
+T = TypeVar("T")
+
+
+class BlockQueue(Generic[T]):
+    """A bounded queue from one thread to one other; ``put`` waits while it is full.
+
+    Waking a thread costs more than hashing a block, above all on a virtual machine, and then the
+    two fight for the interpreter. ``queue.Queue`` does so several times for an item; here a
+    writer that waits is woken when there is room for several.
+
+    Args:
+        size: items that may wait.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._items: queue.SimpleQueue[T] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._batch = max(1, size // 2)
+        self._removed = 0
+        for _ in range(size):
+            self._room.put(None)
+
+    def put(self, item: T) -> None:
+        """Add an item; wait while the queue is full."""
+        self._room.get()
+        self._items.put(item)
+
+    def get(self, timeout: float | None = None) -> T:
+        """Return the next item. Raises queue.Empty after ``timeout`` seconds."""
+        item = self._items.get(timeout=timeout)
+        self._removed += 1
+        if self._removed == self._batch:
+            for _ in range(self._removed):
+                self._room.put(None)
+            self._removed = 0
+        return item
 
 
 class Rejected(NamedTuple):
-    """An instance that was not filed and why; ``error`` is set when it was no DICOM at all."""
+    """An instance that was not stored and why; ``error`` is set when it was no DICOM at all."""
 
     sop_uid: str
-    why: str
+    reason: str
     error: DICOMError | None = None
 
 
-class _Arrival:
-    """An instance on its way in."""
+class _Incoming:
+    """An instance that is being received, in a file with a temporary name."""
 
-    def __init__(self, wanted: str | None) -> None:
-        self.wanted = wanted
+    def __init__(self, expected_uid: str | None) -> None:
+        self.expected_uid = expected_uid
         self.part = f"{PART}{os.getpid()}-{next(_serial)}"
         self.sha256 = hashlib.sha256()
         self.size = 0
         self.fd = -1
 
     def close(self) -> None:
-        fd, self.fd = self.fd, -1  # gone, even where the system says that it could not
+        """Close the file."""
+        fd, self.fd = self.fd, -1  # closed, even where the system reports that it could not
         os.close(fd)
 
 
-_Judged = tuple[_Arrival, Filed]
-_Job = tuple[_Arrival, list[bytes | memoryview], str]  # then: "" more to come, "end", "drop"
+_Checked = tuple[_Incoming, StoredInstance]
+_Job = tuple[_Incoming, list[bytes | memoryview], str]  # then: "" more follows, "end", "drop"
 
 
 class Receiver:
-    """Files instances of one study. Use as a context manager, inside the study's lock.
+    """Stores the instances of one study. Use as a context manager, inside the study's lock.
 
-    Leaving it waits until all is on disk; ``filed`` and ``rejected`` then say what came.
-    ``on_filed(path, size)`` is called for each instance that can be relied on: from a thread of
-    its own, in the caller's context.
+    Leaving it waits until all is on disk; ``stored`` and ``rejected`` then list the instances.
+
+    Args:
+        study: the folder to receive into.
+        on_stored: called as ``on_stored(path, size)`` for each instance once it is durable: from
+            a thread of its own, in the caller's context.
     """
 
-    def __init__(self, study: StudyFolder, on_filed: Callable[[Path, int], None]) -> None:
-        self._study, self._on_filed = study, on_filed
-        self._have = study.instances()
+    def __init__(self, study: StudyFolder, on_stored: Callable[[Path, int], None]) -> None:
+        self._study, self._on_stored = study, on_stored
+        self._existing = study.instances()
         self._patient = study.dicom_patient
         self._error: BaseException | None = None
-        self._todo: Line[_Job | None] = Line(_QUEUED)
-        self._batch: list[_Judged] = []  # for the next sync; it is due at that monotonic time
+        self._jobs: BlockQueue[_Job | None] = BlockQueue(_QUEUED)
+        self._batch: list[_Checked] = []  # for the next sync; it is due at that monotonic time
         self._due, self._begun = float("inf"), False
-        self._ready: Line[list[_Judged] | None] = Line(1)
-        self.filed: list[Filed] = []
+        self._ready: BlockQueue[list[_Checked] | None] = BlockQueue(1)
+        self.stored: list[StoredInstance] = []
         self.rejected: list[Rejected] = []
         self.repeated = 0
         self._writer = threading.Thread(target=self._write, daemon=True)
         self._syncing = ThreadPoolExecutor(_SYNCING)
-        # A notebook's panel that hears of a file must know which cell's output it stands in.
+        # A notebook's panel must know, by its context, in which cell's output it is shown.
         run = copy_context().run
         self._committer = threading.Thread(target=run, args=(self._commit,), daemon=True)
 
     @property
     def dicom_patient(self) -> str:
+        """Patient ID in the files; "" while there is none."""
         return self._patient
 
     def __enter__(self) -> Receiver:
@@ -104,7 +143,7 @@ class Receiver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._todo.put(None)
+        self._jobs.put(None)
         self._writer.join()
         self._ready.put(None)
         self._committer.join()
@@ -112,25 +151,28 @@ class Receiver:
         if kind is None:
             self._raise()
 
-    def take(self, chunks: Iterable[bytes | memoryview], wanted: str | None = None) -> None:
-        """Read one instance to its end. ``wanted`` is its SOP Instance UID where one was asked for.
+    def receive(self, chunks: Iterable[bytes | memoryview], sop_uid: str | None = None) -> None:
+        """Read one instance to its end.
 
-        Chunks are kept until they are written and must not change. What the iterator raises
-        passes through, and nothing of that instance stays.
+        What the iterator raises passes through, and nothing of that instance remains.
+
+        Args:
+            chunks: its bytes. They are referred to until they are written and must not change.
+            sop_uid: the SOP Instance UID that was requested, where it was one.
         """
-        arrival = _Arrival(wanted)
+        incoming = _Incoming(sop_uid)
         block, size, end = list[bytes | memoryview](), 0, "drop"
         try:
             for chunk in chunks:
                 block.append(chunk)
                 size += len(chunk)
-                if size >= _BLOCK or len(block) >= _PIECES:
+                if size >= _BLOCK or len(block) >= _CHUNKS:
                     self._raise()
-                    self._todo.put((arrival, block, ""))
+                    self._jobs.put((incoming, block, ""))
                     block, size = [], 0
             end = "end"
         finally:
-            self._todo.put((arrival, block, end))
+            self._jobs.put((incoming, block, end))
         self._raise()
 
     def _raise(self) -> None:
@@ -139,119 +181,121 @@ class Receiver:
 
     def _write(self) -> None:
         while (job := self._next()) is not None:
-            arrival, block, then = job
+            incoming, block, action = job
             try:
-                if self._error is not None or then == "drop":
-                    self._drop(arrival)
+                if self._error is not None or action == "drop":
+                    self._discard(incoming)
                 else:
-                    self._add(arrival, block, last=then == "end")
+                    self._add(incoming, block, last=action == "end")
             except Exception as error:  # noqa: BLE001 - raised in the caller's thread; a dead writer would hang it
                 self._fail(error)
-                self._drop(arrival)
-        self._hand_over()
+                self._discard(incoming)
+        self._queue_sync()
 
     def _next(self) -> _Job | None:
-        """The next job; hands over what is due for a sync while there is none."""
+        """Return the next job; queue what is due for a sync while there is none."""
         while True:
-            left = self._due - time.monotonic()
+            remaining = self._due - time.monotonic()
             try:
-                if left > 0:
-                    return self._todo.get(timeout=None if left == float("inf") else left)
+                if remaining > 0:
+                    return self._jobs.get(timeout=None if remaining == float("inf") else remaining)
             except queue.Empty:
                 pass  # it is due now
-            self._hand_over()
+            self._queue_sync()
 
-    def _hand_over(self) -> None:
+    def _queue_sync(self) -> None:
         if self._batch:
             self._ready.put(self._batch)
         self._batch, self._due = [], float("inf")
 
-    def _add(self, arrival: _Arrival, block: list[bytes | memoryview], *, last: bool) -> None:
+    def _add(self, incoming: _Incoming, block: list[bytes | memoryview], *, last: bool) -> None:
         with system.disk("writing an instance"):
-            if arrival.fd < 0:
+            if incoming.fd < 0:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-                arrival.fd = self._study.folder.open(arrival.part, flags)
-            for piece in block:
-                arrival.sha256.update(piece)
-                arrival.size += len(piece)
-            system.write_all(arrival.fd, *block)
+                incoming.fd = self._study.folder.open(incoming.part, flags)
+            for chunk in block:
+                incoming.sha256.update(chunk)
+                incoming.size += len(chunk)
+            system.write_all(incoming.fd, *block)
         if last:
-            self._judge(arrival)
+            self._check(incoming)
 
-    def _judge(self, arrival: _Arrival) -> None:
-        digest = arrival.sha256.hexdigest()
+    def _check(self, incoming: _Incoming) -> None:
+        digest = incoming.sha256.hexdigest()
         try:
             with system.disk("reading an instance back"):
-                filed, why, patient = identify(arrival.fd, self._study.uid, arrival.size, digest)
+                instance, reason, patient = identify(
+                    incoming.fd, self._study.uid, incoming.size, digest
+                )
         except DICOMError as error:
             # Without its traceback, which would keep the file mapped.
-            self._reject(arrival, "not-dicom", "", error.with_traceback(None))
+            self._reject(incoming, "not-dicom", "", error.with_traceback(None))
             return
-        if not why and arrival.wanted not in (None, filed.sop_uid):
-            why = "other-instance"
-        if not why and "" != patient != self._patient != "":
-            why = "other-patient"
-        before = self._have.get(filed.sop_uid)  # of two that contradict each other the first stays
-        if not why and before is None:
-            self._have[filed.sop_uid] = filed
+        if not reason and incoming.expected_uid not in (None, instance.sop_uid):
+            reason = "other-instance"
+        if not reason and "" != patient != self._patient != "":
+            reason = "other-patient"
+        previous = self._existing.get(instance.sop_uid)  # of two that conflict the first remains
+        if not reason and previous is None:
+            self._existing[instance.sop_uid] = instance
             self._patient = self._patient or patient
-        if why:
-            self._reject(arrival, why, filed.sop_uid)
-        elif before is None:
+        if reason:
+            self._reject(incoming, reason, instance.sop_uid)
+        elif previous is None:
             with system.disk("writing an instance"):
-                system.start_writeback(arrival.fd)
+                system.start_writeback(incoming.fd)
             if not self._batch:
-                # The first of all at once: somebody may be looking for it.
+                # The first one without delay: a person may be waiting to see it.
                 self._due = time.monotonic() + (_BATCH_SECONDS if self._begun else 0.0)
                 self._begun = True
-            self._batch.append((arrival, filed._replace(part=arrival.part)))
+            self._batch.append((incoming, instance._replace(part=incoming.part)))
             if len(self._batch) == _BATCH:
-                self._hand_over()
-        elif before.sha256 == digest:
+                self._queue_sync()
+        elif previous.sha256 == digest:
             self.repeated += 1
-            self._drop(arrival)
+            self._discard(incoming)
         else:
-            self._reject(arrival, "conflict", filed.sop_uid)
+            self._reject(incoming, "conflict", instance.sop_uid)
 
     def _reject(
-        self, arrival: _Arrival, why: str, sop_uid: str, error: DICOMError | None = None
+        self, incoming: _Incoming, reason: str, sop_uid: str, error: DICOMError | None = None
     ) -> None:
         with system.disk("setting an instance aside"):
-            arrival.close()
-            self._study.set_aside(arrival.part, why, arrival.sha256.hexdigest())
-        self.rejected.append(Rejected(sop_uid, why, error))
+            incoming.close()
+            self._study.quarantine(incoming.part, reason, incoming.sha256.hexdigest())
+        self.rejected.append(Rejected(sop_uid, reason, error))
 
-    def _drop(self, arrival: _Arrival) -> None:
-        if arrival.fd >= 0:
-            with suppress(OSError):  # a part that stays is removed by the next download
-                arrival.close()
-                self._study.folder.remove(arrival.part)
+    def _discard(self, incoming: _Incoming) -> None:
+        if incoming.fd >= 0:
+            with suppress(OSError):  # a part that remains is removed by the next download
+                incoming.close()
+                self._study.folder.remove(incoming.part)
 
     def _fail(self, error: BaseException) -> None:
         self._error = self._error or error
 
     def _commit(self) -> None:
         while (batch := self._ready.get()) is not None:
-            self._settle(batch)
+            self._store_batch(batch)
 
-    def _settle(self, batch: list[tuple[_Arrival, Filed]]) -> None:
-        files = [filed for _, filed in batch]
+    def _store_batch(self, batch: list[_Checked]) -> None:
+        files = [instance for _, instance in batch]
         try:
             with system.disk("syncing instances"):
-                fds = [arrival.fd for arrival, _ in batch]
+                fds = [incoming.fd for incoming, _ in batch]
                 list(self._syncing.map(_sync, (fds[at::_SYNCING] for at in range(_SYNCING))))
                 self._study.folder.sync()
                 self._study.record(files)
-                self._study.place(files)
-                for arrival, _ in batch:
-                    arrival.close()  # may fail on a network's disk
-            self.filed += files
-            for filed in files:
-                self._on_filed(self._study.file(filed), filed.size)
+                self._study.rename_parts(files)
+                for incoming, _ in batch:
+                    incoming.close()  # may fail on a network's disk
+            self.stored += files
+            for instance in files:
+                self._on_stored(self._study.file(instance), instance.size)
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
-            for arrival, _ in batch:
-                self._drop(arrival)
+            for incoming, _ in batch:
+                self._discard(incoming)
 
 
 def _sync(fds: Iterable[int]) -> None:

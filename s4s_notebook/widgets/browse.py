@@ -130,7 +130,7 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         if self._frames:
             return
         who = connection.participant if connection.patient_id else None
-        if who is None or any(who.mark(kind) is None for kind in _NEEDED):
+        if who is None or any(who.sync_point(kind) is None for kind in _NEEDED):
             connection.load().result()
         self._frames = {
             "patient": connection.patient(),

@@ -53,9 +53,9 @@ class ConnectPanel(anywidget.AnyWidget):
         self._manage = ""
         self._typed = False  # a client's id and secret, in this panel
         self._lock = threading.Lock()
-        self.sign_in = SignIn(connection, on_problem=self._say, runtime=runtime)
+        self.sign_in = SignIn(connection.session, on_problem=self._say, runtime=runtime)
         super().__init__(picture=self._drawn(), line=Line(self._from_browser))
-        connection.on_status(lambda *_: self._draw())
+        connection.session.on_status(lambda *_: self._draw())
 
     @property
     def text(self) -> str:
@@ -127,7 +127,7 @@ class ConnectPanel(anywidget.AnyWidget):
     def _client(self, content: Mapping[str, Any]) -> None:
         self._say("")
         secret = str(content.get("client_secret") or "") or None
-        self._connection.use_client(str(content.get("client_id", "")), secret)
+        self._connection.session.use_client(str(content.get("client_id", "")), secret)
         self._typed = True
         self._draw()
 
@@ -144,7 +144,7 @@ class ConnectPanel(anywidget.AnyWidget):
 
 
 def _needs_client(connection: Any) -> bool:
-    return connection.holder.register is None and connection.client_id is None
+    return connection.holder.register is None and connection.session.client_id is None
 
 
 def _facts(connection: Any) -> list[str]:

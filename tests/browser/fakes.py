@@ -100,6 +100,11 @@ class FakeConnection:
         self._callbacks: list[Callable[[str], None]] = []
 
     @property
+    def session(self) -> FakeConnection:
+        """A fake has one surface for both."""
+        return self
+
+    @property
     def notes(self) -> tuple[str, ...]:
         return self.holder.notes
 

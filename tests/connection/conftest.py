@@ -2,7 +2,7 @@ import pytest
 
 from s4s_notebook.connection import Connection
 from s4s_notebook.http.retry import WaitPolicy
-from s4s_notebook.store.cohort import Store
+from s4s_notebook.store import Store
 
 from .holder import Holder
 

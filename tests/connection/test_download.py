@@ -242,7 +242,7 @@ def test_what_is_no_dicom_is_its_own_error(holder, connect, data):
     me = connect()
     with pytest.raises(InvalidDICOM) as caught:
         me.download(UID).result()
-    assert "5 instances are kept" in caught.value.problem
+    assert "5 instances are stored" in caught.value.problem
     assert len(list(folder_of(me).path.rglob("*.dcm"))) == 5
     holder.replace = {}
     assert len(me.download(UID).result().paths) == 6
@@ -333,7 +333,7 @@ def test_killed_when_all_had_come_nothing_is_fetched_twice(holder, connect, monk
         )
     me = connect()
     me.download(UID).result()
-    folder_of(me).settle(expected=None, complete=False, dicom_patient="P1")
+    folder_of(me).record_end(expected=None, complete=False, dicom_patient="P1")
     assert len(me.download(UID).result().paths) == 6
     assert set(holder.sent.values()) == {1}
     assert folder_of(me).complete()
@@ -473,7 +473,7 @@ def test_a_stalled_transfer_ends_and_goes_on_with_what_is_missing(holder, connec
     holder.stall_after = 3
     me = connect()
     me.studies()
-    me._whole_only.update([] if pieces else [f"{holder.root}/wado/studies/{UID}"])
+    me._study_only.update([] if pieces else [f"{holder.root}/wado/studies/{UID}"])
     me.session.transport._limits = Limits(stall=0.7)
     began = time.monotonic()
     if not pieces:

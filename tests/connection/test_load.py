@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from s4s_notebook.connection import Connection
-from s4s_notebook.connection.search_to_store import query
+from s4s_notebook.connection.loading import query
 from s4s_notebook.errors import Cancelled, HTTPStatusError, Incomplete, NotFound, RetryAfterTooLong
 from s4s_notebook.task import SystemClock
 
@@ -179,7 +179,7 @@ def test_the_mark_is_by_the_holders_clock_and_nothing_is_skipped(holder, connect
     me = connect()
     me.benefits()
     holder.before_page = None
-    upto = me.participant.mark("ExplanationOfBenefit").upto
+    upto = me.participant.sync_point("ExplanationOfBenefit").until
     assert upto <= late[0]
     assert upto > late[0] - 60
     holder.claims.append(claim(50))
@@ -191,24 +191,24 @@ def test_the_mark_is_by_the_holders_clock_and_nothing_is_skipped(holder, connect
 def test_a_failed_update_does_not_move_the_mark(holder, connect):
     me = connect()
     me.load().result()
-    before = me.participant.mark("ExplanationOfBenefit")
+    before = me.participant.sync_point("ExplanationOfBenefit")
     holder.updated = {f"claim-{n}": holder.now() + 5 for n in range(7)}
     holder.claims = [claim(n, status="active") for n in range(7)]
     holder.fail["startIndex=3"] = [500]
     with pytest.raises(Incomplete):
         me.update()
-    assert me.participant.mark("ExplanationOfBenefit") == before
+    assert me.participant.sync_point("ExplanationOfBenefit") == before
     changes = me.update()
     eob = changes[changes["resource_type"] == "ExplanationOfBenefit"]
     assert list(eob["change"]) == ["changed"] * 7, "changes of the first half are told too"
-    after = me.participant.mark("ExplanationOfBenefit")
+    after = me.participant.sync_point("ExplanationOfBenefit")
     assert after.retrieved > before.retrieved
-    assert after.upto > before.upto - 1  # a Date header has whole seconds
+    assert after.until > before.until - 1  # a Date header has whole seconds
 
 
 KILLED = """
 import sys, os
-from s4s_notebook.store.cohort import Store
+from s4s_notebook.store import Store
 from s4s_notebook.connection import Connection
 from tests.store import killed
 killed.arm(int(sys.argv[3]))
@@ -216,7 +216,7 @@ with Store(sys.argv[1]) as store:
     me = Connection(sys.argv[2], patient="p1", store=store)
     me.resources("ExplanationOfBenefit")
     me._finish(me._start(__import__("s4s_notebook.connection.loading", fromlist=["x"]).Loading(
-        me, ["ExplanationOfBenefit"], full=True)))
+        me.session, ["ExplanationOfBenefit"], result=me, full=True)))
 os._exit(0)
 """
 
@@ -299,7 +299,7 @@ class Jumping(SystemClock):
 def test_a_clock_that_jumps_neither_shortens_nor_stretches_a_kept_wait(holder, connect):
     clock = Jumping()
     me = connect(clock=clock)
-    me.session._keep_wait("key", clock.time() + 5)
+    me.session._store_wait("key", clock.time() + 5)
     assert 4 < me.session._recall_wait("key") - clock.time() <= 5
     clock.back = 86400
     assert me.session._recall_wait("key") - clock.time() == pytest.approx(5, abs=0.01)
@@ -335,7 +335,9 @@ def test_one_type_that_waits_does_not_hold_up_the_others(holder, connect):
     holder.busy["ImagingStudy"] = ["60"]
     me = connect()
     loading = me.load()
-    until(lambda: all(me._here(kind) for kind in ("Patient", "Coverage", "ExplanationOfBenefit")))
+    until(
+        lambda: all(me._is_loaded(kind) for kind in ("Patient", "Coverage", "ExplanationOfBenefit"))
+    )
     assert not loading.done()
     loading.cancel()
 
@@ -363,7 +365,7 @@ def test_an_interrupted_call_ends_its_work_and_says_how_to_go_on(holder, connect
 
     threading.Thread(target=interrupt).start()
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt, match="goes on from there"):
+    with pytest.raises(KeyboardInterrupt, match="Call again to continue"):
         me.benefits()
     assert time.monotonic() - began < 8
     until(lambda: shown[0].done(), 1)

@@ -46,12 +46,16 @@ def sign_in(me):
 
 def test_sign_in_and_read(locked, connect):
     me = connect(patient=None)
-    assert (me.status, me.patient_id, me.can_authorize) == ("not authorised", None, True)
+    assert (me.status, me.patient_id, me.holder.authorize is not None) == (
+        "not authorised",
+        None,
+        True,
+    )
     statuses = []
-    me.on_status(statuses.append)
+    me.session.on_status(statuses.append)
     url = me.authorize_url("https://hub.example/s4s/callback")
     assert "hub.example" in url
-    assert me.login.state_hash
+    assert me.session.login.state_hash
     assert me.finish(reply_to(url, code="code-1")) is me
     assert statuses == ["waiting for approval", "approved"]
     assert me.patient_id == "p1"
@@ -70,7 +74,7 @@ def test_without_a_panel_the_call_says_which_page_to_open(locked, connect):
 def test_with_a_panel_the_call_waits_for_the_approval(locked, connect):
     shown = []
     me = connect(patient=None, display=shown.append)
-    me.on_status(lambda status: None)
+    me.session.on_status(lambda status: None)
 
     def approve():
         until(lambda: shown and "Authorise" in shown[0].state.message)
@@ -84,7 +88,7 @@ def test_with_a_panel_the_call_waits_for_the_approval(locked, connect):
 
 def test_a_declined_request_ends_the_waiting_and_can_be_made_again(locked, connect):
     me = connect(patient=None)
-    me.on_status(lambda status: None)
+    me.session.on_status(lambda status: None)
     url = me.authorize_url()
     work = me.load()
     with pytest.raises(AccessDenied):
@@ -183,7 +187,7 @@ class Late:
 def test_nobody_approved_in_time(locked, connect):
     clock = Late()
     me = connect(patient=None, clock=clock)
-    me.on_status(lambda status: None)
+    me.session.on_status(lambda status: None)
     me.authorize_url()
     work = me.load()
     clock.now += 3600

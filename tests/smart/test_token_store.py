@@ -12,7 +12,8 @@ import keyring.errors
 import pytest
 
 from s4s_notebook.errors import StoreError, UnsafeStore
-from s4s_notebook.store import KeyringKeeper, Store
+from s4s_notebook.smart.token_store import KeyringKeeper
+from s4s_notebook.store import Store
 
 GRANT = {"refresh_token": "canary-refresh", "expires_at": 5.0}
 KEY = ("https://holder.example/fhir", "client-1", "p1")

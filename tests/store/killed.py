@@ -45,8 +45,8 @@ def file_study(root: str, count: int) -> None:
             with Receiver(study, lambda path, size: None) as receiver:
                 for uid, data in files.items():
                     if uid not in have:
-                        receiver.take(dicom.chunks(data), uid)
-            study.settle(expected=count, complete=True, dicom_patient=receiver.dicom_patient)
+                        receiver.receive(dicom.chunks(data), uid)
+            study.record_end(expected=count, complete=True, dicom_patient=receiver.dicom_patient)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import pytest
 
 from s4s_notebook import private_files as system
 from s4s_notebook.errors import DiskProblem, StoreError, UnsafeStore
-from s4s_notebook.store import KeyringKeeper, Store, index
+from s4s_notebook.smart.token_store import KeyringKeeper
+from s4s_notebook.store import Store, index
 
 from .killed import HOLDER, file_study
 from .test_recover import open_study
@@ -60,7 +61,7 @@ def test_without_relative_names_a_linked_record_is_refused(plain_system, tmp_pat
     root = tmp_path / "s"
     file_study(str(root), 1)
     with Store(root) as store:
-        record = open_study(store).owner.folder.path / "record.ndjson"
+        record = open_study(store).participant.folder.path / "record.ndjson"
     record.rename(tmp_path / "elsewhere")
     record.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UnsafeStore):
@@ -115,7 +116,7 @@ def test_a_store_that_was_closed_says_so(tmp_path):
     participant = store.participant(HOLDER, "p1")
     store.close()
     with pytest.raises(StoreError, match="closed"):
-        participant.mark("Coverage")
+        participant.sync_point("Coverage")
     with pytest.raises(DiskProblem, match="closed"):
         store.participants()
 
@@ -129,7 +130,7 @@ def test_a_line_that_makes_no_sense_costs_itself_alone(tmp_path, line):
     root = tmp_path / "s"
     file_study(str(root), 2)
     with Store(root) as store:
-        record = open_study(store).owner.folder.path / "record.ndjson"
+        record = open_study(store).participant.folder.path / "record.ndjson"
     lines = record.read_bytes().splitlines()
     record.write_bytes(b"\n".join([lines[0], line, *lines[1:]]) + b"\n")
     (root / "index.sqlite").unlink()
@@ -151,7 +152,7 @@ def test_half_a_transaction_is_taken_back(tmp_path):
 
         with pytest.raises(RuntimeError):
             store._index.apply(who.id, breaks())
-        assert who.wait_left("w", 0.0) == 0.0
+        assert who.remaining_wait("w", 0.0) == 0.0
         store._index.apply(who.id, [])
 
 

@@ -42,12 +42,12 @@ def test_pages_are_kept_in_order_and_newer_versions_replace(store):
 def test_a_search_that_was_cut_off_goes_on_and_the_mark_waits_for_its_end(store, tmp_path):
     one = store.participant(HOLDER, "p1")
     one.save_page("Coverage", RUN, [entry("a")])
-    assert one.mark("Coverage") is None
+    assert one.sync_point("Coverage") is None
     with Store(tmp_path / "s") as another:
         assert another.participant(HOLDER, "p1").run("Coverage") == RUN
     one.finish("Coverage", RUN._replace(next=None, pages=2), 200.0)
     assert one.run("Coverage") is None
-    assert one.mark("Coverage") == (100.0, 200.0, 2)
+    assert one.sync_point("Coverage") == (100.0, 200.0, 2)
 
 
 def test_a_full_run_tells_what_is_no_longer_served(store):
@@ -83,11 +83,11 @@ def test_until_when_to_stay_away_is_kept_over_processes_and_clock_jumps(store, t
     one.set_wait("search:Coverage", not_before=1300.0, seconds=300.0)
     with Store(tmp_path / "s") as another:
         again = another.participant(HOLDER, "p1")
-        assert again.wait_left("search:Coverage", now=1100.0) == 200.0
-        assert again.wait_left("search:Coverage", now=1400.0) == 0.0
-        assert again.wait_left("search:Other", now=1100.0) == 0.0
+        assert again.remaining_wait("search:Coverage", now=1100.0) == 200.0
+        assert again.remaining_wait("search:Coverage", now=1400.0) == 0.0
+        assert again.remaining_wait("search:Other", now=1100.0) == 0.0
         # The clock was set back a day: no longer than the holder asked for.
-        assert again.wait_left("search:Coverage", now=1300.0 - 86400) == 300.0
+        assert again.remaining_wait("search:Coverage", now=1300.0 - 86400) == 300.0
 
 
 @pytest.mark.fault("F02")

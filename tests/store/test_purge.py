@@ -51,14 +51,14 @@ def test_purge_leaves_nothing(tmp_path, what):
         other.save_page("ImagingStudy", run, [Entry("x", "1", {"a": "p2-data"})])
         study = open_study(store)
         with study.lock(), Receiver(study, lambda path, size: None) as receiver:
-            receiver.take(dicom.chunks(dicom.make(study="1.2.3")))
+            receiver.receive(dicom.chunks(dicom.make(study="1.2.3")))
         store.keeper(HOLDER, "client", "p1", kind="file").save({"refresh_token": "Canary^Name"})
         assert canaries(root, "Canary^Name")
         if what == "study":
             store.keeper(HOLDER, "client", "p1", kind="file").forget()
             store.purge(study=dicom.STUDY)
             assert list(participant.resources("ImagingStudy")) == [keep]
-            assert participant.mark("ImagingStudy") is not None
+            assert participant.sync_point("ImagingStudy") is not None
         elif what == "patient":
             store.purge(patient="p1")
             assert [p.patient for p in store.participants()] == ["p2"]
@@ -131,15 +131,15 @@ def test_a_download_that_goes_on_leaves_nothing_either(tmp_path, monkeypatch, wh
             # The first is filed, and four more are written but not yet recorded when it happens.
             with study.lock(), Receiver(study, lambda path, size: purged.wait(20)) as receiver:
                 for number in range(1, 6):
-                    receiver.take(dicom.chunks(dicom.make(dicom.sop(number))))
+                    receiver.receive(dicom.chunks(dicom.make(dicom.sop(number))))
                 while len([name for name in os.listdir(study.path) if name[0] == "."]) < 5:
                     time.sleep(0.01)
                 half.set()
                 assert purged.wait(20)
                 for number in range(6, 200):
-                    receiver.take(dicom.chunks(dicom.make(dicom.sop(number), size=3000)))
-                receiver.take(dicom.chunks(dicom.make("1.2.3.9", study="1.2.3")))
-            study.settle(expected=1, complete=True, dicom_patient="P1")
+                    receiver.receive(dicom.chunks(dicom.make(dicom.sop(number), size=3000)))
+                receiver.receive(dicom.chunks(dicom.make("1.2.3.9", study="1.2.3")))
+            study.record_end(expected=1, complete=True, dicom_patient="P1")
         except StoreError as error:
             ended.append(error)
 
@@ -171,7 +171,7 @@ def test_a_rejected_instance_of_a_purged_study_brings_no_folder_back(tmp_path):
             (study.path / ".part-1-1").write_bytes(b"x")
             other.purge(patient="p1")
             with pytest.raises(StoreError, match="removed while"):
-                study.set_aside(".part-1-1", "conflict", "0" * 64)
+                study.quarantine(".part-1-1", "conflict", "0" * 64)
     assert canaries(root, "p1") == []
 
 

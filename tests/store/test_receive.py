@@ -32,7 +32,7 @@ def receive(study, *files, wanted=None):
     told = []
     with study.lock(), Receiver(study, lambda path, size: told.append(path)) as receiver:
         for data in files:
-            receiver.take(dicom.chunks(data), wanted)
+            receiver.receive(dicom.chunks(data), wanted)
     return receiver, told
 
 
@@ -68,7 +68,7 @@ def test_who_is_told_hears_it_in_the_callers_context(study):
 def receive_chunks(study, *streams, told=lambda path, size: None):
     with study.lock(), Receiver(study, told) as receiver:
         for chunks in streams:
-            receiver.take(chunks)
+            receiver.receive(chunks)
     return receiver
 
 
@@ -86,7 +86,7 @@ def test_a_program_in_the_preamble_goes_to_quarantine(store, study, magic):
         receiver, _ = receive(study, dicom.make(preamble=magic), dicom.make(dicom.sop(2)))
     finally:
         os.umask(old)
-    assert [(r.why, r.sop_uid) for r in receiver.rejected] == [("program", dicom.sop(1))]
+    assert [(r.reason, r.sop_uid) for r in receiver.rejected] == [("program", dicom.sop(1))]
     assert set(study.instances()) == {dicom.sop(2)}
     [aside] = quarantined(store)
     assert stat.S_IMODE(aside.stat().st_mode) == 0o600
@@ -95,7 +95,7 @@ def test_a_program_in_the_preamble_goes_to_quarantine(store, study, magic):
 
 def test_other_preambles_are_common_and_pass(study):
     receiver, _ = receive(study, dicom.make(preamble=b"II*\0\x08\0\0\0"))
-    assert len(receiver.filed) == 1
+    assert len(receiver.stored) == 1
 
 
 @pytest.mark.fault("E02")
@@ -104,7 +104,7 @@ def test_what_is_not_dicom_is_set_aside_with_its_error(store, study, data):
     receiver, told = receive(study, data)
     [rejected] = receiver.rejected
     assert isinstance(rejected.error, InvalidDICOM)
-    assert rejected.why == "not-dicom"
+    assert rejected.reason == "not-dicom"
     assert not told
     assert not study.instances()
     assert len(quarantined(store)) == 1
@@ -123,7 +123,7 @@ def test_what_is_not_dicom_is_set_aside_with_its_error(store, study, data):
 )
 def test_uids_that_disagree_go_to_quarantine(store, study, data, why):
     receiver, _ = receive(study, data)
-    assert [r.why for r in receiver.rejected] == [why]
+    assert [r.reason for r in receiver.rejected] == [why]
     assert not study.instances()
     assert len(quarantined(store)) == 1
 
@@ -131,17 +131,17 @@ def test_uids_that_disagree_go_to_quarantine(store, study, data, why):
 @pytest.mark.fault("E06")
 def test_another_instance_than_the_one_asked_for_goes_to_quarantine(study):
     receiver, _ = receive(study, dicom.make(dicom.sop(2)), wanted=dicom.sop(1))
-    assert [r.why for r in receiver.rejected] == ["other-instance"]
+    assert [r.reason for r in receiver.rejected] == ["other-instance"]
 
 
 @pytest.mark.fault("D13")
 def test_another_patient_or_study_goes_to_quarantine(study):
     strangers = [dicom.make(dicom.sop(2), patient="P2"), dicom.make(dicom.sop(3), study="1.2.3")]
     receiver, _ = receive(study, dicom.make(dicom.sop(1)), *strangers)
-    study.settle(expected=None, complete=False, dicom_patient=receiver.dicom_patient)
-    assert sorted(r.why for r in receiver.rejected) == ["other-patient", "other-study"]
+    study.record_end(expected=None, complete=False, dicom_patient=receiver.dicom_patient)
+    assert sorted(r.reason for r in receiver.rejected) == ["other-patient", "other-study"]
     again, _ = receive(study, dicom.make(dicom.sop(4), patient="P3"))
-    assert [r.why for r in again.rejected] == ["other-patient"]
+    assert [r.reason for r in again.rejected] == ["other-patient"]
     assert set(study.instances()) == {dicom.sop(1)}
 
 
@@ -150,13 +150,13 @@ def test_the_same_uid_twice(store, study):
     one, other = dicom.make(seed=1), dicom.make(seed=2)
     receiver, _ = receive(study, one, one, other)
     assert receiver.repeated == 1
-    assert [r.why for r in receiver.rejected] == ["conflict"]
+    assert [r.reason for r in receiver.rejected] == ["conflict"]
     [path] = study.paths()
     assert path.read_bytes() == one
     [kept] = quarantined(store)
     assert kept.read_bytes() == other
     again, _ = receive(study, one, other)
-    assert (again.repeated, [r.why for r in again.rejected]) == (1, ["conflict"])
+    assert (again.repeated, [r.reason for r in again.rejected]) == (1, ["conflict"])
     assert path.read_bytes() == one
 
 
@@ -190,7 +190,7 @@ def test_what_is_no_uid_opens_no_folder(store, uid):
 def test_completeness_is_kept_and_lost_with_a_file(study):
     receive(study, *dicom.study_of(3).values())
     assert not study.complete()
-    study.settle(expected=3, complete=True, dicom_patient="P1")
+    study.record_end(expected=3, complete=True, dicom_patient="P1")
     assert study.complete()
     assert study.expected == 3
     study.paths()[0].unlink()
@@ -263,7 +263,7 @@ def test_what_identifies_a_file_may_stand_far_from_its_beginning(study):
     """Behind 100 KB of sequences, where a look at its beginning is not enough."""
     text = dicom.element(0x00181234, b"UT", b"x" * 100_000)
     receiver, _ = receive(study, dicom.make(before_uids=text))
-    assert [filed.sop_uid for filed in receiver.filed] == [dicom.sop(1)]
+    assert [filed.sop_uid for filed in receiver.stored] == [dicom.sop(1)]
 
 
 def test_an_instance_of_many_blocks(study):

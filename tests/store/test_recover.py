@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from s4s_notebook.errors import DiskProblem, StoreLocked, UnsafeStore
-from s4s_notebook.store import Store, files
+from s4s_notebook.store import Store, study_folder
 
 from . import dicom
 from .killed import HOLDER, file_study
@@ -257,7 +257,7 @@ def test_files_whose_record_is_lost_too_are_taken_in_by_what_they_say(tmp_path):
     file_study(str(root), 4)
     with Store(root) as store:
         study = open_study(store)
-        participant, before = study.owner.folder.path, set(study.instances())
+        participant, before = study.participant.folder.path, set(study.instances())
         (study.paths()[0].parent / "stranger.dcm").write_bytes(b"MZ not one of ours")
     (root / "index.sqlite").unlink()
     (participant / "record.ndjson").unlink()
@@ -327,7 +327,7 @@ def test_verifying_waits_for_no_download_unless_something_is_odd(tmp_path):
         path = open_study(store).paths()[0]
         path.write_bytes(b"rot")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(files, "_PATIENCE", 0.2)
+            patch.setattr(study_folder, "_LOCK_TIMEOUT", 0.2)
             with pytest.raises(StoreLocked):
                 store.verify()
         assert path.exists()

@@ -74,7 +74,7 @@ def _number(root: Path, name: str) -> int:
 
 def store() -> Iterator[Finding]:
     from ..._connect import STORE_FOLDER
-    from ...store.cohort import Store
+    from ...store import Store
 
     folder = os.environ.get(STORE_FOLDER)
     what = "Store"

@@ -5,12 +5,12 @@ import threading
 
 import pytest
 
-from s4s_notebook.store.write_queue import Line
+from s4s_notebook.store.receive import BlockQueue
 
 
 @pytest.mark.parametrize("room", [1, 2, 3, 8])
 def test_all_comes_in_order_and_no_more_than_there_is_room_for(room):
-    line, given, taken = Line(room), [], []
+    line, given, taken = BlockQueue(room), [], []
 
     def give():
         for number in range(200):
@@ -29,4 +29,4 @@ def test_all_comes_in_order_and_no_more_than_there_is_room_for(room):
 
 def test_nothing_comes_within_the_time():
     with pytest.raises(queue.Empty):
-        Line(1).get(timeout=0.01)
+        BlockQueue(1).get(timeout=0.01)

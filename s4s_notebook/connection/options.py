@@ -1,0 +1,59 @@
+"""What a connection can be given: the one list of options of ``s4s.connect``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from functools import wraps
+from inspect import signature
+from pathlib import Path
+from typing import Literal, ParamSpec, TypeVar
+
+from ..http.retry import WaitPolicy
+from ..store import Store
+
+P = ParamSpec("P")
+Options = TypeVar("Options")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ConnectOptions:
+    """The options of one connection; :func:`s4s_notebook.connect` describes each.
+
+    Secrets are left out of its text.
+    """
+
+    url: str | None = None
+    _: KW_ONLY
+    patient: str | None = None
+    access_token: str | None = field(default=None, repr=False)
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+    redirect_uri: str | None = None
+    scope: str | None = None
+    store: Store | Path | str | None = None
+    allow_origins: Sequence[str] = ()
+    waits: WaitPolicy | None = None
+    remember: bool | Literal["file"] = False
+    legacy: bool = False
+
+
+def accepts(options: Callable[P, Options]) -> Callable[[Callable[[Options], T]], Callable[P, T]]:
+    """Let a function of an options object take each option as a keyword, with their signature.
+
+    An option is then declared in one place, the options class.
+    """
+
+    def decorate(function: Callable[[Options], T]) -> Callable[P, T]:
+        @wraps(function)
+        def wrapper(*args: P.args, **keywords: P.kwargs) -> T:
+            return function(options(*args, **keywords))
+
+        returns = signature(function).return_annotation
+        wrapper.__signature__ = signature(options).replace(  # type: ignore[attr-defined]
+            return_annotation=returns
+        )
+        return wrapper
+
+    return decorate

@@ -1,0 +1,308 @@
+"""``Store``: a folder of what was downloaded, with tables of all its participants."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .. import private_files as system
+from ..smart.token_store import FileKeeper, KeyringKeeper, remembered
+from .index import Index
+from .journal import encode
+from .names import safe_name
+from .participant import Participant
+from .study_folder import FileProblem, StudyFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_QUARANTINE = "quarantine"
+
+
+class Store:
+    """A folder that holds what was downloaded; several processes may share it.
+
+    Each table method returns all participants in one frame, with a first column ``participant``
+    (FHIR base address and Patient id), and ``attrs["participants"]``: how many were read, those
+    without a row included. Resources are read one at a time into that frame.
+
+    Args:
+        root: the folder; made with mode 0700 when it is not there. Without one, everything
+            lives in a private temporary folder that goes with the store.
+
+    Raises:
+        UnsafeStore: the folder belongs to somebody else, or a link was planted in it.
+        DiskProblem: it cannot be written.
+    """
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        self.temporary = root is None
+        path = Path(tempfile.mkdtemp(prefix="s4s-") if root is None else root).expanduser()
+        self._folder = system.Folder.root(path)
+        self.root = self._folder.path
+        self._guard = threading.Lock()
+        self._participants: weakref.WeakValueDictionary[tuple[str, str], Participant]
+        self._participants = weakref.WeakValueDictionary()  # those in use, each once
+        self._index = Index(self._folder)
+        if self._index.rebuilt:
+            self._find_participants()
+        self._remove = (
+            weakref.finalize(self, shutil.rmtree, self.root, True) if self.temporary else None
+        )
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.root)!r})"
+
+    def _find_participants(self) -> None:
+        """Read every journal below the root into a new index."""
+        with system.disk("reading the store"):
+            for holder in self._folder.names():
+                if (self.root / holder).is_dir() and holder not in (_QUARANTINE, "tokens"):
+                    for patient in self._folder.child(holder).names():
+                        identity = Participant.identity(self._folder, holder, patient)
+                        if identity is not None:
+                            self.participant(*identity)
+
+    def participant(self, holder: str, patient: str) -> Participant:
+        """Return one patient at one holder (its FHIR base address), stored already or not."""
+        with self._guard:
+            participant = self._participants.get((holder, patient))
+            if participant is None:
+                with system.disk("opening a participant's folder"):
+                    participant = Participant(self._folder, self._index, holder, patient)
+                self._participants[holder, patient] = participant
+            return participant
+
+    def participants(self) -> list[Participant]:
+        """Return all participants of the store, ordered by holder and patient."""
+        return list(self.each())
+
+    def each(self) -> Iterator[Participant]:
+        """Yield all participants of the store, ordered by holder and patient.
+
+        Only one folder need be open at a time: a process may have fewer files open than a study
+        has participants.
+        """
+        rows = self._index.rows(
+            "SELECT holder, patient FROM participant WHERE holder NOT NULL ORDER BY holder, patient"
+        )
+        for holder, patient in rows:
+            yield self.participant(holder, patient)
+
+    # Tables
+
+    def patients(self) -> pd.DataFrame:
+        """One row per participant (FHIR Patient).
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("patients")``.
+        """
+        return self._table("patients", "Patient")
+
+    def coverage(self) -> pd.DataFrame:
+        """One row per insurance coverage (FHIR Coverage).
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("coverage")``.
+        """
+        return self._table("coverage", "Coverage")
+
+    def studies(self) -> pd.DataFrame:
+        """One row per imaging study (FHIR ImagingStudy).
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("studies")``.
+        """
+        return self._table("studies", "ImagingStudy")
+
+    def series(self) -> pd.DataFrame:
+        """One row per series that a holder lists.
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("series")``.
+        """
+        return self._table("series", "ImagingStudy")
+
+    def benefits(self) -> pd.DataFrame:
+        """One row per claim (FHIR ExplanationOfBenefit).
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("benefits")``.
+        """
+        return self._table("benefits", "ExplanationOfBenefit")
+
+    def benefit_lines(self) -> pd.DataFrame:
+        """One row per line of a claim.
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("benefit_lines")``.
+        """
+        return self._table("benefit_lines", "ExplanationOfBenefit")
+
+    def diagnoses(self) -> pd.DataFrame:
+        """One row per diagnosis of a claim.
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("diagnoses")``.
+        """
+        return self._table("diagnoses", "ExplanationOfBenefit")
+
+    def procedures(self) -> pd.DataFrame:
+        """One row per procedure of a claim.
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("procedures")``.
+        """
+        return self._table("procedures", "ExplanationOfBenefit")
+
+    def adjudications(self) -> pd.DataFrame:
+        """One row per adjudication, at whatever level of the claim.
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary("adjudications")``.
+        """
+        return self._table("adjudications", "ExplanationOfBenefit")
+
+    def _table(self, name: str, resource_type: str) -> pd.DataFrame:
+        """Build a table of all participants from their resources of one type."""
+        from .. import tables
+
+        builder = tables.builder(name)
+        builder.add((), participant="nobody")  # an empty store has the column all the same
+        count = 0
+        for participant in self.each():
+            label = f"{participant.holder}/Patient/{participant.patient}"
+            count += 1
+            if name == "studies":  # an Endpoint says where the images are
+                builder.add(participant.resources("Endpoint"), participant=label)
+            builder.add(participant.resources(resource_type), participant=label)
+        frame = builder.frames()[name]
+        frame.attrs["participants"] = count
+        return frame
+
+    # Files
+
+    def study(self, participant: Participant, uid: str) -> StudyFolder:
+        """Return the folder of one study (DICOM Study Instance UID).
+
+        Raises:
+            InvalidUID: that is no UID.
+        """
+        with system.disk("opening the quarantine"):
+            quarantine = self._folder.child(_QUARANTINE, create=True)
+        return StudyFolder(participant, quarantine, uid)
+
+    def keeper(
+        self, issuer: str, client_id: str, patient: str, *, kind: Literal["keyring", "file"]
+    ) -> FileKeeper:
+        """Return where to remember a sign-in of this issuer, client and patient."""
+        make = FileKeeper if kind == "file" else KeyringKeeper
+        return make(self._folder, issuer, client_id, patient)
+
+    def verify(self) -> list[FileProblem]:
+        """Hash every file; return those missing or changed, which the next download fetches."""
+        return [
+            problem
+            for participant in self.each()
+            for uid in participant.study_uids()
+            for problem in self.study(participant, uid).verify()
+        ]
+
+    def purge(
+        self,
+        what: Literal["all"] | None = None,
+        *,
+        patient: str | None = None,
+        study: str | None = None,
+    ) -> None:
+        """Remove data for good, from files, journal, index and quarantine.
+
+        Args:
+            what: "all" empties the store.
+            patient: everything of this FHIR patient id, at every holder.
+            study: this Study Instance UID: its files and its ImagingStudy.
+
+        Remembered sign-ins are removed with their patient. A download that is under way ends
+        with an error, and leaves nothing.
+
+        Raises:
+            ValueError: not exactly one of the three was given.
+        """
+        if [what, patient, study].count(None) != 2:
+            raise ValueError('purge("all"), purge(patient=...) or purge(study=...)')
+        if what == "all":
+            self._purge_all()
+        for participant in self.each():
+            if participant.patient == patient:
+                self._purge_patient(participant)
+            elif study is not None:
+                self._purge_study(participant, study)
+
+    def _purge_all(self) -> None:
+        for keeper in remembered(self._folder):
+            keeper.forget()
+        self._index.close()
+        for participant in list(self._participants.values()):
+            participant.close()
+        self._participants.clear()
+        with system.disk("purging the store"):
+            for name in self._folder.names():
+                self._folder.remove_tree(name)
+            self._folder.sync()
+        self._index = Index(self._folder)
+
+    def _purge_patient(self, participant: Participant) -> None:
+        # The index last: while the patient is in it, a purge that failed can be repeated.
+        with self._guard:
+            self._participants.pop((participant.holder, participant.patient), None)
+        for keeper in remembered(self._folder, participant.holder, participant.patient):
+            keeper.forget()
+        participant.close()
+        self._remove_below(participant.names)
+        self._remove_below((_QUARANTINE, *participant.names))
+        self._index.forget(participant.id, entirely=True)
+
+    def _purge_study(self, participant: Participant, uid: str) -> None:
+        self._remove_below((*participant.names, safe_name(uid)))
+        self._remove_below((_QUARANTINE, *participant.names, safe_name(uid)))
+        participant.rewrite(
+            partial(_without_study, re.compile(rf"(?<![\d.]){re.escape(uid)}(?![\d.])"))
+        )
+
+    def remembered(self, issuer: str, patient: str | None) -> list[FileKeeper]:
+        """Return the remembered sign-ins of an issuer, and of one patient where that is given."""
+        return remembered(self._folder, issuer, patient)
+
+    def _remove_below(self, names: tuple[str, ...]) -> None:
+        """Remove a folder, and those above it that are then empty."""
+        with system.disk("purging"), suppress(FileNotFoundError):
+            for depth in range(len(names) - 1, -1, -1):
+                parent = self._folder.child(*names[:depth])
+                if depth == len(names) - 1 or not parent.child(names[depth]).names():
+                    parent.remove_tree(names[depth])
+                    parent.sync()
+
+    def close(self) -> None:
+        """Close files; a temporary store is removed."""
+        with self._guard:
+            for participant in list(self._participants.values()):
+                participant.close()
+            self._participants.clear()
+        self._index.close()
+        self._folder.close()
+        if self._remove is not None:
+            self._remove()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _without_study(uid: re.Pattern[str], record: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a record without its mentions of a study, None when it is about nothing else."""
+    if record.get("t") in ("page", "problems"):
+        problems = [problem for problem in record["problems"] if not uid.search(str(problem))]
+        seen = [key for key in record.get("seen", ()) if not uid.search(key)]
+        return {**record, "problems": problems, "seen": seen}
+    return None if uid.search(encode(record).decode("utf-8", "replace")) else record
