@@ -134,7 +134,7 @@ def test_after_a_reset_only_what_is_missing_is_asked_for(holder, connect, how, k
     download.subscribe(states.append)
     assert contents(download.result().paths) == holder.studies[UID]
     assert set(holder.sent.values()) == {1}, "an instance was sent twice"
-    assert any("are here; asking" in state.message for state in states)
+    assert any("are here; requesting" in state.message for state in states)
 
 
 @pytest.mark.fault("D16", "D01")
