@@ -1,16 +1,19 @@
-"""The one way to a holder: who is asked, who sees the token, how long we wait, what may come back.
+"""The client of one holder: consented origins, the access token, retries, redirects, limits.
 
-The only importer of httpx, and the only place that attaches a token. Nothing is sent to an origin
-that nobody consented to; the token goes to consented origins only, never after a redirect to
-another one; a call that carries secrets in its body is never redirected at all.
+Nothing is sent to an origin without consent. The access token goes to consented origins only
+(:class:`BearerAuth`) and never after a redirect to another origin; a request that carries secrets
+in its body is never redirected.
+
+Messages, headers, streams and authentication are httpx's, over :class:`PooledTransport`. The auth
+flow is run here and not by ``httpx.Client``, which would keep cookies, parse the Location of
+redirects that are not followed, read the body of a 401 without limit and log addresses.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,29 +25,27 @@ import httpx
 from .. import errors
 from .._version import __version__
 from ..task import Cancel, Clock, OnWait, SystemClock
-from . import backend as network
-from . import redact
-from . import response as answers
-from .origins import Origins, ParsedURL, absolute, origin
+from . import redact, response
+from .backend import ConnectionBroken, Limits, Monitor
+from .origins import Origins, absolute, origin
+from .pool import PooledTransport, ResponseBody
 from .redact import Secret
-from .response import HeaderMap, Response, ResponseStream
+from .response import Response, ResponseStream
 from .retry import RetryState, WaitPolicy
-from .watch import ConnectionBroken, Limits, Monitor
-
-__all__ = ["Exchange", "TokenSource", "Transport"]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LATER = (503, 429)  # come back later: as often as the budget allows
-_PASSING = (408, 502, 504)  # may pass: a few tries, unless a Retry-After says more
+_PASSING = (408, 502, 504)  # may pass: a few attempts, unless a Retry-After says more
+_MAX_REDIRECTS = 5
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 T = TypeVar("T")
 
 
 class TokenSource(Protocol):
-    """Where the access token comes from."""
+    """The source of the access token."""
 
     def bearer(self) -> str | None:
-        """The token to send now; may refresh when it is due."""
+        """Return the token to send now; may refresh it when it is due."""
 
     def refresh(self, rejected: str, *, cancel: Cancel | None = None) -> None:
         """Get another token, because the holder rejected this one."""
@@ -52,7 +53,16 @@ class TokenSource(Protocol):
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and its answer, as shown in a history. Times in seconds; started is POSIX."""
+    """One request and its response, as shown in a history.
+
+    Attributes:
+        method: HTTP method.
+        url: the address, redacted.
+        status: HTTP status, or None without a response.
+        started: POSIX seconds.
+        seconds: until the headers of the response were complete.
+        waited: seconds waited before this attempt.
+    """
 
     method: str
     url: str
@@ -62,41 +72,95 @@ class Exchange:
     waited: float
 
 
+class BearerAuth(httpx.Auth):
+    """Attaches the access token, and refreshes a rejected one once.
+
+    Args:
+        tokens: the source of the token.
+        origins: the token goes to trusted ones only.
+        cancel: ends a refresh.
+    """
+
+    def __init__(self, tokens: TokenSource, origins: Origins, cancel: Cancel | None) -> None:
+        self._tokens, self._origins, self._cancel = tokens, origins, cancel
+        self._refreshed = False
+        self.bearer: Secret | None = None  # what the last request carried
+
+    def sync_auth_flow(
+        self, request: httpx.Request
+    ) -> Generator[httpx.Request, httpx.Response, None]:
+        """Send with the token; after a 401, once more with a refreshed token."""
+        self._attach(request)
+        response = yield request
+        if response.status_code == 401 and self.bearer and not self._refreshed:
+            _discard(response)
+            self._tokens.refresh(self.bearer.reveal(), cancel=self._cancel)
+            self._refreshed = True
+            self._attach(request)
+            yield request
+
+    def _attach(self, request: httpx.Request) -> None:
+        """Set the Authorization header. Raises ReauthorizationRequired for an unfit token."""
+        self.bearer = None
+        if not self._origins.is_trusted(str(request.url)):
+            return
+        self.bearer = Secret.wrap(self._tokens.bearer())
+        if self.bearer is None:
+            return
+        if not _TOKEN.fullmatch(self.bearer.reveal()):
+            raise errors.ReauthorizationRequired("The token is not fit to be sent.")
+        request.headers["Authorization"] = f"Bearer {self.bearer.reveal()}"
+
+
 @dataclass
-class Call:
-    """One request as asked for, with what has happened to it."""
+class _PendingRequest:
+    """A request with its attempts so far.
+
+    Attributes:
+        basic: HTTP Basic credentials, or None.
+        token: whether the access token may be attached.
+        wait: whether to wait and repeat at all.
+        follow: whether a GET follows redirects.
+        bearer: the token that the last attempt carried.
+        last_url: the address of the last attempt.
+        counted: seconds of waiting that the history has already.
+    """
 
     method: str
     url: str
     retry_state: RetryState
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
-    basic: Secret | None = None
+    basic: httpx.BasicAuth | None = None
     token: bool = True
     wait: bool = True
     follow: bool = True
-    bearer: Secret | None = None  # what the last exchange carried
-    at: str = ""  # where the last answer came from
-    counted: float = 0.0  # seconds of waiting that the history has already
+    bearer: Secret | None = None
+    last_url: str = ""
+    counted: float = 0.0
 
     def __repr__(self) -> str:
         return f"<{self.shown()}>"
 
     def shown(self, status: int | None = None) -> errors.Request:
-        return errors.Request(
-            self.method, redact.url(self.at or self.url), status, self.retry_state.attempt
-        )
+        """Return the request as it may be shown."""
+        url = redact.url(self.last_url or self.url)
+        return errors.Request(self.method, url, status, self.retry_state.attempt)
 
 
 class Transport:
-    """Speaks HTTP with one holder; safe to use from several threads.
+    """Sends requests to one holder; safe to use from several threads.
 
     Args:
-        trust: the origins consented to. tokens: where the token comes from; may be set later.
-        waits: how patient to be. limits: see :class:`watch.Limits`.
+        origins: the origins consented to.
+        tokens: the source of the access token; may be set later.
+        waits: how long to wait.
+        clock: the clock; tests pass their own.
+        limits: of one exchange.
         on_exchange: called after every exchange, for a history.
-        on_not_before, not_before: keep and recall, by an opaque key, the POSIX time before which
-            a request must not be repeated, so that a wait survives the process.
+        on_not_before: called with an opaque key and the POSIX time before which a request must
+            not be repeated, so that a wait can outlive the process.
+        not_before: returns that time for a key, or None.
     """
 
     def __init__(
@@ -115,14 +179,14 @@ class Transport:
         self.waits, self.clock = waits or WaitPolicy(), clock or SystemClock()
         self._limits = limits or Limits()
         self._on_exchange = on_exchange
-        self._keep, self._recall = on_not_before, not_before
-        self._wire = network.Wire(origins)
+        self._on_not_before, self._not_before = on_not_before, not_before
+        self._pool = PooledTransport(origins)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know about how the holder is reached."""
-        through = "Requests go through a proxy, so where a name leads to could not be checked."
-        return (through,) if self._wire.proxied else ()
+        note = "Requests go through a proxy, so where a name leads to could not be checked."
+        return (note,) if self._pool.proxied else ()
 
     def request(
         self,
@@ -141,41 +205,69 @@ class Transport:
         max_bytes: int = 64 << 20,
         follow: bool = True,
     ) -> Response:
-        """Ask, wait where the holder says so, and return the whole answer, whatever its status.
+        """Send a request, wait where the holder asks for it, and return the complete response.
 
-        Call :meth:`Response.checked` for an error on anything but 2xx. With ``wait=False`` one try
-        is made: 503 comes back as a reply and a lost connection raises at once. Only a GET
-        follows redirects.
+        Only a GET follows redirects.
+
+        Args:
+            method: HTTP method.
+            url: absolute address.
+            params: query parameters to add.
+            accept: the Accept header.
+            form: body as a form.
+            json: body as JSON.
+            basic: user and password for HTTP Basic, sent in place of the token.
+            token: whether to send the access token where it may go.
+            wait: False makes one attempt: a 503 is returned, a lost connection raises at once.
+            cancel: ends the call within a second.
+            on_wait: called while waiting.
+            max_bytes: the largest acceptable body.
+            follow: whether a GET follows redirects.
+
+        Returns:
+            The response, whatever its status; see :meth:`Response.checked`.
 
         Raises:
-            UntrustedOrigin, BlockedAddress, TrustError: nothing was sent.
-            HolderUnavailable: no connection. RetryAfterTooLong: the waiting budget is used up.
-            Stalled, Cancelled, MalformedResponse, IntegrityError: as named.
+            UntrustedOrigin: no consent to that origin. Nothing was sent.
+            BlockedAddress: a forbidden address. Nothing was sent.
+            TrustError: the certificate is not valid. Nothing was sent.
+            HolderUnavailable: no connection.
+            RetryAfterTooLong: the waiting budget is used up.
+            Stalled: the bytes stopped or were too slow.
+            Cancelled: the switch is set.
+            MalformedResponse: not HTTP, or beyond the limits.
+            IntegrityError: gzip that is cut or damaged.
         """
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
         if params:
             query = urlencode(list(params), quote_via=quote)
             url = f"{url}{'&' if '?' in url else '?'}{query}"
-        call = self._call(method, url, headers, cancel, on_wait, wait=wait)
+        pending = self._pending(method, url, headers, cancel, on_wait, wait=wait)
         if form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-            call.body = urlencode(dict(form)).encode()
+            pending.body = urlencode(dict(form)).encode()
         elif json is not None:
             headers["Content-Type"] = "application/json"
-            call.body = answers.encode_json(json)
+            pending.body = response.encode_json(json)
         if basic is not None:
-            call.basic = Secret(base64.b64encode(":".join(basic).encode()).decode())
-        call.token, call.follow = token and basic is None, follow
-        form = json = basic = None  # a verbose traceback prints what a frame holds
+            pending.basic = httpx.BasicAuth(*basic)
+        pending.token, pending.follow = token and basic is None, follow
+        form = json = basic = None  # a verbose traceback prints the variables of a frame
 
-        def finish(answer: network.Answer, heads: HeaderMap) -> Response:
-            content = answers.read_body(answer, heads, max_bytes)
-            answer.close()
-            date = answers.date_of(heads, self.clock.time())
-            shown = call.shown(answer.status)
-            return Response(answer.status, heads, call.at, content, date, shown, call.bearer)
+        def read(raw: httpx.Response) -> Response:
+            body = response.read_body(raw, max_bytes)
+            raw.close()
+            return Response(
+                raw.status_code,
+                raw.headers,
+                pending.last_url,
+                body,
+                response.date_of(raw.headers, self.clock.time()),
+                pending.shown(raw.status_code),
+                pending.bearer,
+            )
 
-        return self._run(call, finish)
+        return self._run(pending, read)
 
     @contextmanager
     def stream(
@@ -187,37 +279,45 @@ class Transport:
         cancel: Cancel | None = None,
         on_wait: OnWait | None = None,
     ) -> Iterator[ResponseStream]:
-        """GET a long body; 503 and its kin are waited out before this yields.
+        """GET a long body; 503 and the like are waited out before this yields.
+
+        Args:
+            url: absolute address.
+            accept: the Accept header.
+            token: whether to send the access token where it may go.
+            cancel: ends the call within a second.
+            on_wait: called while waiting.
+
+        Yields:
+            The response, with its body to be read.
 
         Raises:
-            as :meth:`request`, and the error that fits for every status but 2xx.
+            S4SError: as :meth:`request`, and the error that fits every status but 2xx.
         """
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
-        call = self._call("GET", url, headers, cancel, on_wait)
-        call.token = token
+        pending = self._pending("GET", url, headers, cancel, on_wait)
+        pending.token = token
 
-        def finish(answer: network.Answer, heads: HeaderMap) -> network.Answer:
-            if 200 <= answer.status < 300:
-                answers.check_encoding(heads)
-                return answer
-            content = b""
-            with suppress(errors.ContentError):  # a page that is long or odd changes no status
-                content = answers.read_body(answer, heads, 1 << 16)
-            raise answers.error_for(call.shown(answer.status), content, call.bearer)
+        def check(raw: httpx.Response) -> httpx.Response:
+            if 200 <= raw.status_code < 300:
+                response.check_encoding(raw.headers)
+                return raw
+            body = b""
+            with suppress(errors.ContentError):  # a long or malformed page changes no status
+                body = response.read_body(raw, 1 << 16)
+            raise response.error_for(pending.shown(raw.status_code), body, pending.bearer)
 
-        answer = self._run(call, finish)
+        raw = self._run(pending, check)
         try:
-            yield ResponseStream(
-                answer, HeaderMap(answer.headers), call.at, call.shown(answer.status)
-            )
+            yield ResponseStream(raw, pending.last_url, pending.shown(raw.status_code))
         finally:
-            answer.close()
+            raw.close()
 
     def close(self) -> None:
-        """Close every connection. Cancel calls under way first: they would connect again."""
-        self._wire.close()
+        """Close every connection. Cancel running calls first: they would connect again."""
+        self._pool.close()
 
-    def _call(
+    def _pending(
         self,
         method: str,
         url: str,
@@ -226,118 +326,132 @@ class Transport:
         on_wait: OnWait | None,
         *,
         wait: bool = True,
-    ) -> Call:
+    ) -> _PendingRequest:
+        headers["User-Agent"] = f"s4s-notebook/{__version__}"
         key = hashlib.sha256(f"{method} {url}".encode()).hexdigest()
-        keep = None if self._keep is None else partial(self._keep, key)
+        remember = None if self._on_not_before is None else partial(self._on_not_before, key)
         waits = self.waits if wait else replace(self.waits, budget=0.0)
-        retry_state = RetryState(waits, self.clock, cancel, on_wait, keep)
-        call = Call(method, url, retry_state, headers, wait=wait)
-        if self._recall is not None:
-            retry_state.wait_until(self._recall(key), call.shown())
-        return call
+        retry_state = RetryState(waits, self.clock, cancel, on_wait, remember)
+        pending = _PendingRequest(method, url, retry_state, headers, wait=wait)
+        if self._not_before is not None:
+            retry_state.wait_until(self._not_before(key), pending.shown())
+        return pending
 
-    def _run(self, call: Call, finish: Callable[[network.Answer, HeaderMap], T]) -> T:
-        """Try until there is an answer to return; every error leaves with its request."""
+    def _run(self, pending: _PendingRequest, finish: Callable[[httpx.Response], T]) -> T:
+        """Repeat until there is a response to return; every error leaves with its request."""
         try:
             while True:
                 try:
-                    answer = self._hops(call)
+                    raw = self._attempt(pending)
                     try:
-                        heads = HeaderMap(answer.headers)
-                        if not self._put_off(call, answer, heads):
-                            answers.check_length(heads)
-                            return finish(answer, heads)
+                        if not self._retry_later(pending, raw):
+                            response.check_length(raw.headers)
+                            return finish(raw)
                     except BaseException:
-                        answer.close()
+                        raw.close()
                         raise
                 except ConnectionBroken as error:
-                    self._lost(call, error)
+                    self._reconnect_later(pending, error)
         except (errors.S4SError, KeyboardInterrupt) as error:
             if isinstance(error, errors.S4SError):
-                error.request = error.request or call.shown()
+                error.request = error.request or pending.shown()
             # The frames below hold headers and tokens, and a verbose traceback prints frames.
             raise error.with_traceback(None) from None
 
-    def _lost(self, call: Call, error: ConnectionBroken) -> None:
-        """Wait for another try after a lost connection, or give up."""
-        if call.wait and error.temporary and call.retry_state.back_off(call.shown(), "connection"):
+    def _reconnect_later(self, pending: _PendingRequest, error: ConnectionBroken) -> None:
+        """Wait for another attempt after a lost connection, or give up."""
+        request = pending.shown()
+        if pending.wait and error.temporary and pending.retry_state.back_off(request, "connection"):
             return
-        raise errors.HolderUnavailable(
-            f"The holder cannot be reached: {error}.", request=call.shown()
-        )
+        raise errors.HolderUnavailable(f"The holder cannot be reached: {error}.", request=request)
 
-    def _put_off(self, call: Call, answer: network.Answer, heads: HeaderMap) -> bool:
-        """Whether the answer says "later"; then it has been dropped and waited out."""
-        later = answer.status in _LATER or (answer.status in _PASSING and "retry-after" in heads)
-        again = answer.status in _PASSING and not call.retry_state.exhausted
-        if not call.wait or not (later or again):
+    def _retry_later(self, pending: _PendingRequest, raw: httpx.Response) -> bool:
+        """Return whether the response says "later"; then it was discarded and waited out."""
+        status, state = raw.status_code, pending.retry_state
+        later = status in _LATER or (status in _PASSING and "retry-after" in raw.headers)
+        again = status in _PASSING and not state.exhausted
+        if not pending.wait or not (later or again):
             return False
-        answer.drop()
-        request, reason = call.shown(answer.status), str(answer.status)
+        _discard(raw)
+        request, reason = pending.shown(status), str(status)
         if later:
-            values = heads.get_all("retry-after")
-            call.retry_state.wait_retry_after(request, reason, values, heads.get("date"))
+            values = raw.headers.get_list("retry-after")
+            state.wait_retry_after(request, reason, values, raw.headers.get("date"))
         else:
-            call.retry_state.back_off(request, reason)
+            state.back_off(request, reason)
         return True
 
-    def _hops(self, call: Call) -> network.Answer:
-        """One try: follows redirects by the rules, and refreshes a rejected token once."""
-        url, crossed, refreshed, hops = call.url, False, False, 0
-        while True:
-            answer = self._exchange(call, url, bare=crossed)
-            tokens = self.tokens
-            if answer.status == 401 and call.bearer and tokens and not refreshed:
-                answer.drop()
-                tokens.refresh(call.bearer.reveal(), cancel=call.retry_state.cancel)
-                refreshed = True
-                continue
-            if answer.status not in _REDIRECTS or not call.follow or call.method != "GET":
-                return answer
-            answer.drop()
-            hops += 1
-            if hops > 5:
-                raise errors.MalformedResponse("The redirects never end.")
-            target = self._target(url, HeaderMap(answer.headers))
-            crossed = crossed or origin(target) != origin(url)
+    def _attempt(self, pending: _PendingRequest) -> httpx.Response:
+        """Send once, following redirects by our rules."""
+        auth: httpx.Auth | None = pending.basic
+        if pending.token and self.tokens is not None:
+            auth = BearerAuth(self.tokens, self.origins, pending.retry_state.cancel)
+        url = pending.url
+        for _ in range(_MAX_REDIRECTS + 1):
+            raw = self._send(pending, url, auth)
+            if raw.status_code not in _REDIRECTS or not pending.follow or pending.method != "GET":
+                return raw
+            _discard(raw)
+            target = self._redirect_target(url, raw.headers)
+            if origin(target) != origin(url):
+                auth = None  # another origin sees no token, nor does the way back from it
             url = target
+        raise errors.MalformedResponse("The redirects never end.")
 
-    def _target(self, url: str, heads: HeaderMap) -> str:
-        places = heads.get_all("location")
-        if len(places) != 1:
+    def _redirect_target(self, url: str, headers: httpx.Headers) -> str:
+        locations = headers.get_list("location")
+        if len(locations) != 1:
             raise errors.MalformedResponse("The redirect does not say where to.")
-        target = absolute(url, places[0])
+        target = absolute(url, locations[0])
         self.origins.check(target, "A redirect")
         return target
 
-    def _exchange(self, call: Call, url: str, *, bare: bool) -> network.Answer:
-        """Send once, with the token where it may go, and note it in the history."""
-        place, tokens = self.origins.check(url, "The next request"), self.tokens
-        call.at, call.bearer = url, None
-        if call.token and not bare and tokens is not None and self.origins.is_trusted(url):
-            call.bearer = Secret.wrap(tokens.bearer())
-        watch = Monitor(self._limits, call.retry_state.cancel)
-        watch.check()
+    def _send(self, pending: _PendingRequest, url: str, auth: httpx.Auth | None) -> httpx.Response:
+        """Send to one address with its authentication, without redirects."""
+        parsed = self.origins.check(url, "The next request")
+        pending.last_url, pending.bearer = url, None
+        request = httpx.Request(
+            pending.method,
+            parsed.origin,
+            headers=pending.headers,
+            content=pending.body,
+            extensions={"parsed_url": parsed},
+        )
+        flow = (auth or httpx.Auth()).sync_auth_flow(request)
+        request = next(flow)
+        while True:
+            raw = self._exchange(pending, request)
+            if isinstance(auth, BearerAuth):
+                pending.bearer = auth.bearer
+            try:
+                request = flow.send(raw)
+            except StopIteration:
+                return raw
+            except BaseException:
+                raw.close()
+                raise
+
+    def _exchange(self, pending: _PendingRequest, request: httpx.Request) -> httpx.Response:
+        """Send once and record it in the history."""
+        monitor = Monitor(self._limits, pending.retry_state.cancel)
+        monitor.check()
+        request.extensions["monitor"] = monitor
         started, began, status = self.clock.time(), self.clock.monotonic(), None
         try:
-            answer = self._wire.send(call.method, place, _headers(call, place), call.body, watch)
-            status = answer.status
+            raw = self._pool.handle_request(request)
+            status = raw.status_code
         finally:
-            waited, call.counted = call.retry_state.waited - call.counted, call.retry_state.waited
+            total = pending.retry_state.waited
+            waited, pending.counted = total - pending.counted, total
             if self._on_exchange is not None:
                 seconds = self.clock.monotonic() - began
-                shown = redact.url(url)
-                self._on_exchange(Exchange(call.method, shown, status, started, seconds, waited))
-        return answer
+                shown = redact.url(pending.last_url)
+                exchange = Exchange(pending.method, shown, status, started, seconds, waited)
+                self._on_exchange(exchange)
+        return raw
 
 
-def _headers(call: Call, place: ParsedURL) -> network.Headers:
-    """The headers to send. Raises ReauthorizationRequired for a token that no header may hold."""
-    headers = {**call.headers, "User-Agent": f"s4s-notebook/{__version__}"}
-    for scheme, secret in (("Basic", call.basic), ("Bearer", call.bearer)):
-        if secret is not None:
-            if not _TOKEN.fullmatch(secret.reveal()):
-                raise errors.ReauthorizationRequired("The token is not fit to be sent.")
-            headers["Authorization"] = f"{scheme} {secret.reveal()}"
-    request = httpx.Request(call.method, place.origin, headers=headers, content=call.body)
-    return request.headers.raw
+def _discard(raw: httpx.Response) -> None:
+    """Close a response that is not needed, so that its connection can be used again."""
+    if isinstance(raw.stream, ResponseBody):
+        raw.stream.discard()

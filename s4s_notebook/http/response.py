@@ -1,4 +1,4 @@
-"""What came back: a whole reply or a stream, with typed errors for what is not success."""
+"""Responses: strict JSON, limits on size and compression, and the error that a status means."""
 
 from __future__ import annotations
 
@@ -6,93 +6,95 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+import httpx
+
 from .. import errors
-from . import backend as network
 from . import redact
+from .backend import ConnectionBroken
 from .redact import Secret
 from .retry_after import parse_date
-from .watch import ConnectionBroken
 
 
-class HeaderMap(dict[str, str]):
-    """Headers by lower-case name; several of one name are joined, :meth:`get_all` keeps them."""
-
-    def __init__(self, raw: network.Headers) -> None:
-        self._all: dict[str, list[str]] = {}
-        for name, value in raw:
-            self._all.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-        super().__init__({name: ", ".join(values) for name, values in self._all.items()})
-
-    def get_all(self, name: str) -> list[str]:
-        return self._all.get(name.lower(), [])
-
-
+@dataclass(frozen=True, eq=False)
 class Response:
-    """A whole answer.
+    """A complete response: an :class:`httpx.Response` that was read within our limits.
 
     Attributes:
-        status: HTTP status. headers: by lower-case name. url: where it came from, not redacted.
-        body: decoded bytes. date: the holder's clock as POSIX seconds, or None.
-        request: the call, safe to show.
+        status: HTTP status code.
+        headers: the headers; names in any case, :meth:`httpx.Headers.get_list` for repeated ones.
+        url: the address that answered, after redirects. Not redacted.
+        body: decoded bytes.
+        date: the holder's clock as POSIX seconds, or None.
+        request: the request, safe to show.
     """
 
-    def __init__(
-        self,
-        status: int,
-        headers: HeaderMap,
-        url: str,
-        body: bytes,
-        date: float | None,
-        request: errors.Request,
-        bearer: Secret | None = None,
-    ) -> None:
-        self.status, self.headers, self.url = status, headers, url
-        self.body, self.date, self.request = body, date, request
-        self._bearer = bearer
+    status: int
+    headers: httpx.Headers = field(repr=False)
+    url: str = field(repr=False)
+    body: bytes = field(repr=False)
+    date: float | None
+    request: errors.Request
+    _bearer: Secret | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"<Response {self.request}, {len(self.body)} bytes>"
 
     def json(self) -> Any:
-        """The body as JSON, parsed strictly. Raises :class:`MalformedResponse`."""
+        """Return the body as strictly parsed JSON.
+
+        Raises:
+            MalformedResponse: it is not strict JSON.
+        """
         try:
             return parse_json(self.body)
         except NotStrictError as error:
             markup = self.body.lstrip()[:1] == b"<"
-            what = "a page (HTML or XML)" if markup else f"no JSON: {error}"
+            description = "a page (HTML or XML)" if markup else f"no JSON: {error}"
             raise errors.MalformedResponse(
-                f"The holder answered with {what}.", request=self.request
+                f"The holder answered with {description}.", request=self.request
             ) from error
 
     def checked(self) -> Response:
-        """This reply if its status is 2xx; otherwise raises the error that fits the status."""
+        """Return this response if its status is 2xx.
+
+        Raises:
+            S4SError: the error that fits another status.
+        """
         if 200 <= self.status < 300:
             return self
         raise error_for(self.request, self.body, self._bearer)
 
 
 class ResponseStream:
-    """An answer whose body is read in pieces."""
+    """A response whose body is read in pieces.
 
-    def __init__(
-        self, answer: network.Answer, headers: HeaderMap, url: str, request: errors.Request
-    ) -> None:
-        self.status, self.headers, self.url, self.request = answer.status, headers, url, request
-        self._answer = answer
+    Attributes:
+        status: HTTP status code.
+        headers: the headers; names in any case.
+        url: the address that answered, after redirects. Not redacted.
+        request: the request, safe to show.
+    """
+
+    def __init__(self, response: httpx.Response, url: str, request: errors.Request) -> None:
+        self.status, self.headers = response.status_code, response.headers
+        self.url, self.request = url, request
+        self._response = response
 
     def chunks(self) -> Iterator[bytes]:
-        """The body as it comes, up to 64 KiB at a time.
+        """Yield the body as it arrives.
 
         Raises:
             IntegrityError: the connection ended before the body did.
-            Stalled, Cancelled: nothing or too little came; somebody pressed Cancel.
+            Stalled: nothing or too little arrived.
+            Cancelled: the switch is set.
         """
         try:
-            yield from self._answer.chunks()
+            yield from self._response.iter_raw()
         except ConnectionBroken as error:
             raise errors.IntegrityError(
                 f"The transfer was cut: {error}.", request=self.request
@@ -102,30 +104,40 @@ class ResponseStream:
             raise
 
 
-def check_length(headers: HeaderMap) -> None:
-    """Refuse an answer whose end two readers could see in two places (RFC 9112 6.3)."""
+def check_length(headers: httpx.Headers) -> None:
+    """Refuse a response with two lengths, whose end readers could place differently.
+
+    Raises:
+        MalformedResponse: both Transfer-Encoding and Content-Length (RFC 9112 section 6.3).
+    """
     if "transfer-encoding" in headers and "content-length" in headers:
         raise errors.MalformedResponse("The answer states two different lengths.")
 
 
-def check_encoding(headers: HeaderMap, *asked: str) -> str:
-    """The content encoding if it was asked for; raises MalformedResponse otherwise."""
-    coding = headers.get("content-encoding", "").strip().lower() or "identity"
-    if coding not in ("identity", *asked):
-        shown = redact.text(coding, limit=40)
-        raise errors.MalformedResponse(f"The answer is encoded as {shown!r}, unasked.")
-    return coding
-
-
-def read_body(answer: network.Answer, headers: HeaderMap, max_bytes: int) -> bytes:
-    """The whole body, unpacked, at most ``max_bytes`` of it.
+def check_encoding(headers: httpx.Headers, *accepted: str) -> str:
+    """Return the content encoding.
 
     Raises:
-        MalformedResponse: larger, or encoded in a way that was not asked for.
+        MalformedResponse: an encoding that was not requested.
+    """
+    encoding = headers.get("content-encoding", "").strip().lower() or "identity"
+    if encoding not in ("identity", *accepted):
+        shown = redact.text(encoding, limit=40)
+        raise errors.MalformedResponse(
+            f"The answer is encoded as {shown!r}, which was not requested."
+        )
+    return encoding
+
+
+def read_body(response: httpx.Response, max_bytes: int) -> bytes:
+    """Return the complete body, decompressed, of at most ``max_bytes``.
+
+    Raises:
+        MalformedResponse: larger, or an encoding that was not requested.
         IntegrityError: gzip that is cut or damaged.
     """
-    chunks: Iterable[bytes] = answer.chunks()
-    if check_encoding(headers, "gzip") == "gzip":
+    chunks: Iterable[bytes] = response.iter_raw()
+    if check_encoding(response.headers, "gzip") == "gzip":
         chunks = _gunzip(chunks)
     body = bytearray()
     for chunk in chunks:
@@ -136,39 +148,45 @@ def read_body(answer: network.Answer, headers: HeaderMap, max_bytes: int) -> byt
 
 
 def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Unpack one gzip member in bounded steps; its trailer (CRC and length) must be there."""
-    unpack = zlib.decompressobj(wbits=31)
+    """Decompress one gzip member in bounded steps; its trailer (CRC and length) must be there.
+
+    httpx decompresses a chunk in one step, so a few bytes could fill the memory.
+    """
+    decompressor = zlib.decompressobj(wbits=31)
     try:
         for chunk in chunks:
             data = chunk
             while data:
-                if unpack.eof:
+                if decompressor.eof:
                     raise errors.IntegrityError("Bytes follow the end of the gzip data.")
-                yield unpack.decompress(data, 1 << 18)
-                data = unpack.unconsumed_tail or unpack.unused_data
+                yield decompressor.decompress(data, 1 << 18)
+                data = decompressor.unconsumed_tail or decompressor.unused_data
     except zlib.error as error:
         raise errors.IntegrityError("The gzip data is damaged.") from error
-    if not unpack.eof:
+    if not decompressor.eof:
         raise errors.IntegrityError("The gzip data is cut.")
 
 
-def date_of(headers: HeaderMap, now: float) -> float | None:
+def date_of(headers: httpx.Headers, now: float) -> float | None:
+    """Return the Date header as POSIX seconds, or None."""
     return parse_date(headers.get("date", "").strip(), now=now)
 
 
 def error_for(request: errors.Request, body: bytes, bearer: Secret | None) -> errors.S4SError:
-    """The error that a status means."""
+    """Return the error that a status means."""
     status = request.status or 0
     details = _diagnostics(body, bearer)
-    said = f" It says: {details}" if details else ""
+    message = f" It says: {details}" if details else ""
     if status == 401 and bearer:
         return errors.ReauthorizationRequired(
-            f"The holder no longer accepts the approval.{said}", request=request
+            f"The holder no longer accepts the approval.{message}", request=request
         )
     if status == 401:
-        return errors.AuthorizationRequired(f"The holder asks to sign in.{said}", request=request)
+        return errors.AuthorizationRequired(
+            f"The holder asks to sign in.{message}", request=request
+        )
     if status in (408, 429, 502, 503, 504):
-        return errors.HolderUnavailable(f"The holder cannot answer now.{said}", request=request)
+        return errors.HolderUnavailable(f"The holder cannot answer now.{message}", request=request)
     kinds: dict[int, tuple[type[errors.HTTPStatusError], str]] = {
         403: (errors.Forbidden, "The holder forbids this."),
         404: (errors.NotFound, "The holder does not know this."),
@@ -178,29 +196,30 @@ def error_for(request: errors.Request, body: bytes, bearer: Secret | None) -> er
     if 300 <= status < 400:
         other = f"The holder answered with a redirect ({status}) that is not followed."
     kind, problem = kinds.get(status, (errors.HTTPStatusError, other))
-    return kind(f"{problem}{said}", request=request, details=details)
+    return kind(f"{problem}{message}", request=request, details=details)
 
 
 def _diagnostics(body: bytes, bearer: Secret | None) -> str:
-    """What an OperationOutcome (or an OAuth error) says, fit to be shown."""
+    """Return the text of an OperationOutcome (or an OAuth error), fit to be shown."""
     try:
-        said = parse_json(body)
+        outcome = parse_json(body)
     except NotStrictError:
         return ""
-    if not isinstance(said, dict):
+    if not isinstance(outcome, dict):
         return ""
-    found = [said.get(key) for key in ("error", "error_description", "description")]
-    issues = said.get("issue")
+    messages = [outcome.get(key) for key in ("error", "error_description", "description")]
+    issues = outcome.get("issue")
     for issue in issues if isinstance(issues, list) else []:
         if isinstance(issue, dict):
             details = issue.get("details")
             text = details.get("text") if isinstance(details, dict) else None
-            found.append(issue.get("diagnostics") or text or issue.get("code"))
-    text = "; ".join(f for f in found if isinstance(f, str))
+            messages.append(issue.get("diagnostics") or text or issue.get("code"))
+    text = "; ".join(message for message in messages if isinstance(message, str))
     return redact.text(text, secrets=[bearer.reveal()] if bearer else [])
 
 
 def encode_json(value: Any) -> bytes:
+    """Return a value as UTF-8 JSON."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
 
 
@@ -211,11 +230,11 @@ _COLON = re.compile(rb"\\u003[aA]")
 
 
 class NotStrictError(ValueError):
-    """The text is no strict JSON; the message says why, without the text."""
+    """The text is not strict JSON; the message says why, without the text."""
 
 
 def parse_json(raw: bytes) -> Any:
-    """Parse UTF-8 JSON.
+    """Parse UTF-8 JSON as RFC 8259 and FHIR define it, refusing what parsers read differently.
 
     Raises:
         NotStrictError: not UTF-8, a byte order mark, duplicate keys, NaN, numbers out of range,
@@ -235,11 +254,11 @@ def parse_json(raw: bytes) -> Any:
     except NotStrictError:
         raise
     except ValueError as error:
-        raise NotStrictError(_why(error)) from None  # the parser's error holds the whole text
+        raise NotStrictError(_reason(error)) from None  # the parser's error holds the whole text
 
 
 def _fast(raw: bytes) -> tuple[Any] | None:
-    """orjson, where it is installed and its answer is certain to be the exact one.
+    """Parse with orjson, where it is installed and its result is certain to be exact.
 
     orjson keeps the last of duplicate keys. Writing the value out again gives the same number of
     colons only if no key was dropped, as long as no colon is hidden in an escape.
@@ -257,7 +276,7 @@ def _exact(raw: bytes) -> Any:
         object_pairs_hook=_no_duplicates,
         parse_constant=_refuse,
         parse_float=_finite,
-        parse_int=_whole,
+        parse_int=_integer,
     )
     if _SURROGATE.search(raw):
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises on a lone surrogate
@@ -265,14 +284,14 @@ def _exact(raw: bytes) -> Any:
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise NotStrictError("a key stands twice in one object")
-    return found
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise NotStrictError("a key occurs twice in one object")
+    return members
 
 
 def _refuse(constant: str) -> Any:
-    raise NotStrictError(f"{constant} is no JSON")
+    raise NotStrictError(f"{constant} is not JSON")
 
 
 def _finite(digits: str) -> float:
@@ -282,13 +301,13 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _whole(digits: str) -> int | float:
-    """An integer, or beyond 64 bits a float, as orjson has it."""
+def _integer(digits: str) -> int | float:
+    """Return an integer, or beyond 64 bits a float, as orjson does."""
     number = int(digits) if len(digits) <= 20 else 1 << 64
     return number if -(1 << 63) <= number < 1 << 64 else _finite(digits)
 
 
-def _why(error: ValueError) -> str:
-    place = getattr(error, "pos", None)
-    what = str(getattr(error, "msg", "it cannot be parsed"))[:80]
-    return what if place is None else f"{what} at character {place}"
+def _reason(error: ValueError) -> str:
+    position = getattr(error, "pos", None)
+    message = str(getattr(error, "msg", "it cannot be parsed"))[:80]
+    return message if position is None else f"{message} at character {position}"

@@ -90,7 +90,7 @@ def put_off(reply: Response) -> bool:
 
 def wait_out(reply: Response, retry_state: RetryState) -> None:
     """Wait as the answer asks. Raises RetryAfterTooLong, Cancelled."""
-    values = reply.headers.get_all("retry-after")
+    values = reply.headers.get_list("retry-after")
     retry_state.wait_retry_after(
         reply.request, str(reply.status), values, reply.headers.get("date")
     )

@@ -22,7 +22,7 @@ from s4s_notebook.errors import (
     RetryAfterTooLong,
     Stalled,
 )
-from s4s_notebook.http.watch import Limits
+from s4s_notebook.http.backend import Limits
 from tests.store import dicom
 
 from .conftest import quick

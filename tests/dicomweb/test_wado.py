@@ -14,10 +14,10 @@ from s4s_notebook import errors
 from s4s_notebook.dicomweb import wado as dicomweb
 from s4s_notebook.dicomweb.wado import Instance, retrieve
 from s4s_notebook.fhir.endpoints import study_url
+from s4s_notebook.http.backend import Limits
 from s4s_notebook.http.client import Transport
 from s4s_notebook.http.origins import Origins
 from s4s_notebook.http.retry import WaitPolicy
-from s4s_notebook.http.watch import Limits
 from tests.faultserver import Conversation, FaultServer
 from tests.faultserver import scripts as send
 from tests.faultserver.fixtures import HeldToken, Make

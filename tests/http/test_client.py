@@ -16,9 +16,9 @@ from collections.abc import Iterator
 import pytest
 
 from s4s_notebook import errors
+from s4s_notebook.http.backend import Limits
 from s4s_notebook.http.client import Exchange
 from s4s_notebook.http.origins import Origins
-from s4s_notebook.http.watch import Limits
 from tests.faultserver import Conversation, FaultServer, Sink
 from tests.faultserver import scripts as send
 from tests.faultserver.fixtures import HeldToken, Make

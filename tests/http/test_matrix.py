@@ -14,10 +14,10 @@ from s4s_notebook import errors
 from s4s_notebook.dicomweb import wado as dicomweb
 from s4s_notebook.fhir import search as fhir
 from s4s_notebook.fhir.endpoints import endpoints
+from s4s_notebook.http.backend import Limits
 from s4s_notebook.http.client import Transport
 from s4s_notebook.http.redact import Secret
 from s4s_notebook.http.retry import WaitPolicy
-from s4s_notebook.http.watch import Limits
 from s4s_notebook.smart import registration as smart
 from s4s_notebook.smart.authorization import Login
 from s4s_notebook.smart.discovery import discover

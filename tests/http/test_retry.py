@@ -444,7 +444,7 @@ def test_told_not_to_wait_gives_the_503_back(server: FaultServer, make: Make, cl
     server.on("/x", send.later("300"))
     reply = make().request("GET", server.url("/x"), accept=JSON, wait=False)
     assert reply.status == 503
-    assert reply.headers.get_all("Retry-After") == ["300"]
+    assert reply.headers.get_list("Retry-After") == ["300"]
     with pytest.raises(errors.HolderUnavailable):
         reply.checked()
     assert clock.slept == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from s4s_notebook import errors
 from s4s_notebook.fhir.bundle import read_page
 from s4s_notebook.fhir.resources import key_of, version_of
 from s4s_notebook.http.redact import Secret
-from s4s_notebook.http.response import HeaderMap, Response
+from s4s_notebook.http.response import Response
 from s4s_notebook.smart.authorization import Login
 from s4s_notebook.smart.metadata import Holder, read_configuration, read_statement
 from s4s_notebook.smart.token_endpoint import Client, Grant, oauth_error, read_grant
@@ -54,7 +55,7 @@ def objects(*names: str, depth: int = 3) -> st.SearchStrategy[Any]:
 def reply_of(body: Any, status: int = 200) -> Response:
     raw = json.dumps(body).encode()
     request = errors.Request("GET", BASE, status)
-    return Response(status, HeaderMap([]), f"{BASE}/ImagingStudy", raw, None, request)
+    return Response(status, httpx.Headers(), f"{BASE}/ImagingStudy", raw, None, request)
 
 
 CONFIGURATION = (
