@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from dataclasses import fields
 from functools import cached_property
 
 import pytest
@@ -70,6 +71,70 @@ def test_importing_the_package_loads_nothing_heavy():
     code = f"import sys, s4s_notebook; print([m for m in {HEAVY} if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+NOTEBOOK_PACKAGES = ["IPython", "anywidget", "ipywidgets", "jupyterlab", "matplotlib"]
+IMAGE_PACKAGES = ["PIL", "pydicom"]
+#: Reads tables, then downloads, then runs `s4s sync`, while imports of the packages fail.
+SCRIPT = f"""
+import sys
+
+blocked = {NOTEBOOK_PACKAGES + IMAGE_PACKAGES}
+sys.modules.update(dict.fromkeys(blocked))
+import s4s_notebook as s4s
+from s4s_notebook.cli import main
+
+url, imaging, root = sys.argv[1:]
+with s4s.connect(url, patient="smart-1288992", store=root, allow_origins=[imaging]) as me:
+    studies = me.studies()
+    assert len(studies) == 7 and len(me.benefits()) > 0 and len(me.store.studies()) == 7
+    for name in {IMAGE_PACKAGES}:
+        del sys.modules[name]
+    study = studies[studies["downloadable"].fillna(False)].iloc[0]
+    assert me.download(study).result().paths
+assert main(["sync", root]) == 0
+print(sorted(name for name in blocked if sys.modules.get(name)))
+"""
+
+
+def test_tables_need_no_image_packages_and_scripts_no_notebook_packages(tmp_path):
+    with s4s_notebook.Sandbox(retry_after=0) as sandbox:
+        arguments = [sandbox.open_fhir_url, sandbox.wado_url, str(tmp_path / "store")]
+        shown = subprocess.run(
+            [sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, check=False
+        )
+    assert shown.returncode == 0, shown.stderr
+    assert not set(NOTEBOOK_PACKAGES) & set(shown.stdout.splitlines()[-1].split("'"))
+
+
+def test_a_connection_has_few_public_members(tmp_path):
+    with s4s_notebook.Connection(
+        "https://holder.example/fhir", patient="p", store=stored(tmp_path)
+    ) as me:
+        members = [name for name in dir(me) if not name.startswith("_")]
+    assert len(members) <= 30, members
+
+
+def stored(root):
+    """A store with the studies of one participant, so that a connection makes no request."""
+    from s4s_notebook.store import Run
+
+    store = s4s_notebook.Store(root)
+    participant = store.participant("https://holder.example/fhir", "p")
+    participant.finish("ImagingStudy", Run("1-a", None, None, None, True, 1), 1.0)
+    return store
+
+
+def test_the_options_of_a_connection_are_declared_once():
+    from s4s_notebook.connection import ConnectOptions
+
+    options = inspect.signature(s4s_notebook.connect).parameters
+    assert list(options) == [field.name for field in fields(ConnectOptions)]
+    for name in options:
+        assert name in (s4s_notebook.connect.__doc__ or ""), f"{name} is not described"
+    assert "canary" not in repr(ConnectOptions("u", access_token="canary", client_secret="canary"))
+    with pytest.raises(TypeError, match="colour"):
+        s4s_notebook.connect(colour="red")
 
 
 def test_a_plot_of_ones_own_has_a_text_and_leaves_nothing_open():
