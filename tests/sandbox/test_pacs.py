@@ -311,7 +311,7 @@ def test_a_full_disk_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_cache_is_bounded_and_follows_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
     import s4s_notebook.sandbox.pacs.archive as archive_module
 
-    monkeypatch.setattr(archive_module, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(archive_module, "IDLE_SECONDS", 0.0)
     everything = [*HEAD, *sorted((TESTS / "dicomdirtests/77654033").glob("CR*/*"))]
     with bad(files=everything, pacs={"cache_bytes": 1000}) as (archive, sandbox, url):
         film = "1.3.6.1.4.1.5962.1.1.0.0.0.1196527414.5534.0.1"

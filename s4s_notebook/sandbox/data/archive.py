@@ -1,4 +1,7 @@
-"""The studies that the sandbox holds."""
+"""The sandbox's own archive: studies with their files, and their FHIR ImagingStudy resources.
+
+Files that ship with pydicom are read in place. Phantoms are generated on first use.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,11 @@ from .catalogue import (
     UnavailableStudy,
 )
 from .people import Resource
-from .phantom_files import uid
+from .phantom_files import phantom_uid
 
-HEADER: list[str] = [
+DICOM = "http://dicom.nema.org/resources/ontology/DCM"
+ENDPOINT_ID = "wado-endpoint"
+_HEADER_ELEMENTS: list[str] = [
     "StudyDate",
     "StudyTime",
     "AccessionNumber",
@@ -44,7 +49,7 @@ HEADER: list[str] = [
 
 @dataclass(frozen=True)
 class ArchivedInstance:
-    """One stored object; ``path`` is None until its study has been prepared."""
+    """A SOP instance; ``path`` is None until its study is prepared."""
 
     uid: str
     sop_class: str
@@ -54,6 +59,8 @@ class ArchivedInstance:
 
 @dataclass(frozen=True)
 class ArchivedSeries:
+    """A series with its instances."""
+
     uid: str
     number: int
     modality: str
@@ -64,7 +71,18 @@ class ArchivedSeries:
 
 @dataclass(frozen=True)
 class ArchivedStudy:
-    """A study of one patient. ``started`` is local time without a zone, as DICOM has it."""
+    """A study of a patient.
+
+    Attributes:
+        uid: Study Instance UID.
+        patient_id: FHIR id of the patient.
+        started: ISO 8601 local time without a time zone, as DICOM has none.
+        accession: accession number, or an empty string.
+        description: study description, or an empty string.
+        series: series in order of their numbers.
+        available: whether the images can be served.
+        phantom: how to generate the files; None for files that exist.
+    """
 
     uid: str
     patient_id: str
@@ -77,47 +95,65 @@ class ArchivedStudy:
 
     @property
     def modalities(self) -> tuple[str, ...]:
+        """Modalities without repetition, in order of the series."""
         return tuple(dict.fromkeys(series.modality for series in self.series))
 
     @property
     def instance_count(self) -> int:
+        """Number of instances of all series."""
         return sum(len(series.instances) for series in self.series)
 
     def instances(self) -> Iterable[tuple[ArchivedSeries, ArchivedInstance]]:
+        """Return each instance with its series."""
         return ((series, instance) for series in self.series for instance in series.instances)
+
+    def with_paths(self, paths: dict[str, Path]) -> ArchivedStudy:
+        """Return the study with the file of each instance, by SOP Instance UID."""
+        return replace(
+            self,
+            series=tuple(
+                replace(s, instances=tuple(replace(i, path=paths[i.uid]) for i in s.instances))
+                for s in self.series
+            ),
+        )
 
 
 class SampleArchive:
-    """Studies by UID. Phantoms are drawn on first use into a private folder.
+    """The studies of some patients by Study Instance UID; thread-safe.
 
-    ``close()`` removes that folder. Files from pydicom's package are read where they lie.
+    Phantoms are generated on first use in a temporary folder, which :meth:`close` removes.
+
+    Args:
+        patients: FHIR ids of the patients.
     """
 
     def __init__(self, patients: Iterable[str]) -> None:
-        wanted = set(patients)
-        self._studies = {s.uid: s for s in _known() if s.patient_id in wanted}
+        selected = set(patients)
+        self._studies = {s.uid: s for s in _all_studies() if s.patient_id in selected}
         self._lock = threading.Lock()
         self._folder: Path | None = None
-        self._remove: weakref.finalize[[str, bool], SampleArchive] | None = None
+        self._finalizer: weakref.finalize[[str, bool], SampleArchive] | None = None
         self._closed = False
 
     def studies(self) -> list[ArchivedStudy]:
-        """All studies, newest first."""
+        """Return all studies, newest first."""
         return sorted(self._studies.values(), key=lambda s: (s.started, s.uid), reverse=True)
 
     def study(self, study_uid: str) -> ArchivedStudy | None:
+        """Return a study, or None if the archive does not have it."""
         return self._studies.get(study_uid)
 
     def prepare(self, study_uid: str) -> ArchivedStudy:
-        """The study with a path for every instance; draws a phantom the first time.
+        """Return a study with a path for every instance; generate its phantom if necessary.
 
-        Raises KeyError when the study is not held or cannot be served.
+        Raises:
+            KeyError: the archive does not have the study, cannot serve it, or is closed.
         """
         study = self._studies[study_uid]
         if not study.available:
             raise KeyError(study_uid)
-        plan = study.phantom
-        if plan is None:
+        phantom = study.phantom
+        if phantom is None:
             return study
         with self._lock:
             if self._closed:
@@ -125,63 +161,53 @@ class SampleArchive:
             study = self._studies[study_uid]
             if all(i.path is not None for _, i in study.instances()):
                 return study
-            ready = self._draw(study, plan)
-            self._studies[study_uid] = ready
-            return ready
+            prepared = self._generate(study, phantom)
+            self._studies[study_uid] = prepared
+            return prepared
 
-    def _draw(self, study: ArchivedStudy, plan: PhantomStudy) -> ArchivedStudy:
+    def _generate(self, study: ArchivedStudy, phantom: PhantomStudy) -> ArchivedStudy:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="s4s-sandbox-"))
-            # Also when nobody calls close(): at the end of the process at the latest.
-            self._remove = weakref.finalize(self, shutil.rmtree, str(self._folder), True)
-        folder = self._folder / plan.exam.key
+            # Removes the folder at the end of the process if close() is not called.
+            self._finalizer = weakref.finalize(self, shutil.rmtree, str(self._folder), True)
+        folder = self._folder / phantom.exam.key
         folder.mkdir(mode=0o700)
-        paths = {path.stem: path for path in plan.write(plan.exam, folder)}
-        return replace(
-            study,
-            series=tuple(
-                replace(
-                    series,
-                    instances=tuple(replace(i, path=paths[i.uid]) for i in series.instances),
-                )
-                for series in study.series
-            ),
-        )
+        paths = {path.stem: path for path in phantom.write(phantom.exam, folder)}
+        return study.with_paths(paths)
 
     def close(self) -> None:
-        """Remove what was drawn; nothing can be prepared afterwards."""
+        """Remove the generated files; no phantom can be prepared afterwards."""
         with self._lock:
             self._closed = True
-            if self._remove is not None:
-                self._remove()
+            if self._finalizer is not None:
+                self._finalizer()
 
 
 @lru_cache(maxsize=1)
-def _known() -> tuple[ArchivedStudy, ...]:
-    """Every study of the catalogue; headers are read once a process (0.2 s)."""
-    shipped = [_shipped(entry) for entry in PACKAGED_STUDIES]
-    return tuple(
-        shipped
-        + [_planned(entry) for entry in PHANTOM_STUDIES]
-        + [_listed(entry) for entry in UNAVAILABLE_STUDIES]
+def _all_studies() -> tuple[ArchivedStudy, ...]:
+    """Return every study of the catalogue; headers are read once per process (0.2 s)."""
+    return (
+        *(_packaged_study(entry) for entry in PACKAGED_STUDIES),
+        *(_phantom_study(entry) for entry in PHANTOM_STUDIES),
+        *(_unavailable_study(entry) for entry in UNAVAILABLE_STUDIES),
     )
 
 
 def package_folder() -> Path:
-    """Where pydicom keeps the files that ship with it."""
+    """Return the folder of the test files that ship with pydicom."""
     return Path(os.path.dirname(pydicom.__file__)) / "data" / "test_files"
 
 
-def _shipped(entry: PackagedStudy) -> ArchivedStudy:
-    found: dict[str, list[tuple[FileDataset, Path]]] = {}
+def _packaged_study(entry: PackagedStudy) -> ArchivedStudy:
+    files: dict[str, list[tuple[FileDataset, Path]]] = {}
     first: FileDataset | None = None
     for name in entry.files:
         path = package_folder() / name
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER)
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_HEADER_ELEMENTS)
         first = first or header
-        found.setdefault(str(header.SeriesInstanceUID), []).append((header, path))
+        files.setdefault(str(header.SeriesInstanceUID), []).append((header, path))
     if first is None:
-        raise ValueError(f"{entry.description} names no file")
+        raise ValueError(f"{entry.description} has no files")
     return ArchivedStudy(
         uid=str(first.StudyInstanceUID),
         patient_id=entry.patient_id,
@@ -190,7 +216,7 @@ def _shipped(entry: PackagedStudy) -> ArchivedStudy:
         description=entry.description,
         series=tuple(
             _series(series_uid, number, members, entry.body_site)
-            for number, (series_uid, members) in enumerate(found.items(), start=1)
+            for number, (series_uid, members) in enumerate(files.items(), start=1)
         ),
     )
 
@@ -198,13 +224,13 @@ def _shipped(entry: PackagedStudy) -> ArchivedStudy:
 def _series(
     series_uid: str, number: int, members: list[tuple[FileDataset, Path]], body_site: str
 ) -> ArchivedSeries:
-    head = members[0][0]
+    first = members[0][0]
     return ArchivedSeries(
         uid=series_uid,
-        number=int(head.get("SeriesNumber") or number),
-        modality=str(head.get("Modality") or "OT"),
-        description=str(head.get("SeriesDescription") or ""),
-        body_site=str(head.get("BodyPartExamined") or body_site),
+        number=int(first.get("SeriesNumber") or number),
+        modality=str(first.get("Modality") or "OT"),
+        description=str(first.get("SeriesDescription") or ""),
+        body_site=str(first.get("BodyPartExamined") or body_site),
         instances=tuple(
             ArchivedInstance(
                 uid=str(header.SOPInstanceUID),
@@ -223,7 +249,7 @@ def _started(header: FileDataset) -> str:
     return f"{date[:4]}-{date[4:6]}-{date[6:8]}T{time[:2]}:{time[2:4]}:{time[4:6]}"
 
 
-def _planned(entry: PhantomStudy) -> ArchivedStudy:
+def _phantom_study(entry: PhantomStudy) -> ArchivedStudy:
     exam = entry.exam
     return ArchivedStudy(
         uid=exam.study_uid,
@@ -234,27 +260,27 @@ def _planned(entry: PhantomStudy) -> ArchivedStudy:
         description=exam.description,
         series=tuple(
             ArchivedSeries(
-                uid=uid(exam.key, str(planned.number)),
-                number=planned.number,
-                modality=planned.modality,
-                description=planned.description,
+                uid=phantom_uid(exam.key, str(series.number)),
+                number=series.number,
+                modality=series.modality,
+                description=series.description,
                 body_site=entry.body_site,
                 instances=tuple(
                     ArchivedInstance(
-                        uid(exam.key, str(planned.number), str(n)), planned.sop_class, n
+                        phantom_uid(exam.key, str(series.number), str(n)), series.sop_class, n
                     )
-                    for n in range(1, planned.instances + 1)
+                    for n in range(1, series.instances + 1)
                 ),
             )
-            for planned in entry.series
+            for series in entry.series
         ),
         phantom=entry,
     )
 
 
-def _listed(entry: UnavailableStudy) -> ArchivedStudy:
+def _unavailable_study(entry: UnavailableStudy) -> ArchivedStudy:
     series = ArchivedSeries(
-        uid=uid(entry.study_uid, "1"),
+        uid=phantom_uid(entry.study_uid, "1"),
         number=1,
         modality=entry.modality,
         description=entry.description,
@@ -272,12 +298,11 @@ def _listed(entry: UnavailableStudy) -> ArchivedStudy:
     )
 
 
-DICOM = "http://dicom.nema.org/resources/ontology/DCM"
-ENDPOINT_ID = "wado-endpoint"
-
-
 def endpoint_resource(address: str, *, id_: str = ENDPOINT_ID) -> Resource:
-    """A WADO-RS Endpoint; the seed's ``Endpoint.url`` is the standard's ``address``."""
+    """Return a WADO-RS Endpoint.
+
+    The imaging use case of Sync for Science says ``Endpoint.url`` for the standard's ``address``.
+    """
     return {
         "resourceType": "Endpoint",
         "id": id_,
@@ -307,8 +332,16 @@ def endpoint_resource(address: str, *, id_: str = ENDPOINT_ID) -> Resource:
 def imaging_study_resource(
     study: ArchivedStudy, *, id_: str, updated: str, address: str, version: str = "1"
 ) -> Resource:
-    """One ImagingStudy. ``address`` is where its images are served; unused if they are not."""
-    made: Resource = {
+    """Return a study as ImagingStudy, with its Endpoint contained.
+
+    Args:
+        study: the study.
+        id_: id of the resource.
+        updated: ``meta.lastUpdated`` as a FHIR instant.
+        address: WADO-RS base of the images; not used for an unavailable study.
+        version: ``meta.versionId``.
+    """
+    resource: Resource = {
         "resourceType": "ImagingStudy",
         "id": id_,
         "meta": {"versionId": version, "lastUpdated": updated},
@@ -318,25 +351,25 @@ def imaging_study_resource(
         "numberOfSeries": len(study.series),
         "numberOfInstances": study.instance_count,
     }
-    # FHIR allows no empty text and no empty list, and archives leave much out.
+    # FHIR allows no empty strings and lists, and archives leave many attributes empty.
     if study.description:
-        made["description"] = study.description
+        resource["description"] = study.description
     if study.series:
-        made["modalityList"] = [{"system": DICOM, "code": code} for code in study.modalities]
-        made["series"] = [_series_element(series) for series in study.series]
+        resource["modalityList"] = [{"system": DICOM, "code": code} for code in study.modalities]
+        resource["series"] = [_series_element(series) for series in study.series]
     if study.started:
-        # FHIR wants a zone on a time; DICOM has none here, and the hospital keeps UTC.
-        made["started"] = f"{study.started}+00:00"
+        # FHIR requires a time zone; DICOM has none here, and the sandbox hospital uses UTC.
+        resource["started"] = f"{study.started}+00:00"
     if study.accession:
-        made["accession"] = {"system": "urn:oid:2.25.7461", "value": study.accession}
+        resource["accession"] = {"system": "urn:oid:2.25.7461", "value": study.accession}
     if study.available:
-        made["contained"] = [endpoint_resource(address)]
-        made["endpoint"] = [{"reference": f"#{ENDPOINT_ID}"}]
-    return made
+        resource["contained"] = [endpoint_resource(address)]
+        resource["endpoint"] = [{"reference": f"#{ENDPOINT_ID}"}]
+    return resource
 
 
 def _series_element(series: ArchivedSeries) -> Resource:
-    made: Resource = {
+    element: Resource = {
         "uid": f"urn:oid:{series.uid}",
         "number": series.number,
         "modality": {"system": DICOM, "code": series.modality},
@@ -344,12 +377,15 @@ def _series_element(series: ArchivedSeries) -> Resource:
         "availability": "ONLINE" if series.instances else "UNAVAILABLE",
     }
     if series.description:
-        made["description"] = series.description
+        element["description"] = series.description
     if series.body_site:
-        made["bodySite"] = {"system": "http://snomed.info/sct", "display": series.body_site.title()}
-    # STU3 wants a SOP class for each instance, and some archives do not tell it.
+        element["bodySite"] = {
+            "system": "http://snomed.info/sct",
+            "display": series.body_site.title(),
+        }
+    # STU3 requires a SOP class for each instance, and some archives do not report it.
     if series.instances and all(instance.sop_class for instance in series.instances):
-        made["instance"] = [
+        element["instance"] = [
             {
                 "uid": f"urn:oid:{instance.uid}",
                 "number": instance.number,
@@ -357,4 +393,4 @@ def _series_element(series: ArchivedSeries) -> Resource:
             }
             for instance in series.instances
         ]
-    return made
+    return element

@@ -1,7 +1,7 @@
-"""Which studies the sandbox holds: real files from pydicom's package, and phantoms.
+"""The studies of the sandbox's archive: files that ship with pydicom, and phantoms.
 
-The real files are handed out byte for byte; dates, UIDs and names inside them are theirs.
-What a radiology system knows besides (a description, a body part) is given here.
+The files of pydicom are served unchanged, with their own dates, UIDs and names. Study descriptions
+and body parts, which a radiology information system would add, are listed here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .phantom_files import Exam
 
 @dataclass(frozen=True)
 class PackagedStudy:
-    """A study whose files ship in pydicom's package; ``started`` where the header has no date."""
+    """A study whose files ship with pydicom; ``started`` is given if the header has no date."""
 
     patient_id: str
     description: str
@@ -28,7 +28,7 @@ class PackagedStudy:
 
 @dataclass(frozen=True)
 class PhantomSeries:
-    """A series of a phantom, known before its files exist."""
+    """A series of a phantom, described before its files exist."""
 
     number: int
     modality: str
@@ -39,7 +39,7 @@ class PhantomSeries:
 
 @dataclass(frozen=True)
 class PhantomStudy:
-    """A study that is drawn when it is first asked for."""
+    """A study that is generated on its first request; ``write`` writes its files to a folder."""
 
     patient_id: str
     body_site: str
@@ -217,7 +217,7 @@ PHANTOM_STUDIES: tuple[PhantomStudy, ...] = (
 
 @dataclass(frozen=True)
 class UnavailableStudy:
-    """A study that the archive lists but cannot serve: films that were never scanned."""
+    """A study that the archive lists but cannot serve, such as films that were not digitised."""
 
     patient_id: str
     description: str
@@ -234,6 +234,6 @@ UNAVAILABLE_STUDIES: tuple[UnavailableStudy, ...] = (
         "CHEST",
         "CR",
         "1998-03-17T09:00:00",
-        phantom_files.uid("films-of-1998"),
+        phantom_files.phantom_uid("films-of-1998"),
     ),
 )

@@ -1,4 +1,8 @@
-"""A synthetic chest CT."""
+"""A chest CT phantom: 60 slices in Hounsfield units, identical in every run.
+
+The anatomy is drawn as ellipses in millimetres. ``level`` is 0 at the apices of the lungs and 1
+below the diaphragm. The patient's right is on the left of the image, and anterior is up.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,27 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.float32]
 
+SIZE = 512
+SLICES = 60
+SPACING = 0.74  # mm
+THICKNESS = 5.0  # mm
+NODULE_LEVEL = 0.37
+
+# Hounsfield units.
+AIR, LUNG, FAT, MUSCLE, WATER = -1000.0, -865.0, -105.0, 52.0, 8.0
+BLOOD, LIVER, SPLEEN, MARROW, CORTEX = 42.0, 60.0, 50.0, 190.0, 780.0
+
 
 class Canvas:
-    """A square slice whose origin is its centre; x to the right, y downwards, in mm.
+    """A square slice with its origin at the centre; x to the right, y downwards, in mm.
 
-    Shapes are blended in with an edge about one millimetre wide, as partial volume makes
-    it, and only their bounding box is touched: that keeps a 60-slice series near a second.
+    Shapes are blended with an edge of about one millimetre (partial volume effect). Only the
+    bounding box of a shape is computed, so that 60 slices take about a second.
+
+    Args:
+        size: rows and columns.
+        spacing: pixel spacing in mm.
+        fill: initial value in Hounsfield units.
     """
 
     def __init__(self, size: int, spacing: float, fill: float) -> None:
@@ -44,10 +63,17 @@ class Canvas:
         within: Image | None = None,
         weight: float = 1.0,
     ) -> None:
-        """Blend one (super)ellipse in.
+        """Blend a superellipse into the slice.
 
-        ``radii`` in mm, ``turn`` in radians, ``power`` above 2 squares the corners off,
-        ``within`` (a mask of the whole slice, 0..1) keeps the shape inside another one.
+        Args:
+            centre: x and y in mm.
+            radii: semi-axes in mm.
+            value: Hounsfield units, or an image of the size of the slice.
+            turn: rotation in radians.
+            edge: width of the edge in mm.
+            power: exponent; 2 is an ellipse, more is closer to a rectangle.
+            within: mask of the slice (0 to 1) that clips the shape.
+            weight: opacity from 0 to 1.
         """
         reach = max(radii) + edge
         rows, columns = self._box(centre[1], reach), self._box(centre[0], reach)
@@ -96,25 +122,25 @@ class Canvas:
         edge: float = 1.2,
         power: float = 2.0,
     ) -> Image:
-        """The shape as a mask of the whole slice, 0 outside and 1 inside."""
-        whole = np.zeros((self.size, self.size), dtype=np.float32)
+        """Return a superellipse as a mask of the slice, 0 outside and 1 inside."""
+        mask = np.zeros((self.size, self.size), dtype=np.float32)
         reach = max(radii) + edge
         rows, columns = self._box(centre[1], reach), self._box(centre[0], reach)
         if rows.start < rows.stop and columns.start < columns.stop:
-            whole[rows, columns] = self._mask(
+            mask[rows, columns] = self._mask(
                 centre, radii, rows, columns, turn=turn, edge=edge, power=power
             )
-        return whole
+        return mask
 
     def blend(self, mask: Image, value: float | Image) -> None:
-        """Blend ``value`` in where ``mask`` (whole slice, 0..1) says."""
+        """Blend ``value`` into the slice with the weights of ``mask`` (0 to 1)."""
         self.pixels += mask * (value - self.pixels)
 
 
 def band_noise(
     rng: np.random.Generator, size: int, *, low: float, high: float, sigma: float
 ) -> Image:
-    """Noise between two spatial frequencies (cycles a pixel), as reconstruction leaves it."""
+    """Return noise between two spatial frequencies (cycles per pixel), as CT reconstruction has."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :])
     shape = frequency * np.exp(-((frequency / high) ** 2)) * (1 - np.exp(-((frequency / low) ** 2)))
     white = np.fft.rfft2(rng.standard_normal((size, size)))
@@ -123,24 +149,14 @@ def band_noise(
     return noise
 
 
-SIZE = 512
-SLICES = 60
-SPACING = 0.74
-THICKNESS = 5.0
-NODULE_LEVEL = 0.37
-
-AIR, LUNG, FAT, MUSCLE, WATER = -1000.0, -865.0, -105.0, 52.0, 8.0
-BLOOD, LIVER, SPLEEN, MARROW, CORTEX = 42.0, 60.0, 50.0, 190.0, 780.0
-
-
 def _rise(level: float, start: float, end: float) -> float:
-    """0 before ``start``, 1 after ``end``, smooth between."""
+    """Return 0 before ``start``, 1 after ``end``, and a smooth step in between."""
     t = min(1.0, max(0.0, (level - start) / (end - start)))
     return t * t * (3 - 2 * t)
 
 
 class ChestPhantom:
-    """Makes the slices one by one, so that one slice is in memory at a time."""
+    """Generates the slices one at a time, to limit memory."""
 
     def __init__(self, seed: int = 1288992) -> None:
         self._rng = np.random.default_rng(seed)
@@ -149,19 +165,19 @@ class ChestPhantom:
         ]
         texture = band_noise(self._rng, SIZE, low=0.006, high=0.05, sigma=14.0)
         depth = ((np.arange(SIZE) - SIZE / 2) * SPACING / 90).astype(np.float32)[:, None]
-        # Blood sinks: the lung of a lying person is denser at the back.
+        # The lung of a supine patient is denser at the back.
         self._lung: Image = (LUNG + 38 * depth + texture).astype(np.float32)
         self._fat: Image = (FAT + 0.6 * texture).astype(np.float32)
-        self._vessels = np.concatenate([self._tree(-1), self._tree(1)])
+        self._vessels = np.concatenate([self._vessel_tree(-1), self._vessel_tree(1)])
         self._spicules = self._rng.uniform(0.45, 1.0, 13)
 
     def slices(self) -> Iterator[NDArray[np.int16]]:
-        """The slices from top to bottom, Hounsfield units, shape (512, 512)."""
+        """Yield the slices from head to feet in Hounsfield units, shape (512, 512)."""
         for index in range(SLICES):
             yield self.slice(index)
 
     def slice(self, index: int) -> NDArray[np.int16]:
-        """One slice, Hounsfield units."""
+        """Return a slice in Hounsfield units, shape (512, 512)."""
         level = index / (SLICES - 1)
         canvas = Canvas(SIZE, SPACING, AIR)
         self._table(canvas)
@@ -177,8 +193,8 @@ class ChestPhantom:
         self._nodule(canvas, index, lungs)
         noise = np.roll(self._noise[index % 4], (37 * index % SIZE, 91 * index % SIZE), (0, 1))
         hounsfield = canvas.pixels + noise
-        made: NDArray[np.int16] = np.clip(np.rint(hounsfield), -1024, 3071).astype(np.int16)
-        return made
+        pixels: NDArray[np.int16] = np.clip(np.rint(hounsfield), -1024, 3071).astype(np.int16)
+        return pixels
 
     @staticmethod
     def _table(canvas: Canvas) -> None:
@@ -186,17 +202,17 @@ class ChestPhantom:
         canvas.ellipse((0, 101), (203, 61), -985, edge=1.5)
 
     def _wall(self, canvas: Canvas, level: float) -> None:
-        wide = 158 + 10 * _rise(level, 0.0, 0.25) + 4 * _rise(level, 0.6, 1.0)
-        deep = 98 + 12 * _rise(level, 0.0, 0.35) + 5 * _rise(level, 0.6, 1.0)
-        canvas.ellipse((0, 5), (wide, deep), -15, power=2.5)
-        canvas.ellipse((0, 5), (wide - 2.2, deep - 2.2), self._fat, power=2.5)
-        canvas.ellipse((0, 8), (wide - 15, deep - 13), MUSCLE, power=2.4)
+        half_width = 158 + 10 * _rise(level, 0.0, 0.25) + 4 * _rise(level, 0.6, 1.0)
+        half_depth = 98 + 12 * _rise(level, 0.0, 0.35) + 5 * _rise(level, 0.6, 1.0)
+        canvas.ellipse((0, 5), (half_width, half_depth), -15, power=2.5)
+        canvas.ellipse((0, 5), (half_width - 2.2, half_depth - 2.2), self._fat, power=2.5)
+        canvas.ellipse((0, 8), (half_width - 15, half_depth - 13), MUSCLE, power=2.4)
         pectoral = _rise(level, 0.02, 0.15) * (1 - _rise(level, 0.42, 0.6))
         for side in (-1, 1):
             if pectoral > 0.05:
                 thick = 9 * pectoral
                 canvas.ellipse((side * 66, -86), (54, thick), MUSCLE, turn=side * 0.22)
-            # latissimus, and the fat between the layers of the wall
+            # latissimus dorsi and fat between the layers of the chest wall
             canvas.ellipse((side * 132, 34), (5, 46), self._fat, turn=side * 0.30, edge=3)
             canvas.ellipse((side * 44, 92), (36, 11), MUSCLE, turn=side * -0.12)
             canvas.ellipse((side * 78, 80), (30, 2.4), self._fat, turn=side * -0.45, edge=3)
@@ -219,7 +235,7 @@ class ChestPhantom:
         return (side * (46 + 25 * grown), 6 - 3 * grown), radii
 
     def _lungs(self, canvas: Canvas, level: float) -> Image:
-        """Paint both lungs; returns where lung is (0..1)."""
+        """Draw the fat around both lungs and return the mask of the lungs (0 to 1)."""
         air = np.zeros((SIZE, SIZE), dtype=np.float32)
         base = 1 - _rise(level, 0.9, 1.0)
         if level < 0.02 or base <= 0.02:
@@ -231,7 +247,7 @@ class ChestPhantom:
         return air
 
     def _mediastinum(self, canvas: Canvas, level: float) -> None:
-        # What lies between the lungs; their air is blended in later, around it.
+        # The air of the lungs is blended later, around the mediastinum.
         canvas.ellipse((2, -8), (25 + 10 * _rise(level, 0.2, 0.45), 66), self._fat, power=2.6)
         if level < 0.36:
             for x, y, radius in ((-18, -18, 7.0), (14, -14, 5.2), (-4, -24, 5.6), (22, 0, 4.6)):
@@ -263,7 +279,7 @@ class ChestPhantom:
         canvas.ellipse((12, 10), (30 * size, 17 * size), BLOOD - 3, edge=5)
 
     def _abdomen(self, canvas: Canvas, level: float, lungs: Image) -> None:
-        """Fill the lungs with air where the diaphragm has not risen into them."""
+        """Fill the lungs above the diaphragm with air, and draw the abdominal organs."""
         right, left = _rise(level, 0.66, 0.92), _rise(level, 0.72, 0.97)
         domes = np.zeros((SIZE, SIZE), dtype=np.float32)
         for side, size in ((-1, right), (1, left)):
@@ -300,9 +316,9 @@ class ChestPhantom:
 
     @staticmethod
     def _ribs(canvas: Canvas, level: float) -> None:
-        """Ribs slope down from back to front, so each slice cuts each at another angle."""
-        wide = 139 - 36 * (1 - _rise(level, 0.0, 0.28))
-        deep = 93 - 14 * (1 - _rise(level, 0.0, 0.3))
+        """Draw the ribs, which slope down from back to front."""
+        half_width = 139 - 36 * (1 - _rise(level, 0.0, 0.28))
+        half_depth = 93 - 14 * (1 - _rise(level, 0.0, 0.3))
         for rib in range(13):
             start = -0.14 + rib * 0.085
             along = (level - start) / 0.30
@@ -310,16 +326,18 @@ class ChestPhantom:
                 continue
             angle = math.pi / 2 - 0.30 - along * 2.35  # from the spine round to the front
             for side in (-1, 1):
-                x, y = side * wide * math.cos(angle), 4 + deep * math.sin(angle)
-                tangent = math.atan2(deep * math.cos(angle), -wide * math.sin(angle) * side)
+                x, y = side * half_width * math.cos(angle), 4 + half_depth * math.sin(angle)
+                tangent = math.atan2(
+                    half_depth * math.cos(angle), -half_width * math.sin(angle) * side
+                )
                 length = 15.0 if along < 0.85 else 11.0
                 cortex = CORTEX if along < 0.85 else 190.0  # cartilage in front
                 canvas.ellipse((x, y), (length, 4.6), cortex, turn=tangent)
                 canvas.ellipse((x, y), (length - 2.2, 2.5), MARROW + 40, turn=tangent)
         if 0.08 < level < 0.62:
-            broad = 21 - 8 * _rise(level, 0.2, 0.5)
-            canvas.ellipse((0, -82 - 4 * level), (broad, 6.4), CORTEX - 260)
-            canvas.ellipse((0, -82 - 4 * level), (broad - 2.2, 4.2), MARROW - 20)
+            sternum = 21 - 8 * _rise(level, 0.2, 0.5)
+            canvas.ellipse((0, -82 - 4 * level), (sternum, 6.4), CORTEX - 260)
+            canvas.ellipse((0, -82 - 4 * level), (sternum - 2.2, 4.2), MARROW - 20)
 
     @staticmethod
     def _spine(canvas: Canvas, level: float, index: int) -> None:
@@ -355,8 +373,8 @@ class ChestPhantom:
                 canvas.ellipse(centre, (radius + 1.4, radius + 1.0), MUSCLE - 20)
                 canvas.ellipse(centre, (radius, radius - 0.6), AIR + 10)
 
-    def _tree(self, side: int) -> NDArray[np.float64]:
-        """Vessels of one lung as points: x, y (mm), z (mm from the top), radius (mm)."""
+    def _vessel_tree(self, side: int) -> NDArray[np.float64]:
+        """Return the vessels of a lung as points: x, y (mm), z (mm from the top), radius (mm)."""
         points: list[tuple[float, float, float, float]] = []
         for _ in range(120):
             x, y, z = side * 36.0, 2.0, 0.49 * SLICES * THICKNESS
@@ -381,11 +399,11 @@ class ChestPhantom:
             canvas.ellipse((x, y), (radius, radius), BLOOD - 20, within=lungs, weight=weight)
 
     def _nodule(self, canvas: Canvas, index: int, lungs: Image) -> None:
-        away = (index - round(NODULE_LEVEL * SLICES)) * THICKNESS
+        distance = (index - round(NODULE_LEVEL * SLICES)) * THICKNESS
         radius = 9.5
-        if abs(away) >= radius + 3:
+        if abs(distance) >= radius + 3:
             return
-        across = math.sqrt(max(0.04, 1 - (away / (radius + 3)) ** 2))
+        across = math.sqrt(max(0.04, 1 - (distance / (radius + 3)) ** 2))
         x, y = -84.0, -18.0
         for k, reach in enumerate(self._spicules.tolist()):
             angle = 2 * math.pi * k / len(self._spicules) + 0.5 * reach

@@ -305,35 +305,12 @@ def prescription_drug_event(
         information(4, "rx_orgn_cd", code="3"),
     ]
     claim["careTeam"] = care_team(header.provider)
-    claim["item"] = [
-        {
-            "sequence": 1,
-            "careTeamLinkId": [1],
-            "service": codeable_concept("http://hl7.org/fhir/sid/ndc", ndc, drug),
-            "servicedDate": header.start,
-            "quantity": {
-                "extension": [
-                    {"url": variable_url("fill_num"), "valueQuantity": {"value": fill}},
-                    {"url": variable_url("days_suply_num"), "valueQuantity": {"value": days}},
-                ],
-                "value": float(days),
-            },
-            "adjudication": _drug_adjudications(cost),
-            "detail": [
-                {
-                    "sequence": 1,
-                    "type": codeable_concept(
-                        "http://hl7.org/fhir/v3/ActCode", "RXDINV", "Rx dispense invoice"
-                    ),
-                }
-            ],
-        }
-    ]
+    claim["item"] = [_drug_line(header.start, ndc, drug, cost, days=days, fill=fill)]
     claim["payment"] = {"date": header.processed}
     return claim
 
 
-def _drug_adjudications(cost: float) -> list[Resource]:
+def _drug_line(date: str, ndc: str, drug: str, cost: float, *, days: int, fill: int) -> Resource:
     copayment = round_to_cents(cost * 0.25)
     amounts = {
         "cvrd_d_plan_pd_amt": cost - copayment,
@@ -346,4 +323,25 @@ def _drug_adjudications(cost: float) -> list[Resource]:
         "tot_rx_cst_amt": cost,
         "rptd_gap_dscnt_num": 0,
     }
-    return [adjudication(name, amount) for name, amount in amounts.items()]
+    return {
+        "sequence": 1,
+        "careTeamLinkId": [1],
+        "service": codeable_concept("http://hl7.org/fhir/sid/ndc", ndc, drug),
+        "servicedDate": date,
+        "quantity": {
+            "extension": [
+                {"url": variable_url("fill_num"), "valueQuantity": {"value": fill}},
+                {"url": variable_url("days_suply_num"), "valueQuantity": {"value": days}},
+            ],
+            "value": float(days),
+        },
+        "adjudication": [adjudication(name, amount) for name, amount in amounts.items()],
+        "detail": [
+            {
+                "sequence": 1,
+                "type": codeable_concept(
+                    "http://hl7.org/fhir/v3/ActCode", "RXDINV", "Rx dispense invoice"
+                ),
+            }
+        ],
+    }

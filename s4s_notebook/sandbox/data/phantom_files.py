@@ -1,4 +1,4 @@
-"""Phantoms as DICOM files."""
+"""Phantom studies as DICOM files, identical in every run, and the mammogram phantom."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MG_STORAGE = "1.2.840.10008.5.1.4.1.1.1.2"
 _NAMESPACE = uuid.UUID("6f0c1d52-3a53-4f43-9d29-5a45a5e3d6b1")
 
 
-def uid(*words: str) -> str:
-    """A DICOM UID under 2.25 that is the same in every run."""
+def phantom_uid(*words: str) -> str:
+    """Return a UID under 2.25 (PS3.5 Annex B.2) that depends on ``words`` only."""
     return f"2.25.{uuid.uuid5(_NAMESPACE, '/'.join(words)).int}"
 
 
 @dataclass(frozen=True)
 class Exam:
-    """What the files of a generated study say about person and visit."""
+    """Patient and study attributes of a phantom; ``key`` names the study and its folder."""
 
     key: str
     patient_id: str
@@ -42,12 +42,13 @@ class Exam:
 
     @property
     def study_uid(self) -> str:
-        return uid(self.key)
+        """Study Instance UID."""
+        return phantom_uid(self.key)
 
 
 def chest_ct(exam: Exam, folder: Path) -> Iterator[Path]:
-    """Write the 60 slices of the chest CT; yields each path as it is written."""
-    series = uid(exam.key, "1")
+    """Write the 60 slices of the chest CT and yield each path."""
+    series = phantom_uid(exam.key, "1")
     for index, pixels in enumerate(ChestPhantom().slices()):
         ds = _common(exam, CT_STORAGE, series, number=1, instance=index + 1)
         ds.Modality, ds.SeriesDescription = "CT", "Axial 5 mm, standard"
@@ -56,10 +57,10 @@ def chest_ct(exam: Exam, folder: Path) -> Iterator[Path]:
         ds.KVP, ds.XRayTubeCurrent, ds.ExposureTime = 120, 180, 500
         ds.ConvolutionKernel, ds.GantryDetectorTilt = "STANDARD", 0
         corner = -SPACING * (pixels.shape[1] - 1) / 2
-        z = THICKNESS * (SLICES - 1 - index)  # +z is towards the head
+        z = THICKNESS * (SLICES - 1 - index)  # +z points to the head
         ds.ImagePositionPatient = [round(corner, 3), round(corner, 3), z]
         ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = uid(exam.key, "frame"), "XY"
+        ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = phantom_uid(exam.key, "frame"), "XY"
         ds.SliceThickness, ds.SpacingBetweenSlices, ds.SliceLocation = THICKNESS, THICKNESS, z
         ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = -1024, 1, "HU"
         ds.WindowCenter, ds.WindowWidth = [40, -600], [400, 1500]
@@ -69,7 +70,7 @@ def chest_ct(exam: Exam, folder: Path) -> Iterator[Path]:
 
 
 def chest_radiograph(exam: Exam, folder: Path) -> Iterator[Path]:
-    """A frontal chest film: the CT added up from front to back; MONOCHROME1."""
+    """Write a frontal chest radiograph: the sum of the CT from front to back (MONOCHROME1)."""
     rows = []
     for pixels in ChestPhantom().slices():
         absorption = np.clip(pixels.astype(np.float32) + 1000, 0, None).sum(axis=0)
@@ -81,7 +82,7 @@ def chest_radiograph(exam: Exam, folder: Path) -> Iterator[Path]:
     part = (steps - low)[:, None]
     film = coarse[low] * (1 - part) + coarse[low + 1] * part
     stored = np.clip(4095 * (1 - np.clip((film - 0.25) / 4.6, 0, 1)), 0, 4095)
-    ds = _common(exam, DX_STORAGE, uid(exam.key, "1"), number=1, instance=1)
+    ds = _common(exam, DX_STORAGE, phantom_uid(exam.key, "1"), number=1, instance=1)
     ds.Modality, ds.SeriesDescription = "DX", "Chest PA"
     ds.BodyPartExamined, ds.ViewPosition = "CHEST", "PA"
     ds.ImageType = ["ORIGINAL", "PRIMARY"]
@@ -93,9 +94,11 @@ def chest_radiograph(exam: Exam, folder: Path) -> Iterator[Path]:
 
 
 def screening_mammogram(exam: Exam, folder: Path) -> Iterator[Path]:
-    """Two mammograms, one a side, each a series of its own; MONOCHROME1."""
+    """Write a mammogram of each side, each in its own series (MONOCHROME1)."""
     for number, side in enumerate("LR", start=1):
-        ds = _common(exam, MG_STORAGE, uid(exam.key, str(number)), number=number, instance=1)
+        ds = _common(
+            exam, MG_STORAGE, phantom_uid(exam.key, str(number)), number=number, instance=1
+        )
         ds.Modality, ds.SeriesDescription = "MG", f"{side} MLO"
         ds.BodyPartExamined, ds.ViewPosition = "BREAST", "MLO"
         ds.ImageLaterality, ds.PatientOrientation = side, ["A", "F"] if side == "L" else ["P", "F"]
@@ -112,7 +115,7 @@ def _common(exam: Exam, sop_class: str, series: str, *, number: int, instance: i
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.SOPClassUID = sop_class
-    ds.SOPInstanceUID = uid(exam.key, str(number), str(instance))
+    ds.SOPInstanceUID = phantom_uid(exam.key, str(number), str(instance))
     ds.StudyInstanceUID, ds.SeriesInstanceUID = exam.study_uid, series
     ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = ds.ContentDate = exam.date
     ds.StudyTime = ds.SeriesTime = ds.AcquisitionTime = ds.ContentTime = exam.time
@@ -141,7 +144,7 @@ def _write(ds: Dataset, folder: Path) -> Path:
     meta.MediaStorageSOPClassUID = ds.SOPClassUID
     meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(uid("implementation"))
+    meta.ImplementationClassUID = UID(phantom_uid("implementation"))
     path = folder / f"{ds.SOPInstanceUID}.dcm"
     file = FileDataset(str(path), ds, file_meta=meta, preamble=b"\0" * 128)
     file.save_as(path, enforce_file_format=True)
@@ -153,9 +156,15 @@ ROWS, COLUMNS = 512, 384
 
 
 def mammogram(seed: int, *, left: bool) -> NDArray[np.uint16]:
-    """Stored values 0-4095 of one breast, shape (512, 384); low values are dense tissue.
+    """Return a mammogram: 1/f texture, a dense disc, a mass and calcifications.
 
-    MONOCHROME1 shows low values white, so dense tissue is white on the screen.
+    Args:
+        seed: seed of the random numbers.
+        left: whether to return the left breast; the right one is mirrored.
+
+    Returns:
+        Stored values 0-4095, shape (512, 384). Low values are dense tissue, which MONOCHROME1
+        shows white.
     """
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:ROWS, 0:COLUMNS].astype(np.float32)
@@ -181,13 +190,13 @@ def mammogram(seed: int, *, left: bool) -> NDArray[np.uint16]:
 def _spot(
     x: NDArray[np.float32], y: NDArray[np.float32], centre: tuple[float, float], radius: float
 ) -> NDArray[np.float32]:
-    away = np.hypot(x - centre[0], y - centre[1])
-    spot: NDArray[np.float32] = np.clip((radius - away) / max(1.0, radius * 0.4) + 0.5, 0, 1)
+    distance = np.hypot(x - centre[0], y - centre[1])
+    spot: NDArray[np.float32] = np.clip((radius - distance) / max(1.0, radius * 0.4) + 0.5, 0, 1)
     return spot
 
 
 def _cloud(rng: np.random.Generator, size: int, power: float) -> NDArray[np.float32]:
-    """1/f noise with unit deviation: tissue has no favourite scale."""
+    """Return 1/f noise with unit standard deviation."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :])
     frequency[0, 0] = math.inf
     spectrum = np.fft.rfft2(rng.standard_normal((size, size))) / frequency**power

@@ -1,4 +1,4 @@
-"""A DICOM archive behind the sandbox: C-FIND for what there is, C-MOVE for the images.
+"""A PACS as the archive of the sandbox: C-FIND for the studies, C-MOVE for their images.
 
 Needs the ``pacs`` extra (pynetdicom).
 """
