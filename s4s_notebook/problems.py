@@ -1,4 +1,4 @@
-"""What did not parse, one entry per value: nothing is dropped in silence."""
+"""Values that could not be read, one entry each: nothing is dropped silently."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 
 class Problem(NamedTuple):
-    """One value that could not be used as it came.
+    """One value that could not be used as it was sent.
 
     Attributes:
-        resource: ``Type/id`` of the resource, or its UID, or its place in the answer.
+        resource: ``Type/id`` of the resource, or its UID, or its position in the response.
         path: FHIR path or DICOM keyword of the value.
         value: the value as text, cut to 80 characters.
         why: one short sentence.

@@ -1,4 +1,4 @@
-"""Work in a thread that shows its state, can be cancelled, awaited or waited for."""
+"""Background work with a state, cancel and await; clocks and waits of long calls."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ T = TypeVar("T")
 Unsubscribe = Callable[[], None]
 _log = logging.getLogger(__name__)
 TICK = 0.2  # seconds; Cancel and the interrupt button must act within one second
-_TICK = 0.1  # seconds; the longest that ■ has to wait
-_PACE = 0.1  # seconds between two states told, unless the phase changes
+_POLL = 0.1  # seconds; the longest delay of the interrupt button
+_INTERVAL = 0.1  # seconds between two reports, unless the phase changes
 ENDED = ("done", "failed", "cancelled")
 
 
@@ -101,16 +101,20 @@ OnWait = Callable[[Waiting], None]
 
 @dataclass(frozen=True)
 class TaskState:
-    """One moment of a download or a loading.
+    """One moment of a download or of loading.
 
     Attributes:
         phase: "queued", "asking", "searching", "waiting", "receiving", "done", "failed" or
             "cancelled".
-        study_uid: of the one study it is about, or None.
-        seconds_left: until the next try, while waiting. attempt: which try that was.
-        instances, bytes: what is filed, and what has come over the wire, so far.
-        instances_expected, bytes_expected: as announced, or None where nobody says.
-        rate: bytes a second, or None. message: a sentence, may be empty.
+        study_uid: the study of the work, or None.
+        seconds_left: seconds until the next attempt, while waiting.
+        attempt: number of that attempt, from 1.
+        instances: instances stored so far.
+        instances_expected: instances announced, or None.
+        bytes: bytes received so far.
+        bytes_expected: bytes announced, or None.
+        rate: bytes a second, or None.
+        message: a sentence, may be empty.
         error: why it failed, or None.
     """
 
@@ -128,13 +132,13 @@ class TaskState:
 
 
 class Task(Generic[T]):
-    """Base of Download and Loading; :meth:`_work` runs in a thread of its own."""
+    """Base of Download and Loading; :meth:`_work` runs in its own thread."""
 
     def __init__(self, state: TaskState) -> None:
         self._state = state
         self._guard = threading.RLock()
         self._listeners: list[Callable[[Any], None]] = []
-        self._told = 0.0
+        self._published = 0.0
         self._ended = threading.Event()
         self._result: T | None = None
         self._switch = Cancel()
@@ -143,8 +147,8 @@ class Task(Generic[T]):
         raise NotImplementedError
 
     def start(self) -> None:
-        """Begin, on a thread of its own; what makes the work calls this."""
-        run = contextvars.copy_context().run  # keeps a notebook cell's output in its place
+        """Start the work in its own thread."""
+        run = contextvars.copy_context().run  # keeps output below its notebook cell
         threading.Thread(target=run, args=(self._main,), name="s4s work", daemon=True).start()
 
     def _main(self) -> None:
@@ -157,17 +161,22 @@ class Task(Generic[T]):
             end = replace(self._state, phase="failed", seconds_left=None, error=error)
         with self._guard:
             self._state = end
-        self._tell()
+        self._publish()
         self._ended.set()
 
     @property
     def state(self) -> TaskState:
-        """How it stands now."""
+        """The current state."""
         return self._state
 
     def subscribe(self, callback: Callable[[TaskState], None]) -> Unsubscribe:
-        """Call ``callback(state)`` from the worker's thread: at most ten times a second, at each
-        change of phase, and with the final state. Returns a function that ends it."""
+        """Call ``callback(state)`` from the worker's thread.
+
+        Calls happen at most ten times a second, at each change of phase, and with the final state.
+
+        Returns:
+            A function that ends the subscription.
+        """
         with self._guard:
             self._listeners.append(callback)
             if self._state.phase in ENDED:
@@ -181,15 +190,15 @@ class Task(Generic[T]):
         return unsubscribe
 
     def _set(self, **changes: Any) -> None:
-        """Change the state; listeners hear of it at once or with the next change."""
+        """Change the state; listeners are called now or with the next change."""
         with self._guard:
             before, self._state = self._state, replace(self._state, **changes)
-            if self._state.phase != before.phase or time.monotonic() - self._told >= _PACE:
-                self._tell()
+            if self._state.phase != before.phase or time.monotonic() - self._published >= _INTERVAL:
+                self._publish()
 
-    def _tell(self) -> None:
+    def _publish(self) -> None:
         with self._guard:
-            self._told = time.monotonic()
+            self._published = time.monotonic()
             for callback in list(self._listeners):
                 self._call(callback, self._state, listeners=self._listeners)
 
@@ -198,7 +207,7 @@ class Task(Generic[T]):
     ) -> None:
         try:
             callback(value)
-        except Exception:  # noqa: BLE001 - a panel's fault must not end a transfer
+        except Exception:  # noqa: BLE001 - a failing panel must not end a transfer
             _log.exception("A progress callback failed and is not called again.")
             with self._guard:
                 listeners.remove(callback)
@@ -210,30 +219,30 @@ class Task(Generic[T]):
         self._set(phase=phase, seconds_left=remaining, attempt=waiting.attempt)
 
     def cancel(self) -> None:
-        """End it within a second; what came stays, and calling again goes on from there."""
+        """End the work within a second. What arrived is kept; a new call continues from there."""
         self._switch.set()
 
     def done(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Return whether the work has ended, successfully or not."""
         return self._ended.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the end, whichever it is; tells whether it came in time."""
+        """Wait at most ``seconds`` for the end; return whether the work has ended."""
         return self._ended.wait(seconds)
 
     def result(self, timeout: float | None = None) -> T:
-        """Wait for the end and give what came, or raise what went wrong.
+        """Wait for the end and return the result.
 
-        ■ (KeyboardInterrupt) ends the waiting only: the work goes on, and a second
-        ``result()`` waits for it again. Use :meth:`cancel` to end the work.
+        The interrupt button (KeyboardInterrupt) ends the waiting only: the work continues, and
+        another ``result()`` waits for it again. Use :meth:`cancel` to end the work.
 
         Raises:
-            TimeoutError: not done after ``timeout`` seconds; it goes on.
+            TimeoutError: not done after ``timeout`` seconds; the work continues.
             S4SError: why it failed.
         """
         end = None if timeout is None else time.monotonic() + timeout
         try:
-            while not self._ended.wait(_TICK):
+            while not self._ended.wait(_POLL):
                 if end is not None and time.monotonic() > end:
                     raise TimeoutError("Not done yet; it goes on. Call result() again.")
         except KeyboardInterrupt:
@@ -247,20 +256,20 @@ class Task(Generic[T]):
 
     async def _wait(self) -> T:
         while not self._ended.is_set():
-            await asyncio.sleep(_TICK)
+            await asyncio.sleep(_POLL)
         return self._outcome()
 
     def _outcome(self) -> T:
-        # Told once more from the caller's cell: outputs of a thread whose cell has ended
-        # are not saved in the notebook.
-        self._tell()
+        # Reported once more from the caller's cell: a notebook does not save the output of a
+        # thread whose cell has ended.
+        self._publish()
         if self._state.error is not None:
             raise self._state.error
         return self._result  # type: ignore[return-value] # set, as there was no error
 
     def __repr__(self) -> str:
         s = self._state
-        what = f" of study {s.study_uid}" if s.study_uid else ""
+        study = f" of study {s.study_uid}" if s.study_uid else ""
         of = "" if s.instances_expected is None else f" of {s.instances_expected}"
         count = f", {s.instances}{of} instances" if s.instances or of else ""
-        return f"<{type(self).__name__}{what}: {s.phase}{count}>"
+        return f"<{type(self).__name__}{study}: {s.phase}{count}>"

@@ -1,8 +1,8 @@
-"""A strict streaming reader of multipart/related (RFC 2046 5.1, PS3.18 8.7).
+"""A strict streaming parser of multipart/related (RFC 2046 section 5.1, PS3.18 section 8.7).
 
-A study is complete only when its closing boundary came and every declared length agreed; that is
-the one sign of a cut transfer where a server sends neither Content-Length nor chunks. Bytes pass
-through as they come: memory does not grow with a part, and nothing is searched twice.
+A study is complete only when its closing boundary arrived and every declared length agreed: the
+only sign of a cut transfer where a server sends neither Content-Length nor chunks. Bytes pass
+through as they arrive: memory does not grow with a part, and nothing is searched twice.
 """
 
 from __future__ import annotations
@@ -17,15 +17,22 @@ Chunk = bytes | memoryview
 _PARAMETER = re.compile(r'(?:\s*;)+\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=("(?:[^"\\]|\\.)*"|[^\s;"]*)')
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]", re.ASCII)
 _AFTER = re.compile(rb"[ \t]{0,128}\r\n|--[ \t]{0,128}(?:\r\n|(?P<end>\r?\Z))")
-_LOOK_AHEAD = (2, 4, 2 + 128 + 2)  # no more than it takes, as the next byte may be long in coming
+_LOOK_AHEAD = (2, 4, 2 + 128 + 2)  # bytes; as few as possible, as the next may come late
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Bytes before the first and after the last boundary, bytes and lines of a part's headers,
-    and parts in all."""
+class MultipartLimits:
+    """Limits of a multipart body.
+
+    Attributes:
+        preamble: bytes before the first boundary.
+        epilogue: bytes after the last boundary.
+        header_bytes: bytes of a part's headers.
+        headers: lines of a part's headers.
+        parts: parts in all.
+    """
 
     preamble: int = 64 * 1024
     epilogue: int = 64 * 1024
@@ -47,39 +54,40 @@ class Part:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def chunks(self) -> Iterator[Chunk]:
-        """The bytes as they come. A chunk may be a memoryview; none is changed afterwards.
+        """Return the bytes as they arrive. A chunk may be a memoryview; none changes afterwards.
 
         Raises:
-            IntegrityError: the part is cut or not as long as it said.
+            IntegrityError: the part is cut or not of its declared length.
         """
         return self._chunks
 
 
 def media_type(value: str) -> tuple[str, dict[str, str]]:
-    """A Content-Type as (type/subtype in lower case, parameters by lower-case name).
+    """Return a Content-Type as (type/subtype in lower case, parameters by lower-case name).
 
     Raises:
         MalformedResponse: not parsable to its end, or a parameter twice.
     """
     kind, semicolon, rest = value.partition(";")
-    rest, at, found = semicolon + rest.rstrip(" \t;"), 0, dict[str, str]()
-    while at < len(rest):
-        match = _PARAMETER.match(rest, at)
+    rest, position, parameters = semicolon + rest.rstrip(" \t;"), 0, dict[str, str]()
+    while position < len(rest):
+        match = _PARAMETER.match(rest, position)
         name = match[1].lower() if match else ""
-        if match is None or name in found:
+        if match is None or name in parameters:
             raise MalformedResponse("The Content-Type cannot be read.")
         text = match[2]
-        found[name] = re.sub(r"\\(.)", r"\1", text[1:-1]) if text.startswith('"') else text
-        at = match.end()
-    return kind.strip().lower(), found
+        parameters[name] = re.sub(r"\\(.)", r"\1", text[1:-1]) if text.startswith('"') else text
+        position = match.end()
+    return kind.strip().lower(), parameters
 
 
 class Parts:
-    """The parts of a body, one after the other; a part is finished when the next is asked for.
+    """The parts of a body in order; a part ends when the next is requested.
 
     Args:
         content_type: the Content-Type header, with its boundary.
-        chunks: the body as it comes.
+        chunks: the body as it arrives.
+        limits: of the body.
 
     Raises:
         MalformedResponse: no usable boundary, or headers that break the format or the limits.
@@ -87,16 +95,16 @@ class Parts:
     """
 
     def __init__(
-        self, content_type: str, chunks: Iterable[Chunk], limits: Limits | None = None
+        self, content_type: str, chunks: Iterable[Chunk], limits: MultipartLimits | None = None
     ) -> None:
         boundary = media_type(content_type)[1].get("boundary", "")
         if not _BOUNDARY.fullmatch(boundary):
             raise MalformedResponse("The multipart answer has no usable boundary.")
-        self._limits = limits or Limits()
+        self._limits = limits or MultipartLimits()
         self._delimiter = b"\r\n--" + boundary.encode("ascii")
         self._chunks = iter(chunks)
         self._data = b"\r\n"  # so that a boundary at the very beginning looks like any other
-        self._at = 0
+        self._position = 0
         self._closed = False
 
     def __iter__(self) -> Iterator[Part]:
@@ -114,7 +122,7 @@ class Parts:
             )
             yield part
             for _ in part.chunks():
-                pass  # what the caller did not read must still be in order
+                pass  # what the caller did not read must be well-formed too
         self._skip(self._rest(), self._limits.epilogue, "last")
 
     @staticmethod
@@ -122,26 +130,26 @@ class Parts:
         for chunk in chunks:
             limit -= len(chunk)
             if limit < 0:
-                raise MalformedResponse(f"Too much stands beside the {which} boundary.")
+                raise MalformedResponse(f"Too many bytes beside the {which} boundary.")
 
     def _more(self) -> bool:
-        """Add the next chunk to what is unread; False at the end of the body."""
+        """Append the next chunk to the unread bytes; return False at the end of the body."""
         for chunk in self._chunks:
             if len(chunk):
-                unread = self._data[self._at :]
-                self._data, self._at = (unread + chunk) if unread else bytes(chunk), 0
+                unread = self._data[self._position :]
+                self._data, self._position = (unread + chunk) if unread else bytes(chunk), 0
                 return True
         return False
 
     def _peek(self, count: int) -> bytes:
-        """The next ``count`` bytes, fewer only at the end of the body."""
-        while len(self._data) - self._at < count and self._more():
+        """Return the next ``count`` bytes, fewer only at the end of the body."""
+        while len(self._data) - self._position < count and self._more():
             pass
-        return self._data[self._at : self._at + count]
+        return self._data[self._position : self._position + count]
 
     def _take(self, end: int) -> memoryview:
-        view = memoryview(self._data)[self._at : end]
-        self._at += len(view)
+        view = memoryview(self._data)[self._position : end]
+        self._position += len(view)
         return view
 
     def _rest(self) -> Iterator[Chunk]:
@@ -150,63 +158,65 @@ class Parts:
             yield self._take(len(self._data))
 
     def _boundary(self) -> bool:
-        """Whether a boundary stands here; if so it is consumed."""
+        """Consume a boundary at the current position; return whether there was one."""
         size = len(self._delimiter)
         for ahead in _LOOK_AHEAD:
-            here = self._peek(size + ahead)
-            after = _AFTER.match(here, size) if here.startswith(self._delimiter) else None
-            whole = len(here) < size + ahead  # the body ends here, so `end` means what it says
-            if after is not None and (whole or after["end"] is None):
-                self._closed = here[size : size + 2] == b"--"
-                self._at += after.end()
+            data = self._peek(size + ahead)
+            after = _AFTER.match(data, size) if data.startswith(self._delimiter) else None
+            at_end = len(data) < size + ahead  # only there does `end` mean the end of the body
+            if after is not None and (at_end or after["end"] is None):
+                self._closed = data[size : size + 2] == b"--"
+                self._position += after.end()
                 return True
         return False
 
     def _counted(self, length: int) -> Iterator[Chunk]:
-        """The bytes of a part that says how long it is."""
-        left = length
-        while left:
-            if self._at == len(self._data) and not self._more():
-                raise IntegrityError(f"The transfer was cut: {left:,} bytes of a part are missing.")
-            view = self._take(self._at + left)
-            left -= len(view)
+        """Yield the bytes of a part with a declared length."""
+        remaining = length
+        while remaining:
+            if self._position == len(self._data) and not self._more():
+                raise IntegrityError(
+                    f"The transfer was cut: {remaining:,} bytes of a part are missing."
+                )
+            view = self._take(self._position + remaining)
+            remaining -= len(view)
             yield view
         if not self._boundary():
-            raise IntegrityError(f"A part is not the {length:,} bytes long that it says.")
+            raise IntegrityError(f"A part does not have its declared length of {length:,} bytes.")
 
     def _scanned(self) -> Iterator[Chunk]:
-        """The bytes up to the next boundary."""
+        """Yield the bytes up to the next boundary."""
         while True:
-            found = self._data.find(self._delimiter, self._at)
-            if found < 0:  # the last few bytes may be the beginning of a boundary
-                sure = len(self._data) - len(self._delimiter) + 1
-                if sure > self._at:
-                    yield self._take(sure)
+            start = self._data.find(self._delimiter, self._position)
+            if start < 0:  # the last few bytes may be the beginning of a boundary
+                certain = len(self._data) - len(self._delimiter) + 1
+                if certain > self._position:
+                    yield self._take(certain)
                 if not self._more():
                     raise IntegrityError("The transfer was cut: the closing boundary is missing.")
                 continue
-            if found > self._at:
-                yield self._take(found)
+            if start > self._position:
+                yield self._take(start)
             if self._boundary():
                 return
-            yield self._take(self._at + 2)  # bytes that only began like a boundary
+            yield self._take(self._position + 2)  # bytes that only began like a boundary
 
     def _headers(self) -> dict[str, list[str]]:
         if self._peek(2) == b"\r\n":
-            self._at += 2
+            self._position += 2
             return {}
-        limit, seen = self._limits.header_bytes, 0
-        while (end := self._data.find(b"\r\n\r\n", self._at + seen)) < 0:
-            unread = len(self._data) - self._at
+        limit, searched = self._limits.header_bytes, 0
+        while (end := self._data.find(b"\r\n\r\n", self._position + searched)) < 0:
+            unread = len(self._data) - self._position
             if unread > limit + 3:  # three bytes may be those of the empty line to come
                 raise MalformedResponse("The headers of a part are too long.")
-            seen = max(0, unread - 3)
+            searched = max(0, unread - 3)
             if not self._more():
                 raise IntegrityError("The transfer was cut within the headers of a part.")
-        if end - self._at > limit:
+        if end - self._position > limit:
             raise MalformedResponse("The headers of a part are too long.")
         lines = bytes(self._take(end)).split(b"\r\n")
-        self._at += 4
+        self._position += 4
         if len(lines) > self._limits.headers:
             raise MalformedResponse("A part has too many headers.")
         headers: dict[str, list[str]] = {}

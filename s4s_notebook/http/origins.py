@@ -1,8 +1,8 @@
-"""Which origins may be spoken to, and which may see a token: only those a person consented to.
+"""Origins that may receive requests, and those that may receive the token, by a person's consent.
 
 An origin is (scheme, host, port), parsed by one strict pattern that refuses whatever two parsers
-might read in two ways. The connection is made to what this pattern read, so there is no second
-reading that could disagree.
+could read differently. The connection goes to what this pattern read, so no second reading can
+disagree.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class ParsedURL(NamedTuple):
-    """A parsed address: where to connect, and what to ask there."""
+    """A parsed address: where to connect, and the request target there."""
 
     scheme: str
     host: str
@@ -38,6 +38,7 @@ class ParsedURL(NamedTuple):
 
     @property
     def origin(self) -> str:
+        """``scheme://host:port``; the port is always written."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
@@ -49,14 +50,14 @@ def parse(url: str) -> ParsedURL:
         BlockedAddress: another scheme, a number in disguise, or http:// beyond this machine.
         UntrustedOrigin: userinfo, backslash, trailing dot, non-ASCII and other look-alikes.
     """
-    found = _URL.match(url)
-    scheme = found["scheme"].lower() if found else ""
-    if found and scheme not in ("http", "https"):
+    match = _URL.match(url)
+    scheme = match["scheme"].lower() if match else ""
+    if match and scheme not in ("http", "https"):
         raise BlockedAddress(f"{redact.text(url, limit=80)!r} is no web address.")
-    if not found or not found["host"] or found.end() != len(url) or not _PLAIN.fullmatch(url):
+    if not match or not match["host"] or match.end() != len(url) or not _PLAIN.fullmatch(url):
         raise UntrustedOrigin(f"The address {redact.url(url)!r} is not written plainly.")
-    host = _host(found["host"].lower(), url)
-    port = int(found["port"] or (443 if scheme == "https" else 80))
+    host = _host(match["host"].lower(), url)
+    port = int(match["port"] or (443 if scheme == "https" else 80))
     if not 0 < port < 65536:
         raise UntrustedOrigin(f"The address {redact.url(url)!r} has no such port.")
     if scheme == "http" and not is_local(host):
@@ -64,12 +65,12 @@ def parse(url: str) -> ParsedURL:
             f"{redact.url(url)} is not encrypted; http:// is for this machine only.",
             hint="Nothing was sent. Ask the holder for an https:// address.",
         )
-    target = found["target"] or "/"
+    target = match["target"] or "/"
     return ParsedURL(scheme, host, port, target if target.startswith("/") else "/" + target)
 
 
 def _host(host: str, url: str) -> str:
-    """The host in its one canonical form."""
+    """Return the host in its one canonical form."""
     try:
         if host.startswith("["):
             return str(ipaddress.IPv6Address(host[1:-1]))
@@ -84,7 +85,7 @@ def _host(host: str, url: str) -> str:
 
 
 def literal(host: str) -> Address | None:
-    """The IP address that a host is, None where it is a name."""
+    """Return a host as an IP address, or None where it is a name."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -92,7 +93,7 @@ def literal(host: str) -> Address | None:
 
 
 def kind(address: Address) -> str:
-    """``public``, ``loopback``, ``private`` or ``special`` (link-local, metadata, multicast, ...).
+    """Return ``public``, ``loopback``, ``private`` or ``special`` (link-local, multicast, ...).
 
     IPv4 inside IPv6 (mapped, 6to4, NAT64) counts as what is inside. Beside these, the Internet of
     IPv6 is 2000::/3 alone (RFC 4291 2.4); what Python calls global differs by its version.
@@ -123,7 +124,7 @@ _PRIVATE = tuple(
 
 
 def is_local(host: str) -> bool:
-    """Whether a host says of itself that it is this machine."""
+    """Return whether a host by its own text is this machine."""
     address = literal(host)
     if address is not None:
         return kind(address) == "loopback"
@@ -131,12 +132,17 @@ def is_local(host: str) -> bool:
 
 
 def origin(url: str) -> str:
-    """``scheme://host:port`` of an address; the port always written. Raises as :func:`parse`."""
+    """Return ``scheme://host:port`` of an address; the port is always written.
+
+    Raises:
+        BlockedAddress: as :func:`parse`.
+        UntrustedOrigin: as :func:`parse`.
+    """
     return parse(url).origin
 
 
 def absolute(base: str, reference: str) -> str:
-    """What a link in an answer from ``base`` points to (RFC 3986 5.2), as plain text.
+    """Return the target of a link in a response from ``base`` (RFC 3986 section 5.2).
 
     Raises:
         UntrustedOrigin: spaces, control characters, backslashes or non-ASCII in it.
@@ -152,80 +158,83 @@ class Origins:
     Args:
         base_url: the holder's FHIR base; its origin is trusted, as the person typed it.
         allow_origins: further origins named by the person.
-        ask: called with an unknown origin; True means consent. None (no person there) refuses.
-        remember: called with each origin consented to by ``ask``, so that it can be kept.
+        confirm: called with an unknown origin; True means consent. None refuses.
+        remember: called with each origin that ``confirm`` consented to, so that it can be stored.
     """
 
     def __init__(
         self,
         base_url: str,
         allow_origins: Iterable[str] = (),
-        ask: Callable[[str], bool] | None = None,
+        confirm: Callable[[str], bool] | None = None,
         remember: Callable[[str], None] | None = None,
     ) -> None:
         self.base = parse(base_url)
-        self._tokens = {self.base.origin}
-        self._plain: set[str] = set()
+        self._with_token = {self.base.origin}
+        self._without_token: set[str] = set()
         self._refused: set[str] = set()
         self._named: set[str] = set()  # IP addresses and local names that the person wrote down
-        self._home: set[str] | None = None  # the kinds of address that the holder itself has
+        self._base_kinds: set[str] | None = None  # of address that the holder itself has
         if (address := literal(self.base.host)) is not None or is_local(self.base.host):
-            self._home = {kind(address) if address else "loopback"}
-        self._ask, self._remember = ask, remember
-        self._lock, self._asking = threading.Lock(), threading.RLock()
+            self._base_kinds = {kind(address) if address else "loopback"}
+        self._confirm, self._remember = confirm, remember
+        self._lock, self._confirming = threading.Lock(), threading.RLock()
         for allowed in allow_origins:
             self.allow(allowed)
             host = parse(allowed).host
             if literal(host) is not None or is_local(host):
                 self._named.add(host)
-        self._written = frozenset(self._tokens)
+        self._initial = frozenset(self._with_token)
 
     def allow(self, url: str, *, tokens: bool = True) -> None:
-        """Consent to an origin; ``tokens=False``: to speak to it, but never with the token."""
+        """Consent to an origin; with ``tokens=False`` it never receives the token."""
         with self._lock:
-            (self._tokens if tokens else self._plain).add(origin(url))
+            (self._with_token if tokens else self._without_token).add(origin(url))
             self._refused.discard(origin(url))
 
     def forget(self) -> None:
-        """Take back every consent that was given since this was made."""
+        """Withdraw every consent that was given since this object was made."""
         with self._lock:
-            self._tokens = set(self._written)
+            self._with_token = set(self._initial)
             self._refused.clear()
 
     def is_trusted(self, url: str) -> bool:
-        """Whether the token may go there."""
-        return origin(url) in self._tokens
+        """Return whether the token may go there."""
+        return origin(url) in self._with_token
 
     def check(self, url: str, purpose: str = "the next request") -> ParsedURL:
-        """Where the address leads, if a person consented to it; asks where it can.
+        """Return the parsed address if a person consents to its origin.
 
         Raises:
             BlockedAddress: an IP address of another kind than the holder's own.
             UntrustedOrigin: no consent. Nothing was sent.
         """
-        place = parse(url)
-        self._check_literal(place)
-        if place.origin in self._tokens or place.origin in self._plain or self._asked(place.origin):
-            return place
+        parsed = parse(url)
+        self._check_literal(parsed)
+        if self._allowed(parsed.origin) or self._confirmed(parsed.origin):
+            return parsed
         raise UntrustedOrigin(
-            f"{redact.text(purpose, limit=80)} leads to {place.origin}, "
+            f"{redact.text(purpose, limit=80)} leads to {parsed.origin}, "
             "to which nobody has consented.",
-            origin=place.origin,
+            origin=parsed.origin,
         )
 
-    def _asked(self, place: str) -> bool:
-        """Put the question, once for all threads; a "no" holds until :meth:`allow`."""
-        with self._asking:
-            if place in self._tokens or place in self._plain:
-                return True  # another thread asked while this one waited
-            if self._ask is None or place in self._refused:
+    def _allowed(self, origin: str) -> bool:
+        return origin in self._with_token or origin in self._without_token
+
+    def _confirmed(self, origin: str) -> bool:
+        """Request consent, once for all threads; a "no" is final until :meth:`allow`."""
+        with self._confirming:
+            if self._allowed(origin):
+                return True  # another thread requested it while this one waited
+            if self._confirm is None or origin in self._refused:
                 return False
-            if not self._ask(place):
-                self._refused.add(place)
+            if not self._confirm(origin):
+                self._refused.add(origin)
                 return False
-            self.allow(place)
+            self.allow(origin)
             if self._remember is not None:
-                self._remember(place)
+                self._remember(origin)
             return True
 
     def check_addresses(self, host: str, addresses: Iterable[Address]) -> None:
@@ -239,21 +248,22 @@ class Origins:
         """
         kinds = {kind(address) for address in addresses}
         with self._lock:
-            if self._home is None and host == self.base.host:
-                self._home = kinds
-            allowed = {"public"} | (self._home or set())
+            if self._base_kinds is None and host == self.base.host:
+                self._base_kinds = kinds
+            allowed = {"public"} | (self._base_kinds or set())
         if is_local(host):
             allowed = {"loopback"}  # such a name may go without encryption, so it must stay here
         if not kinds <= allowed and (host not in self._named or is_local(host)):
             worst = min(kinds - allowed)
             raise BlockedAddress(f"The name {host} leads to an address of the {worst} kind.")
 
-    def _check_literal(self, place: ParsedURL) -> None:
-        address = literal(place.host)
-        if address is None and not is_local(place.host):
+    def _check_literal(self, parsed: ParsedURL) -> None:
+        address = literal(parsed.host)
+        if address is None and not is_local(parsed.host):
             return
-        found = kind(address) if address else "loopback"
-        if self._home is None and found == "private":
+        network = kind(address) if address else "loopback"
+        if self._base_kinds is None and network == "private":
             return  # the holder may be there too; its name tells when it is first resolved
-        if found != "public" and found not in (self._home or ()) and place.host not in self._named:
-            raise BlockedAddress(f"{place.origin} lies in a {found} network.")
+        expected = {"public"} | (self._base_kinds or set())
+        if network not in expected and parsed.host not in self._named:
+            raise BlockedAddress(f"{parsed.origin} lies in a {network} network.")

@@ -1,4 +1,8 @@
-"""What may be shown of a request: never a token, a code, a patient id in a query, a userinfo."""
+"""Redaction: no token, code, user name or patient id is ever shown of a request.
+
+:func:`url` and :func:`text` make foreign text fit to be shown; :class:`Secret` holds a value that
+is never shown: a token, client secret, PKCE verifier or code.
+"""
 
 from __future__ import annotations
 
@@ -18,29 +22,38 @@ _SECRET = re.compile(
 
 
 def url(address: str) -> str:
-    """The address with userinfo and fragment left out and query values replaced by ``***``.
+    """Return an address without userinfo and fragment, with query values replaced by ``***``.
 
     Values of a few harmless parameters (``_count``, ``_lastUpdated``, ...) stay, so that a
     reader sees which page or update it was.
     """
-    place, _, query = address.partition("#")[0].partition("?")
-    scheme, separator, rest = place.partition("://")
+    base, _, query = address.partition("#")[0].partition("?")
+    scheme, separator, rest = base.partition("://")
     if separator:
         host, slash, path = rest.partition("/")
-        place = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
-    shown = text(place, limit=300)
-    return f"{shown}?{'&'.join(_parameters(query))}" if query else shown
+        base = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    redacted = text(base, limit=300)
+    return f"{redacted}?{'&'.join(_parameters(query))}" if query else redacted
 
 
 def _parameters(query: str) -> Iterable[str]:
     for item in query.split("&")[:20]:
         name, _, value = item.partition("=")
-        keep = name in _HARMLESS and _HARMLESS_VALUE.fullmatch(value)
-        yield f"{text(name, limit=40)}={value if keep else '***'}"
+        harmless = name in _HARMLESS and _HARMLESS_VALUE.fullmatch(value)
+        yield f"{text(name, limit=40)}={value if harmless else '***'}"
 
 
 def text(value: str, *, limit: int = 500, secrets: Iterable[str] = ()) -> str:
-    """Foreign text fit to be shown: one line, printable, cut, without what looks like a secret."""
+    """Return foreign text fit to be shown.
+
+    Args:
+        value: any text.
+        limit: the longest result, in characters.
+        secrets: values to hide, besides whatever looks like a secret.
+
+    Returns:
+        One line of printable characters.
+    """
     value = value[: limit * 4]
     for secret in secrets:
         value = value.replace(secret, "***")
@@ -58,7 +71,7 @@ HIDDEN = "***"
 
 
 class Secret:
-    """Text that prints, pickles and formats as ``***``; only :meth:`reveal` gives it out.
+    """Text that prints, pickles and formats as ``***``; only :meth:`reveal` returns it.
 
     The value lives in a closure, so neither ``vars``, nor a verbose traceback, nor a debugger's
     list of attributes holds it. ``json.dumps`` refuses it unless told ``default=str``. A pickled
@@ -69,18 +82,18 @@ class Secret:
     (***, '***', 'abc')
     """
 
-    __slots__ = ("_give",)
+    __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
-        self._give: Callable[[], str] = lambda: value
+        self._value: Callable[[], str] = lambda: value
 
     def reveal(self) -> str:
-        """The value itself. Hand it on at once: a name for it could show in a traceback."""
-        return self._give()
+        """Return the value. Pass it on at once: a variable could show in a traceback."""
+        return self._value()
 
     @classmethod
     def wrap(cls, value: Secret | str | None) -> Secret | None:
-        """``value`` as a Secret; None stays None."""
+        """Return ``value`` as a Secret; None stays None."""
         return cls(value) if isinstance(value, str) else value
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Waiting as the holder asks: budget, countdown, cancel, and never early."""
+"""Retries: waits as the holder requests, with budget, countdown and cancel, and never early."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .retry_after import ABSURD, parse_retry_after
 
 @dataclass
 class WaitPolicy:
-    """How long is patient enough.
+    """How long and how often to wait for a holder.
 
     Attributes:
         budget: seconds that one request may wait in all, however often it is put off.
@@ -22,6 +22,7 @@ class WaitPolicy:
         jitter: up to this share of a pause (and at most 5 s) is added, never taken away.
         first, longest: back-off in seconds where the holder gives no usable Retry-After.
         tries: attempts in all where nothing says that waiting helps (connection lost, 502, ...).
+        random: a number from 0 to 1 for the jitter.
     """
 
     budget: float = 2 * 3600.0
@@ -33,7 +34,7 @@ class WaitPolicy:
     random: Callable[[], float] = field(default=random.random, repr=False)
 
     def pause(self, retry_after: float | None, attempt: int) -> float:
-        """Seconds until try ``attempt + 1``: what the holder asked for, or back-off."""
+        """Return the seconds before attempt ``attempt + 1``: as requested, or back-off."""
         if retry_after is None:
             retry_after = min(self.longest, self.first * 2.0 ** min(attempt - 1, 20))
         seconds = max(self.floor, retry_after)
@@ -45,30 +46,47 @@ def wait(
     seconds: float,
     *,
     cancel: Cancel | None,
-    tell: Callable[[float], None],
+    report: Callable[[float], None],
 ) -> None:
     """Sleep until ``seconds`` are over by the clock that cannot be set, in short ticks.
 
-    ``tell(seconds_left)`` is called at least once a second and with 0.0 at the end.
+    Args:
+        clock: the clock to sleep by.
+        seconds: how long.
+        cancel: ends the wait.
+        report: called with the seconds left at least once a second, and with 0.0 at the end.
+
+    Raises:
+        Cancelled: the switch is set.
     """
     end = clock.monotonic() + seconds
-    told = float("inf")
-    while (left := end - clock.monotonic()) > 0:
+    reported = float("inf")
+    while (remaining := end - clock.monotonic()) > 0:
         if cancel is not None:
             cancel.check()
-        if told - left >= 0.5:
-            tell(left)
-            told = left
-        clock.sleep(min(TICK, left))
+        if reported - remaining >= 0.5:
+            report(remaining)
+            reported = remaining
+        clock.sleep(min(TICK, remaining))
     if cancel is not None:
         cancel.check()
-    tell(0.0)
+    report(0.0)
 
 
 class RetryState:
-    """All the waits of one request: counts tries and seconds, and ends in an error that resumes.
+    """The attempts and waits of one request.
 
-    ``keep(not_before)`` is called before each wait, so that it can outlive this process.
+    Args:
+        policy: how long and how often to wait.
+        clock: the clock to wait by.
+        cancel: ends a wait.
+        on_wait: called while waiting.
+        on_not_before: called with a POSIX time before each wait, so that it can outlive the
+            process.
+
+    Attributes:
+        attempt: the current attempt, from 1.
+        waited: seconds waited in all.
     """
 
     def __init__(
@@ -77,43 +95,47 @@ class RetryState:
         clock: Clock,
         cancel: Cancel | None = None,
         on_wait: OnWait | None = None,
-        keep: Callable[[float], None] | None = None,
+        on_not_before: Callable[[float], None] | None = None,
     ) -> None:
         self.policy, self.clock, self.cancel = policy, clock, cancel
         self.attempt, self.waited = 1, 0.0
-        self._failures = 0  # since the holder last said "later", which shows that it lives
-        self._on_wait, self._keep = on_wait, keep
+        self._failures = 0  # since the last "come back later", which shows that the holder lives
+        self._on_wait, self._on_not_before = on_wait, on_not_before
 
     @property
     def exhausted(self) -> bool:
-        """Whether failures in a row have used up all tries but the one under way."""
+        """Whether failures in a row have used up all attempts but the current one."""
         return self._failures + 1 >= self.policy.tries
 
     def wait_until(self, not_before: float | None, request: Request) -> None:
-        """Obey a wait that an earlier process was told to make."""
-        left = 0.0 if not_before is None else not_before - self.clock.time()
-        if left > 0:
-            self._wait(left, left, request, "kept")
+        """Wait as an earlier process was told to.
+
+        Raises:
+            RetryAfterTooLong: that exceeds the budget.
+        """
+        remaining = 0.0 if not_before is None else not_before - self.clock.time()
+        if remaining > 0:
+            self._wait(remaining, remaining, request, "kept")
 
     def wait_retry_after(
         self, request: Request, reason: str, values: Sequence[str], date: str | None
     ) -> None:
-        """Wait as an answer's Retry-After says, or with back-off.
+        """Wait as the Retry-After values of a response say, or with back-off.
 
         Raises:
             RetryAfterTooLong: the budget ends before the holder wants us back.
         """
         try:
-            asked = parse_retry_after(values, now=self.clock.time(), date=date)
+            requested = parse_retry_after(values, now=self.clock.time(), date=date)
         except RetryAfterTooLong as error:
-            # Not kept: a slip of the holder's must not bar this request for ever.
+            # Not stored: a mistake of the holder must not block this request for ever.
             self._give_up(request, error.retry_after or ABSURD, error.retry_after)
-        self._wait(self.policy.pause(asked, self.attempt), asked, request, reason)
+        self._wait(self.policy.pause(requested, self.attempt), requested, request, reason)
         self.attempt += 1
         self._failures = 0
 
     def back_off(self, request: Request, reason: str) -> bool:
-        """Back off after a failure that may pass; False when the tries are used up."""
+        """Wait after a failure that may pass; return False when the attempts are used up."""
         if self.exhausted:
             return False
         self._failures += 1
@@ -121,29 +143,29 @@ class RetryState:
         self.attempt += 1
         return True
 
-    def _wait(self, pause: float, asked: float | None, request: Request, reason: str) -> None:
+    def _wait(self, pause: float, requested: float | None, request: Request, reason: str) -> None:
         not_before = self.clock.time() + pause
-        if self._keep is not None and reason != "kept":
-            self._keep(not_before)
+        if self._on_not_before is not None and reason != "kept":
+            self._on_not_before(not_before)
         if self.waited + pause > self.policy.budget:
-            self._give_up(request, pause, asked)
+            self._give_up(request, pause, requested)
         started = self.clock.monotonic()
 
-        def tell(left: float) -> None:
+        def report(remaining: float) -> None:
             if self._on_wait is not None:
-                self._on_wait(Waiting(request, left, not_before, self.attempt, reason))
+                self._on_wait(Waiting(request, remaining, not_before, self.attempt, reason))
 
         try:
-            wait(self.clock, pause, cancel=self.cancel, tell=tell)
+            wait(self.clock, pause, cancel=self.cancel, report=report)
         finally:
             self.waited += self.clock.monotonic() - started
 
-    def _give_up(self, request: Request, pause: float, asked: float | None) -> NoReturn:
+    def _give_up(self, request: Request, pause: float, requested: float | None) -> NoReturn:
         raise RetryAfterTooLong(
             f"The holder wants us back in {pause:.0f} s; after {self.waited:.0f} s of waiting and "
             f"{self.attempt} tries the budget of {self.policy.budget:.0f} s does not allow that.",
             request=request,
-            retry_after=asked,
+            retry_after=requested,
             not_before=self.clock.time() + pause,
             waited=self.waited,
             attempts=self.attempt,

@@ -1,6 +1,6 @@
-"""Retry-After as RFC 9110 10.2.3 defines it, plus the fractional seconds of a real holder.
+"""Parsing of Retry-After (RFC 9110 section 10.2.3), with fractional seconds as holders send them.
 
-What cannot be read counts as absent: ``int()`` would take ``1_000`` and Arabic digits, and
+An unreadable value counts as absent: ``int()`` would take ``1_000`` and Arabic digits, and
 ``email.utils`` would take dates without a zone, so both are read by strict patterns here.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from ..errors import RetryAfterTooLong
 
-ABSURD = 10 * 365 * 86400.0  # seconds; nobody means this
+ABSURD = 10 * 365 * 86400.0  # seconds; a mistake
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CLOCK = r"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)"
@@ -28,17 +28,17 @@ _DATES = tuple(
 
 
 def parse_date(value: str, *, now: float) -> float | None:
-    """An HTTP-date (RFC 9110 5.6.7, all three forms) as POSIX seconds; None if it is not one."""
+    """Return an HTTP-date (RFC 9110 section 5.6.7, all forms) as POSIX seconds, or None."""
     for form in _DATES:
-        found = form.fullmatch(value)
-        if found and found["mon"] in _MONTHS:
-            year = int(found["year"])
-            if len(found["year"]) == 2:  # the closest such year that is not 50 years ahead
+        match = form.fullmatch(value)
+        if match and match["mon"] in _MONTHS:
+            year = int(match["year"])
+            if len(match["year"]) == 2:  # the closest such year that is not 50 years ahead
                 this = time.gmtime(now).tm_year
                 year += this - this % 100
                 year -= 100 if year > this + 50 else 0
-            month, day = _MONTHS.index(found["mon"]) + 1, int(found["day"])
-            hour, minute, second = int(found["h"]), int(found["m"]), int(found["s"])
+            month, day = _MONTHS.index(match["mon"]) + 1, int(match["day"])
+            hour, minute, second = int(match["h"]), int(match["m"]), int(match["s"])
             last = calendar.monthrange(year, month)[1] if year else 0
             if 1 <= day <= last and hour < 24 and minute < 60 and second <= 60:
                 return float(calendar.timegm((year, month, day, hour, minute, second)))
@@ -46,16 +46,16 @@ def parse_date(value: str, *, now: float) -> float | None:
 
 
 def parse_retry_after(values: Sequence[str], *, now: float, date: str | None) -> float | None:
-    """Seconds to wait, or None where the header is absent or unusable.
+    """Return the seconds to wait, or None where the header is absent or unusable.
 
     Args:
-        values: every Retry-After value of the answer; two or more contradict each other.
+        values: every Retry-After value of the response; two or more contradict each other.
         now: our clock, POSIX seconds.
-        date: the answer's Date header; a Retry-After date is relative to it, so a wrong
+        date: the response's Date header; a Retry-After date is relative to it, so a wrong
             local clock does no harm.
 
     Raises:
-        RetryAfterTooLong: more than ten years, which nobody means.
+        RetryAfterTooLong: more than ten years, which is a mistake.
     """
     if len(values) != 1:
         return None

@@ -506,7 +506,7 @@ def test_proxies_of_another_kind(monkeypatch, make: Make, address: str) -> None:
 
 def test_literal_addresses_are_checked_even_behind_a_proxy(behind, monkeypatch, make) -> None:
     proxied(monkeypatch, HTTPS_PROXY=behind[1].origin)
-    origins = Origins("https://8.8.8.8/fhir", ask=lambda _: True)
+    origins = Origins("https://8.8.8.8/fhir", confirm=lambda _: True)
     with pytest.raises(errors.BlockedAddress):
         get(make(origins=origins), "https://169.254.169.254/latest")
     assert behind[1].connections == 0

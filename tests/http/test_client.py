@@ -127,7 +127,7 @@ def test_the_token_goes_to_consented_origins_only(server: FaultServer, make: Mak
 def test_an_interactive_consent_is_enough(server: FaultServer, make: Make) -> None:
     with FaultServer() as imaging:
         imaging.on("/x", OK)
-        origins = Origins(server.base, ask=lambda place: place == imaging.origin)
+        origins = Origins(server.base, confirm=lambda place: place == imaging.origin)
         get(make(origins=origins, tokens=HeldToken("abc")), imaging.url("/x"))
         assert imaging.requests[0].bearer == "abc"
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s4s_notebook.errors import ContentError, IntegrityError, MalformedResponse
-from s4s_notebook.http.multipart import Limits, Parts, media_type
+from s4s_notebook.http.multipart import MultipartLimits, Parts, media_type
 from tests.faultserver.scripts import MULTIPART, multipart
 
 PARTS = [b"first", b"", b"\r\n", b"\r\n--b0undar", b"\r\n--b0undaryX", bytes(range(256)), b"--\r"]
@@ -22,7 +22,7 @@ PARTS = [b"first", b"", b"\r\n", b"\r\n--b0undar", b"\r\n--b0undaryX", bytes(ran
 def read(body: bytes, step: int = 0, kind: str = MULTIPART, **limits: int) -> list[bytes]:
     step = step or max(1, len(body))
     chunks = [body[i : i + step] for i in range(0, len(body), step)]
-    return [b"".join(part.chunks()) for part in Parts(kind, chunks, Limits(**limits))]
+    return [b"".join(part.chunks()) for part in Parts(kind, chunks, MultipartLimits(**limits))]
 
 
 def closing(body: bytes) -> int:
@@ -256,7 +256,7 @@ def test_headers_without_an_end() -> None:
 @pytest.mark.parametrize("step", range(1, 12))
 @pytest.mark.parametrize("over", [0, 1])
 def test_the_limit_of_headers_is_the_same_however_they_arrive(step: int, over: int) -> None:
-    limits = Limits(header_bytes=300)
+    limits = MultipartLimits(header_bytes=300)
     body = b"--b\r\nX: " + b"x" * (297 + over) + b"\r\n\r\nab\r\n--b--"
     pieces = [body[at : at + step] for at in range(0, len(body), step)]
     parts = Parts("multipart/related; boundary=b", pieces, limits)
@@ -311,7 +311,7 @@ def test_a_million_empty_parts_are_too_many() -> None:
 
     def run() -> None:
         nonlocal count
-        for _ in Parts(MULTIPART, chunks, Limits(parts=50_000)):
+        for _ in Parts(MULTIPART, chunks, MultipartLimits(parts=50_000)):
             count += 1
 
     with pytest.raises(MalformedResponse, match="50,000 parts"):

@@ -146,14 +146,14 @@ BLOCKED = [
 @pytest.mark.fault("B11")
 @pytest.mark.parametrize("url", BLOCKED)
 def test_addresses_into_other_networks_are_blocked(url: str) -> None:
-    origins = Origins("https://8.8.8.8/fhir", ask=lambda _: pytest.fail("nobody need be asked"))
+    origins = Origins("https://8.8.8.8/fhir", confirm=lambda _: pytest.fail("nobody need be asked"))
     with pytest.raises(BlockedAddress):
         origins.check(url)
 
 
 @pytest.mark.fault("B11")
 def test_loopback_only_if_the_base_is_loopback() -> None:
-    origins = Origins("http://127.0.0.1:8000/fhir", ask=lambda _: True)
+    origins = Origins("http://127.0.0.1:8000/fhir", confirm=lambda _: True)
     assert origins.check("http://127.0.0.1:9000/").port == 9000
     assert origins.check("http://localhost:9000/").host == "localhost"
     with pytest.raises(BlockedAddress):
@@ -162,14 +162,14 @@ def test_loopback_only_if_the_base_is_loopback() -> None:
 
 @pytest.mark.fault("B11")
 def test_a_private_holder_may_lead_to_its_neighbours_once_it_is_known_where_it_is() -> None:
-    origins = Origins("https://pacs.hospital.example/fhir", ask=lambda _: True)
+    origins = Origins("https://pacs.hospital.example/fhir", confirm=lambda _: True)
     origins.check("https://10.0.0.9/")
     origins.check_addresses("pacs.hospital.example", [ipaddress.ip_address("10.0.0.1")])
     origins.check("https://10.0.0.8/")
     origins.check_addresses("10.0.0.8", [ipaddress.ip_address("10.0.0.8")])
     with pytest.raises(BlockedAddress):
         origins.check("https://169.254.169.254/")
-    public = Origins("https://holder.example/fhir", ask=lambda _: True)
+    public = Origins("https://holder.example/fhir", confirm=lambda _: True)
     public.check_addresses("holder.example", [ipaddress.ip_address("8.8.8.8")])
     with pytest.raises(BlockedAddress):
         public.check("https://10.0.0.9/")
@@ -216,7 +216,7 @@ def test_a_new_origin_needs_consent_and_consent_is_kept() -> None:
         asked.append(place)
         return place.startswith("https://imaging.")
 
-    origins = Origins(BASE, ask=ask, remember=kept.append)
+    origins = Origins(BASE, confirm=ask, remember=kept.append)
     origins.check("https://imaging.example/wado/studies/1.2")
     origins.check("https://imaging.example:443/other")
     assert origins.is_trusted("https://imaging.example/x")
@@ -255,7 +255,7 @@ def test_many_threads_put_one_question() -> None:
         go.wait(5)
         return True
 
-    origins = Origins(BASE, ask=ask)
+    origins = Origins(BASE, confirm=ask)
     threads = [
         threading.Thread(target=origins.check, args=("https://imaging.example/",)) for _ in range(5)
     ]
