@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from . import errors, tables
     from ._connect import connect
     from ._sandbox import Sandbox
+    from ._timeline import timeline
     from .cli.check import check
     from .cli.doctor import doctor
     from .connection import Connection
     from .connection.download import Download
-    from .connection.timeline import timeline
     from .errors import S4SError
     from .http.retry import WaitPolicy
     from .imaging import Study, read
@@ -44,7 +44,7 @@ _HOME = {
     "explore": ".widgets",
     "link": ".tables",
     "read": ".imaging",
-    "timeline": ".connection.timeline",
+    "timeline": "._timeline",
 }
 _MODULES = ("errors", "tables")
 

@@ -41,6 +41,7 @@ def connect(options: ConnectOptions) -> Connection:
     give the address you land on to ``connection.finish(...)``.
 
     Args:
+        options: each of the following, as a keyword; ``url`` also by position.
         url: the holder's FHIR base address, or ``"sandbox"`` for the built-in holder,
             which is started when none runs. Left out, a notebook shows a panel to choose
             one (the sandbox, addresses used before, another) and waits; a script must name

@@ -202,7 +202,7 @@ def _judge_store(report: Report, root: Path) -> None:
 
 def _files(store: Store) -> Iterator[tuple[str, int, str]]:
     """Name, size in bytes and SHA-256 of every file in the store."""
-    for participant in store.each():
+    for participant in store.iter_participants():
         for uid in participant.study_uids():
             for filed in store.study(participant, uid).instances().values():
                 yield filed.name, filed.size, filed.sha256

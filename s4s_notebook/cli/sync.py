@@ -52,7 +52,7 @@ def sync(root: str | Path, *, images: bool = False, full: bool = False) -> int:
     refuse_on_binder()
     failed = 0
     with Store(path) as store:
-        everybody = [(who.holder, who.patient) for who in store.each()]
+        everybody = [(who.holder, who.patient) for who in store.iter_participants()]
         for number, (holder, patient) in enumerate(everybody, 1):
             place = f"{number} of {len(everybody)}, {holder}"
             try:

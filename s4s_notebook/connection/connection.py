@@ -63,15 +63,15 @@ class Connection:
         clock: Clock | None = None,
         **options: Any,
     ) -> None:
-        options_ = url if isinstance(url, ConnectOptions) else ConnectOptions(url, **options)
-        given = options_.store
-        self.store = given if isinstance(given, Store) else Store(given)
-        self._owns_store = not isinstance(given, Store)
+        settings = url if isinstance(url, ConnectOptions) else ConnectOptions(url, **options)
+        store = settings.store
+        self.store = store if isinstance(store, Store) else Store(store)
+        self._owns_store = not isinstance(store, Store)
         self._display = display
         self._frames = Frames()
         self._study_only: set[str] = set()
         self._started: WeakSet[Loading[Connection] | Download] = WeakSet()
-        self.session = Session(options_, store=self.store, ask=ask, clock=clock)
+        self.session = Session(settings, store=self.store, ask=ask, clock=clock)
         if not self._is_loaded("ImagingStudy") and not self._is_loaded("ExplanationOfBenefit"):
             try:
                 _ = self.session.holder

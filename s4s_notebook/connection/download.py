@@ -59,7 +59,9 @@ class Download(Task["Study | list[Study]"]):
         """
         with self._guard:
             self._instance_callbacks.append(callback)
-            unsubscribers = [each.on_instance(callback) for each in self._downloads.values()]
+            unsubscribers = [
+                download.on_instance(callback) for download in self._downloads.values()
+            ]
 
         def unsubscribe() -> None:
             with self._guard:

@@ -65,13 +65,13 @@ class Holders:
     def add(self, base: str) -> None:
         """Put ``base`` first. An address on this machine is left out: its port changes."""
         if urlsplit(base).hostname not in _LOOPBACK:
-            self._write([base, *(each for each in self.all() if each != base)][:MOST])
+            self._write([base, *(address for address in self.all() if address != base)][:MOST])
 
     def remove(self, base: str) -> None:
         """Remove ``base``; nothing is written where it is not stored."""
         addresses = self.all()
         if base in addresses:
-            self._write([each for each in addresses if each != base])
+            self._write([address for address in addresses if address != base])
 
     def _write(self, addresses: list[str]) -> None:
         with disk("writing the remembered holders"):
@@ -90,7 +90,7 @@ def _addresses(content: bytes) -> list[str]:
         return []
     listed = value if isinstance(value, list) else []
     return [
-        each
-        for each in listed
-        if isinstance(each, str) and each.startswith(("https://", "http://"))
+        address
+        for address in listed
+        if isinstance(address, str) and address.startswith(("https://", "http://"))
     ][:MOST]

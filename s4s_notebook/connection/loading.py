@@ -116,7 +116,7 @@ def _sync_time(page: Page, seconds: float) -> float | None:
     """Return the time, by the holder's clock, of which a page is surely complete, or None."""
     if page.date is not None:
         return page.date - max(0.0, seconds) - _SLACK
-    times = [time for each in page.resources if (time := _last_updated(each)) is not None]
+    times = [time for resource in page.resources if (time := _last_updated(resource)) is not None]
     return max(times) - _SLACK if times else None
 
 
@@ -148,8 +148,11 @@ def _store_page(
         entries.append(Entry(key, version, resource, "changed" if previous else "new"))
         versions[key] = (version, False)
     included = [
-        (str(each["resourceType"]), Entry(fhir.key_of(each), fhir.version_of(each), each))
-        for each in page.included
+        (
+            str(resource["resourceType"]),
+            Entry(fhir.key_of(resource), fhir.version_of(resource), resource),
+        )
+        for resource in page.included
     ]
     if included:
         stored = {type_: participant.versions(type_) for type_, _ in included}
@@ -237,7 +240,7 @@ class Loading(Task[T]):
             if not self._waiting:
                 self._set(phase="searching", seconds_left=None)
                 return
-            kind, longest = max(self._waiting.items(), key=lambda each: each[1].seconds_left)
+            kind, longest = max(self._waiting.items(), key=lambda item: item[1].seconds_left)
             self._show_wait(longest)
             self._state = replace(self._state, message=f"{kind} is not ready yet")
 

@@ -100,10 +100,13 @@ class Session:
     def _only_patient(self) -> str | None:
         """Return the one patient of this holder with data or an approval in the store, or None."""
         patients = [
-            each.patient
-            for each in self.store.each()
-            if each.holder == self.base
-            and (any(map(each.sync_point, RESOURCE_TYPES)) or self._has_grant(each.patient))
+            participant.patient
+            for participant in self.store.iter_participants()
+            if participant.holder == self.base
+            and (
+                any(map(participant.sync_point, RESOURCE_TYPES))
+                or self._has_grant(participant.patient)
+            )
         ]
         return patients[0] if len(patients) == 1 else None
 

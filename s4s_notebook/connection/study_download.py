@@ -59,8 +59,8 @@ class Announced(NamedTuple):
     listed: tuple[wado.Instance, ...]
 
 
-class Part(NamedTuple):
-    """One request: its address, and the SOP Instance UID when it is for one instance."""
+class RetrieveRequest(NamedTuple):
+    """A WADO-RS request: its address, and the SOP Instance UID when it is for one instance."""
 
     url: str
     sop_uid: str | None
@@ -166,7 +166,7 @@ class StudyDownload(Task[list[Path]]):
 
     def _plan(
         self, target: _Target, expected: Announced, stored: Mapping[str, StoredInstance]
-    ) -> list[Part] | None:
+    ) -> list[RetrieveRequest] | None:
         """Return the requests for what is missing, or None for the complete study.
 
         No request is needed where a process was killed after all had been received.
@@ -177,7 +177,7 @@ class StudyDownload(Task[list[Path]]):
         if not stored or target.url in self._source.study_only:
             return None
         listed = listed or self._query_instances(target)
-        missing = list(parts(target.url, listed, stored))
+        missing = list(missing_requests(target.url, listed, stored))
         return missing if missing or (listed and count is None) else None
 
     def _receive(self, target: _Target, folder: StudyFolder, expected: Announced) -> Receiver:
@@ -186,9 +186,9 @@ class StudyDownload(Task[list[Path]]):
         with Receiver(folder, self._report) as receiver:
             if missing:
                 self._set(message=f"{len(stored)} instances are here; requesting the others")
-            for number, part in enumerate(missing or ()):
+            for number, request in enumerate(missing or ()):
                 try:
-                    self._retrieve(target, receiver, part)
+                    self._retrieve(target, receiver, request)
                 except HTTPStatusError as error:
                     status = error.request.status if error.request else None
                     if status not in _NOT_OFFERED:
@@ -200,20 +200,20 @@ class StudyDownload(Task[list[Path]]):
             if missing is None:
                 if stored:
                     self._set(message=f"skipping the {len(stored)} instances that are here")
-                self._retrieve(target, receiver, Part(target.url, None))
+                self._retrieve(target, receiver, RetrieveRequest(target.url, None))
         return receiver
 
-    def _retrieve(self, target: _Target, receiver: Receiver, part: Part) -> None:
+    def _retrieve(self, target: _Target, receiver: Receiver, request: RetrieveRequest) -> None:
         with wado.retrieve(
             target.transport,
-            part.url,
+            request.url,
             cancel=self._switch,
             on_wait=self._show_wait,
             token=target.token,
         ) as instances:
             self._set(phase="receiving", seconds_left=None)
             for instance in instances:
-                receiver.receive(self._counted(instance.chunks()), part.sop_uid)
+                receiver.receive(self._counted(instance.chunks()), request.sop_uid)
         self._set(bytes=self._bytes)
 
     def _counted(self, chunks: Iterator[Any]) -> Iterator[Any]:
@@ -244,8 +244,8 @@ class StudyDownload(Task[list[Path]]):
         if rejected:
             resource = f"ImagingStudy/{self.uid}"
             problems = [
-                Problem(resource, "instance", each.sop_uid, f"set aside: {each.reason}")
-                for each in rejected
+                Problem(resource, "instance", part.sop_uid, f"set aside: {part.reason}")
+                for part in rejected
             ]
             self._source.participant().add_problems("ImagingStudy", problems)
         if not complete:
@@ -268,13 +268,13 @@ def _short_of(
             hint="connection.problems() lists them. Call again to request them once more.",
         )
     total = count or stored + (len(missing) or len(rejected))
-    reasons = ", ".join(sorted({each.reason for each in rejected}))
+    reasons = ", ".join(sorted({part.reason for part in rejected}))
     return Incomplete(
         f"{stored} of {total} instances were received"
         + (f", {len(rejected)} were set aside ({reasons})" if rejected else "")
         + ".",
         partial=folder.paths(),
-        missing=missing or tuple(each.sop_uid for each in rejected if each.sop_uid),
+        missing=missing or tuple(part.sop_uid for part in rejected if part.sop_uid),
     )
 
 
@@ -291,11 +291,13 @@ def announced(study: Mapping[str, Any]) -> Announced:
                 )
     count = _count(study)
     if count is None and counts and None not in counts:
-        count = sum(each for each in counts if each is not None)
+        count = sum(number for number in counts if number is not None)
     return Announced(count, tuple(listed) if count in (None, len(listed)) else ())
 
 
-def parts(url: str, listed: Collection[wado.Instance], stored: Collection[str]) -> Iterator[Part]:
+def missing_requests(
+    url: str, listed: Collection[wado.Instance], stored: Collection[str]
+) -> Iterator[RetrieveRequest]:
     """Yield the requests for the missing instances of a study.
 
     A series of which nothing is stored is one request, other instances one each.
@@ -305,17 +307,17 @@ def parts(url: str, listed: Collection[wado.Instance], stored: Collection[str]) 
         listed: its instances.
         stored: SOP Instance UIDs that are on disk.
     """
-    partial = {each.series_uid for each in listed if each.instance_uid in stored}
+    partial = {instance.series_uid for instance in listed if instance.instance_uid in stored}
     requested: set[str] = set()
-    for each in listed:
-        if each.instance_uid in stored or each.series_uid in requested:
+    for instance in listed:
+        if instance.instance_uid in stored or instance.series_uid in requested:
             continue
-        if each.series_uid in partial:
-            yield Part(wado.instance_url(url, each), each.instance_uid)
+        if instance.series_uid in partial:
+            yield RetrieveRequest(wado.instance_url(url, instance), instance.instance_uid)
         else:
-            requested.add(each.series_uid)
+            requested.add(instance.series_uid)
             path, question, query = url.partition("?")
-            yield Part(f"{path}/series/{each.series_uid}{question}{query}", None)
+            yield RetrieveRequest(f"{path}/series/{instance.series_uid}{question}{query}", None)
 
 
 def _count(resource: Mapping[str, Any]) -> int | None:

@@ -40,7 +40,7 @@ _EXECUTABLE = (
 _MARKUP = re.compile(rb"\s*<(!doctype|html|script|svg|\?xml|\?php|body|head)", re.IGNORECASE)
 
 
-class Header(NamedTuple):
+class InstanceHeader(NamedTuple):
     """The elements that identify an instance, as written; "" where one is missing."""
 
     study_uid: str
@@ -62,7 +62,7 @@ def executable(preamble: bytes) -> bool:
     return preamble.startswith(_EXECUTABLE) or _MARKUP.match(preamble) is not None
 
 
-def read_header(data: memoryview, size: int | None = None) -> Header:
+def read_header(data: memoryview, size: int | None = None) -> InstanceHeader:
     """Read the elements that identify an instance.
 
     Args:
@@ -97,7 +97,7 @@ def read_header(data: memoryview, size: int | None = None) -> Header:
             values[tag] = _text(content, start, length)
         if tag >= _LAST:
             break
-    return Header(
+    return InstanceHeader(
         study_uid=values.get(0x0020000D, ""),
         series_uid=values.get(_LAST, ""),
         sop_uid=values.get(0x00080018, ""),

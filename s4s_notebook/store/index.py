@@ -196,7 +196,7 @@ def _consent(db: sqlite3.Connection, participant: int, r: Record) -> None:
     db.execute("INSERT OR IGNORE INTO consent VALUES(?,?)", (participant, r["origin"]))
 
 
-def _mark(db: sqlite3.Connection, participant: int, r: Record) -> None:
+def _sync_point(db: sqlite3.Connection, participant: int, r: Record) -> None:
     if r["full"]:
         db.execute(
             "UPDATE resource SET gone=?3, change='gone', run=?3"
@@ -257,7 +257,7 @@ APPLY: dict[str, Callable[[sqlite3.Connection, int, Record], None]] = {
     "who": _identity,
     "resource": _resource,
     "page": _page,
-    "mark": _mark,
+    "mark": _sync_point,
     "wait": _wait,
     "study": _study,
     "file": _file,

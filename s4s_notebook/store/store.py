@@ -83,9 +83,9 @@ class Store:
 
     def participants(self) -> list[Participant]:
         """Return all participants of the store, ordered by holder and patient."""
-        return list(self.each())
+        return list(self.iter_participants())
 
-    def each(self) -> Iterator[Participant]:
+    def iter_participants(self) -> Iterator[Participant]:
         """Yield all participants of the store, ordered by holder and patient.
 
         Only one folder need be open at a time: a process may have fewer files open than a study
@@ -169,7 +169,7 @@ class Store:
         builder = tables.builder(name)
         builder.add((), participant="nobody")  # an empty store has the column all the same
         count = 0
-        for participant in self.each():
+        for participant in self.iter_participants():
             label = f"{participant.holder}/Patient/{participant.patient}"
             count += 1
             if name == "studies":  # an Endpoint says where the images are
@@ -202,7 +202,7 @@ class Store:
         """Hash every file; return those missing or changed, which the next download fetches."""
         return [
             problem
-            for participant in self.each()
+            for participant in self.iter_participants()
             for uid in participant.study_uids()
             for problem in self.study(participant, uid).verify()
         ]
@@ -231,7 +231,7 @@ class Store:
             raise ValueError('purge("all"), purge(patient=...) or purge(study=...)')
         if what == "all":
             self._purge_all()
-        for participant in self.each():
+        for participant in self.iter_participants():
             if participant.patient == patient:
                 self._purge_patient(participant)
             elif study is not None:

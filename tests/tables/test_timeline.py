@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from s4s_notebook import tables
-from s4s_notebook.connection.timeline import timeline
+from s4s_notebook._timeline import timeline
 from tests.tables.examples import claim, held, study
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from ..imaging.plot import Picture
+from .imaging.plot import Picture
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .connection import Connection
 
 # Okabe and Ito: distinct for people who are red-green colour-blind; the markers differ as well.
 _KINDS = {
@@ -22,14 +24,7 @@ _KINDS = {
 _OTHER = ("#777777", ".")
 
 
-class HasTables(Protocol):
-    """What :func:`timeline` needs of a connection."""
-
-    def studies(self) -> pd.DataFrame: ...
-    def benefits(self) -> pd.DataFrame: ...
-
-
-def timeline(connection: HasTables) -> Picture:
+def timeline(connection: Connection) -> Picture:
     """Draw the studies and the payments of a participant over time.
 
     Above, each study at its day, one row per modality; filled where it can be downloaded. Below,
