@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,23 +112,11 @@ def _names_endpoint(reference: str) -> bool:
 def find_endpoint(
     study: Mapping[str, Any], included: Sequence[Mapping[str, Any]], reference: str
 ) -> Mapping[str, Any] | None:
-    """Return the Endpoint that a reference leads to, contained or among ``included``.
-
-    Returns:
-        The resource; None where the holder has to be asked for it.
-
-    Raises:
-        NotDownloadable: the reference leads to no Endpoint, or to one that did not come.
-    """
+    """Return the Endpoint that a reference leads to, contained or among ``included``, or None."""
     target = read_reference(reference)
-    by_urn = reference.startswith("urn:uuid:")
-    if not (target.contained or by_urn or _names_endpoint(reference)):
-        raise errors.NotDownloadable("the reference leads to no Endpoint.")
     for resource in objects(study.get("contained")) if target.contained else included:
         if resource.get("id") == target.id and resource.get("resourceType") == "Endpoint":
             return resource
-    if target.contained or by_urn:
-        raise errors.NotDownloadable("the resource that it refers to is missing.")
     return None
 
 
@@ -168,7 +157,7 @@ def endpoints(
         except errors.TrustError as error:
             refusal = refusal or error
         except (errors.HTTPStatusError, errors.ContentError) as error:
-            reasons.append(f"{redact.url(reference)}: {error.problem}")
+            reasons.append(f"{redact.url(reference) or 'a contained Endpoint'}: {error.problem}")
     if usable or addresses:
         return usable + addresses
     if refusal is not None:
@@ -181,31 +170,43 @@ def endpoints(
 def _read(
     transport: Transport, base: str, reference: str, cancel: Cancel | None
 ) -> Mapping[str, Any]:
+    """Read an Endpoint from the holder."""
+    if reference.startswith(("#", "urn:uuid:")):
+        raise errors.NotDownloadable("the resource that it refers to is missing.")
+    if not _names_endpoint(reference):
+        raise errors.NotDownloadable("the reference leads to no Endpoint.")
     url = reference if "://" in reference else f"{base.rstrip('/')}/{reference.lstrip('/')}"
     resource = transport.request("GET", url, accept=_FHIR, cancel=cancel).checked().json()
     return resource if isinstance(resource, dict) else {}
 
 
-def known_endpoints(
-    study: Mapping[str, Any], included: Sequence[Mapping[str, Any]]
-) -> Iterator[WadoEndpoint | str]:
-    """Yield what is known of a study's endpoints without asking the holder.
+def contained_endpoints(study: Mapping[str, Any]) -> Iterator[WadoEndpoint | str]:
+    """Yield what an ImagingStudy alone says of its endpoints, without any request.
 
     Yields:
-        A :class:`WadoEndpoint` for each that can be used, and the reference for each that the
-        holder has to be asked for. Nothing for those that cannot be used.
+        A :class:`WadoEndpoint` for each contained one that can be used, and the reference where
+        it leads elsewhere. Nothing for those that cannot be used. The order is that of a
+        download: Endpoints before bare addresses.
     """
-    addresses: list[WadoEndpoint] = []
+    addresses: list[str] = []
     for reference in endpoint_references(study):
         if is_address(reference):
-            addresses.append(WadoEndpoint(reference, None, WADO_RS))
-            continue
-        try:
-            resource = find_endpoint(study, included, reference)
-            yield reference if resource is None else read_endpoint(resource)
-        except errors.ContentError:
-            continue
+            addresses.append(reference)
+        elif (resource := find_endpoint(study, (), reference)) is None:
+            yield reference
+        else:
+            with suppress(errors.NotDownloadable):
+                yield read_endpoint(resource)
     yield from addresses
+
+
+def leads_to(address: str, uid: object) -> bool:
+    """Return whether the images of this study can be asked for at this address."""
+    try:
+        study_url(address, check_uid(uid))
+    except errors.ContentError:
+        return False
+    return True
 
 
 def study_url(address: str, uid: str) -> str:

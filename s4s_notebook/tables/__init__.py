@@ -29,7 +29,7 @@ from typing import Any
 import pandas as pd
 
 from ..problems import Problem
-from . import claim_lines, claim_lists, claims, imaging_studies, people
+from . import claim_lines, claims, imaging_studies, people
 from .builder import Builder, Kind
 from .columns import TABLES, declared, describe, dictionary
 from .imaging_studies import complete_series
@@ -45,9 +45,9 @@ _TABLES: dict[str, Table] = {
         imaging_studies.SERIES,
         claims.BENEFITS,
         claim_lines.LINES,
-        claim_lists.DIAGNOSES,
-        claim_lists.PROCEDURES,
-        claim_lists.ADJUDICATIONS,
+        claim_lines.DIAGNOSES,
+        claim_lines.PROCEDURES,
+        claim_lines.ADJUDICATIONS,
     )
 }
 _KINDS = {
@@ -60,9 +60,9 @@ _KINDS = {
         {
             "benefits": claims.emit_benefit,
             "benefit_lines": claim_lines.emit_lines,
-            "diagnoses": claim_lists.repeating(claim_lists.DIAGNOSES),
-            "procedures": claim_lists.repeating(claim_lists.PROCEDURES),
-            "adjudications": claim_lists.emit_adjudications,
+            "diagnoses": claim_lines.repeating(claim_lines.DIAGNOSES),
+            "procedures": claim_lines.repeating(claim_lines.PROCEDURES),
+            "adjudications": claim_lines.emit_adjudications,
         },
     ),
 }

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ..problems import Problem
-from .register import Name, Register, content_of, digest_of, said_of
+from .extract import Odd
 from .rows import Rows, Table
-from .walk import Odd
+from .versions import Name, Register, content_of, digest_of, said_of
 
 _DIFFER = "two copies of the same version differ; the later, else one by its values, is kept"
 _DIFFER_UNSAID = "two copies differ and neither has a version; one is kept"

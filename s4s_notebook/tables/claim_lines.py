@@ -1,16 +1,17 @@
-"""The lines of claims → benefit_lines."""
+"""What repeats within a claim: its lines, diagnoses, procedures and adjudications."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..fhir.resources import objects
+from .builder import Emit
 from .claims import Member, eob_type, team_of
-from .elements import inner, listed, objects
-from .observations import blood_test_of, blood_tests
+from .columns import BB
+from .extract import OBJECT, Odd, code_of, codings, inner, listed
 from .rows import Rows, Table
-from .walk import OBJECT, Odd, code_of
 
 _LINE_BY_HAND = ("service_from", "service_to")
 LINES = Table("benefit_lines", below="item", by_hand=_LINE_BY_HAND)
@@ -118,9 +119,140 @@ def _performer(line: Mapping[str, Any], team: Mapping[int, Member], row: list[An
 
 def _drug(eob: Mapping[str, Any], row: list[Any]) -> None:
     """R4 keeps what belongs to the drug of an event at the claim."""
-    for info in objects(eob, "supportingInfo"):
+    for info in objects(eob.get("supportingInfo")):
         slot = _DRUG.get(code_of(info.get("category")) or "")
         if slot is not None and row[slot] is None:
-            codes = (coding.get("code") for coding in objects(info.get("code"), "coding"))
+            codes = (coding.get("code") for coding in codings(info.get("code")))
             given = inner(info, "valueQuantity", "value")
             row[slot] = next(codes, None) if given is None else given
+
+
+DIAGNOSES = Table("diagnoses", below="diagnosis")
+PROCEDURES = Table("procedures", below="procedure")
+ADJUDICATIONS = Table("adjudications", below="adjudication", by_hand=["variable", "category"])
+
+
+def repeating(table: Table) -> Emit:
+    """A reader for an element of the claim that is a table of its own."""
+
+    def emit(eob: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
+        found = eob.get(table.below)
+        for place, one in enumerate(
+            found if type(found) is list else () if found is None else (found,)
+        ):
+            row = table.blank.copy()
+            row[table.at["claim_id"]] = key
+            row[table.at["patient_id"]] = inner(eob, "patient", "reference")
+            if type(one) is dict:
+                table.walk(one, row, odd)
+            else:
+                odd(f"{table.below}[{place}]", one, OBJECT)
+            rows.add(row, place)
+
+    return emit
+
+
+def _adjudications(eob: dict[str, Any]) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
+    """Path of the list, (level, line index, line number, detail index) and the list."""
+    for index, (element, place, line) in enumerate(line_items(eob), 1):
+        if type(line) is not dict:
+            continue
+        path, number = f"{element}[{place}].", line.get("sequence")
+        level = "line" if element == "item" else "added"
+        yield path + "adjudication", (level, index, number, None), listed(line, "adjudication")
+        for nth, detail in enumerate(objects(line.get("detail")), 1):
+            for level, owner in (
+                ("detail", detail),
+                *(("subdetail", sub) for sub in objects(detail.get("subDetail"))),
+            ):
+                below = f"{path}{level}.adjudication"
+                yield below, (level, index, number, nth), listed(owner, "adjudication")
+    yield "adjudication", ("claim", None, None, None), listed(eob, "adjudication")
+    yield "total", ("total", None, None, None), listed(eob, "total")
+    for place, balance in enumerate(objects(eob.get("benefitBalance"))):
+        used = [
+            {"category": f.get("type"), "amount": f.get("usedMoney"), "value": count}
+            for f in objects(balance.get("financial"))
+            for count in (f.get("usedUnsignedInt"),)
+        ]
+        yield f"benefitBalance[{place}].financial", ("balance", None, None, None), used
+
+
+_ADJUDICATED = tuple(
+    ADJUDICATIONS.at[name]
+    for name in ("level", "line_index", "line_number", "detail_index", "adjudication_index")
+)
+
+
+def emit_adjudications(eob: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
+    """One row per adjudication at any level, and one per ``total`` and a ``benefitBalance``."""
+    patient = inner(eob, "patient", "reference")
+    at = ADJUDICATIONS.at
+    path, place = "", 0
+
+    def within(below: str, value: Any, why: str) -> None:
+        odd(f"{path}[{place}].{below}", value, why)
+
+    for path, where, found in _adjudications(eob):
+        for place, one in enumerate(found):
+            row = ADJUDICATIONS.blank.copy()
+            row[at["claim_id"]], row[at["patient_id"]] = key, patient
+            for slot, value in zip(_ADJUDICATED, (*where, place + 1), strict=True):
+                row[slot] = value
+            if type(one) is dict:
+                ADJUDICATIONS.walk(one, row, within)
+                row[at["variable"]], row[at["category"]] = _variable(one.get("category"))
+            else:
+                odd(f"{path}[{place}]", one, OBJECT)
+            rows.add(row, place)
+
+
+def _variable(category: Any) -> tuple[str | None, str | None]:
+    """The Blue Button variable, or the code as given; and the general code beside it."""
+    codes = [code for c in codings(category) if type(code := c.get("code")) is str]
+    found = code_of(category) or next(iter(codes), None)
+    general = next((code for code in codes if code != found), None)
+    return found and found.removeprefix(BB + "variables/").lower(), general
+
+
+# Blood tests: CMS puts the haematocrit or haemoglobin of a patient into a contained Observation,
+# which a line for an anaemia drug must state. The lines of STU3 refer to it in an extension, those
+# of R4 through ``supportingInfo``.
+
+_RESULT = BB + "variables/line_hct_hgb_rslt_num"
+
+
+class BloodTest(NamedTuple):
+    """What was measured (R1 haemoglobin, R2 haematocrit), and the value, as the holder has them."""
+
+    kind: Any
+    value: Any
+
+
+def blood_tests(eob: Mapping[str, Any]) -> dict[str, BloodTest]:
+    """The contained Observations, by the reference that leads to each."""
+    return {
+        f"#{one['id']}": BloodTest(code_of(one.get("code")), inner(one, "valueQuantity", "value"))
+        for one in objects(eob.get("contained"))
+        if one.get("resourceType") == "Observation" and type(one.get("id")) is str
+    }
+
+
+def blood_test_of(
+    line: Mapping[str, Any], eob: Mapping[str, Any], tests: Mapping[str, BloodTest]
+) -> BloodTest | None:
+    """The first blood test that a line refers to."""
+    for owner in _owners(line, eob):
+        reference = inner(owner, "valueReference", "reference")
+        if type(reference) is str and reference in tests:
+            return tests[reference]
+    return None
+
+
+def _owners(line: Mapping[str, Any], eob: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The elements of a line, and of its claim on its behalf, that may refer to a blood test."""
+    yield from (one for one in objects(line.get("extension")) if one.get("url") == _RESULT)
+    linked = listed(line, "informationSequence")
+    for info in objects(eob.get("supportingInfo")) if linked else ():
+        if info.get("sequence") in linked and code_of(info.get("category")) == _RESULT:
+            yield info

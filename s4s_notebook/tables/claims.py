@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..fhir.resources import objects
 from .columns import BB
-from .elements import inner, listed, objects, odd_id, patient_of, usable
+from .extract import Odd, code_of, codings, inner, listed, odd_id, usable
+from .people import patient_of
 from .rows import Rows, Table
-from .walk import Odd, code_of
 
 # The roles of R4 and of STU3, for each column that names somebody of the claim's care team.
 _ROLES = {
@@ -50,7 +51,7 @@ def identify(eob: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _identifier(eob: Mapping[str, Any], system: str) -> str:
-    for identifier in objects(eob, "identifier"):
+    for identifier in objects(eob.get("identifier")):
         if identifier.get("system") == system and usable(identifier.get("value")):
             return str(identifier["value"])
     return ""
@@ -59,7 +60,7 @@ def _identifier(eob: Mapping[str, Any], system: str) -> str:
 def eob_type(eob: Mapping[str, Any]) -> str:
     """Which of the eight kinds of claim; by the NCH type where the holder does not say."""
     kind = ""
-    for coding in objects(eob.get("type"), "coding"):
+    for coding in codings(eob.get("type")):
         system, code = coding.get("system"), coding.get("code")
         if type(code) is not str or type(system) is not str:
             continue
@@ -83,16 +84,16 @@ class Member(NamedTuple):
 def team_of(eob: Mapping[str, Any]) -> dict[int, Member]:
     """The care team by its sequence numbers; one without a number gets a negative one."""
     team: dict[int, Member] = {}
-    for place, member in enumerate(objects(eob, "careTeam"), 1):
-        identifiers = objects(member.get("provider"), "identifier")
+    for place, member in enumerate(objects(eob.get("careTeam")), 1):
+        identifiers = objects(inner(member, "provider", "identifier"))
         npi = next((i.get("value") for i in identifiers), None)
-        specialties = objects(member.get("qualification"), "coding")
+        specialties = codings(member.get("qualification"))
         specialty = next(
             (c.get("code") for c in specialties if c.get("system") == _SPECIALTY), None
         )
         said = {
             url: inner(extension, "valueCoding", "code")
-            for extension in objects(member, "extension")
+            for extension in objects(member.get("extension"))
             if type(url := extension.get("url")) is str
         }
         sequence = member.get("sequence")
@@ -143,8 +144,8 @@ def _roles(team: Mapping[int, Member], kind: str, row: list[Any]) -> None:
 
 def _misnamed_total(eob: dict[str, Any], row: list[Any]) -> None:
     """CMS's R4 server calls what a prior payer paid on a carrier claim the total charge."""
-    for total in objects(eob, "total"):
-        codes = {str(coding.get("code")) for coding in objects(total.get("category"), "coding")}
+    for total in objects(eob.get("total")):
+        codes = {str(coding.get("code")) for coding in codings(total.get("category"))}
         if {"priorpayerpaid", BB + "variables/clm_tot_chrg_amt"} <= codes:
             charge, paid = BENEFITS.at["total_charge_amount"], BENEFITS.at["primary_payer_amount"]
             row[paid], row[charge] = row[charge], None

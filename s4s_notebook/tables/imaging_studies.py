@@ -8,43 +8,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..errors import NotDownloadable
+from ..fhir.endpoints import (
+    WadoEndpoint,
+    contained_endpoints,
+    is_address,
+    leads_to,
+    read_endpoint,
+)
+from ..fhir.resources import bare_uid, given_study_uid, is_uid, objects, read_reference
 from .builder import Kind, Notes
 from .columns import declared
-from .elements import objects, patient_of
-from .rows import Rows, Table
-from .sparse import sparse, spread
-from .values import bare_uid, convert
-from .walk import OBJECT, Odd
+from .extract import OBJECT, Odd, codings
+from .people import patient_of
+from .rows import Rows, Table, sparse, spread
+from .values import convert
 
-STUDIES = Table("studies", by_hand=["modalities", "started_date", "endpoint"])
+STUDIES = Table("studies", by_hand=["study_uid", "modalities", "started_date", "endpoint"])
 SERIES = Table("series", below="series", by_hand=["started_date"])
 
 _AWAY = {"UNAVAILABLE", "OFFLINE", "NEARLINE", "cancelled", "entered-in-error", "registered"}
-_UID_SYSTEMS = ("urn:dicom:uid", "urn:ietf:rfc:3986")
 _ZONE = 10  # characters of a date, after which a zone may stand
 
 
-def study_uid(study: Mapping[str, Any]) -> Any:
-    """The Study Instance UID as given: STU3's ``uid``, R4's identifier."""
-    found = study.get("uid")
-    if found is not None:
-        return found
-    for system in _UID_SYSTEMS:
-        for identifier in objects(study, "identifier"):
-            if identifier.get("system") == system:
-                return identifier.get("value")
-    return None
-
-
 def identify(study: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Patient, start and study UID; the id where there is no UID."""
+    """Return patient, start and study UID; the id where there is no UID."""
     started = study.get("started")
-    found = study_uid(study)
-    try:
-        key = bare_uid(found)[0] if type(found) is str else ""
-    except ValueError:
-        key = ""
-    if not key:
+    key = bare_uid(given_study_uid(study)).strip()
+    if not is_uid(key):
         fhir_id = study.get("id")
         key = fhir_id if type(fhir_id) is str else ""
     return patient_of(study, "patient", "subject"), started if type(started) is str else "", key
@@ -59,6 +50,7 @@ def emit_study(study: dict[str, Any], _key: str, rows: Rows, odd: Odd) -> None:
     if type(started) is str:
         row[at["started_zone"]] = _zone(started)
     row[at["started_date"]] = started
+    row[at["study_uid"]] = given_study_uid(study)
     row[at["modalities"]] = "\\".join(_modalities(study)) or None
     availability = row[at["availability"]]
     away = type(availability) is str and availability in _AWAY
@@ -80,10 +72,10 @@ def _modalities(study: Mapping[str, Any]) -> list[str]:
     for owner, element in [
         (study, "modalityList"),
         (study, "modality"),
-        *((series, "modality") for series in objects(study, "series")),
+        *((series, "modality") for series in objects(study.get("series"))),
     ]:
-        for coding in objects(owner, element):
-            for code in (coding, *objects(coding, "coding")):
+        for coding in objects(owner.get(element)):
+            for code in (coding, *codings(coding)):
                 if type(code.get("code")) is str and code["code"].isprintable():
                     found.add(code["code"])
     return sorted(found)
@@ -91,49 +83,31 @@ def _modalities(study: Mapping[str, Any]) -> list[str]:
 
 def _all_series_away(study: Mapping[str, Any]) -> bool:
     """STU3 servers may say that images are away at the series alone."""
-    said = [series.get("availability") for series in objects(study, "series")]
+    said = [series.get("availability") for series in objects(study.get("series"))]
     return bool(said) and all(type(a) is str and a in _AWAY for a in said)
 
 
 def endpoint(study: Mapping[str, Any]) -> tuple[str | None, bool | None]:
-    """Where the images are, and whether that is known to be WADO-RS.
+    """Return where the images are, and whether a download can fetch them from there.
 
-    True with an address: a contained Endpoint of type dicom-wado-rs. None with a reference: an
-    Endpoint that must be asked for. False: no endpoint, or none of that type.
+    Returns:
+        True with an address: a contained Endpoint of type dicom-wado-rs. None with a reference:
+        an Endpoint, or an address, that must be asked. False: no endpoint, or none of that type.
     """
-    contained = {
-        resource.get("id"): resource
-        for resource in objects(study, "contained")
-        if type(resource.get("id")) is str
-    }
-    elsewhere: str | None = None
-    for owner in (study, *objects(study, "series")):
-        for place in objects(owner, "endpoint"):
-            reference = place.get("reference")
-            if type(reference) is not str or not reference:
-                continue
-            inner = contained.get(reference.removeprefix("#"))
-            if inner is None:
-                elsewhere = elsewhere or reference
-            elif is_wado(inner) and type(inner.get("address")) is str:
-                return inner["address"], True
-    return (elsewhere, None) if elsewhere else (None, False)
-
-
-def is_wado(resource: Mapping[str, Any]) -> bool:
-    """Whether an Endpoint speaks WADO-RS: by code, for its system differs between versions."""
-    for kind in objects(resource, "connectionType"):
-        if any(c.get("code") == "dicom-wado-rs" for c in (kind, *objects(kind, "coding"))):
-            return True
-    return False
+    references: list[str] = []
+    for target in contained_endpoints(study):
+        if isinstance(target, WadoEndpoint):
+            return target.address, leads_to(target.address, given_study_uid(study))
+        references.append(target)
+    return (references[0], None) if references else (None, False)
 
 
 def emit_series(study: dict[str, Any], _key: str, rows: Rows, odd: Odd) -> None:
     """One row per series that the holder lists."""
     at = SERIES.at
-    uid = study_uid(study)
+    uid = given_study_uid(study)
     found = study.get("series")
-    patient = next((p for e in ("patient", "subject") for p in objects(study, e)), {})
+    patient = next((p for e in ("patient", "subject") for p in objects(study.get(e))), {})
     for place, one in enumerate(
         found if type(found) is list else () if found is None else (found,)
     ):
@@ -150,28 +124,35 @@ def emit_series(study: dict[str, Any], _key: str, rows: Rows, odd: Odd) -> None:
         rows.add(row, place)
 
 
-def emit_endpoint(resource: dict[str, Any], _key: str, rows: Rows, _odd: Odd) -> None:
-    """No row: an Endpoint that came beside the studies tells where their images are."""
-    address = resource.get("address")
-    usable = is_wado(resource) and type(address) is str and address.isprintable()
-    rows.note(address if usable else None)
+def emit_endpoint(resource: dict[str, Any], _key: str, rows: Rows, _report: Odd) -> None:
+    """Add no row: an Endpoint that came beside the studies says where their images are."""
+    try:
+        address = read_endpoint(resource).address
+    except NotDownloadable:
+        address = ""
+    rows.note(address if address.isprintable() and address else None)
 
 
 def resolve(frame: pd.DataFrame, endpoints: Notes) -> None:
-    """Fill in the Endpoints that came as resources of their own, each participant's for itself."""
+    """Fill in the Endpoints that came as resources of their own, within each participant."""
     if not endpoints:
         return
-    waiting = frame["downloadable"].isna() & frame["endpoint"].notna()
-    open_ = frame.loc[waiting]
-    people = open_["participant"] if "participant" in frame else [""] * len(open_)
-    addresses, told = [], []
-    for who, reference in zip(people, open_["endpoint"], strict=True):
-        known = (who, reference.rstrip("/").rpartition("/")[2])
-        address = endpoints.get(known)
+    unresolved = frame["downloadable"].isna() & frame["endpoint"].notna()
+    rows = frame.loc[unresolved]
+    participants = rows["participant"] if "participant" in frame else [""] * len(rows)
+    addresses: list[str] = []
+    downloadable: list[bool | None] = []
+    for participant, reference, uid in zip(
+        participants, rows["endpoint"], rows["study_uid"], strict=True
+    ):
+        key = (participant, read_reference(reference).id)
+        resolved = key in endpoints and not is_address(reference)
+        address = endpoints[key] if resolved else None
         addresses.append(address or reference)
-        told.append(address is not None if known in endpoints else None)
-    frame.loc[waiting, "endpoint"] = pd.array(addresses, dtype="str")
-    frame.loc[waiting, "downloadable"] = pd.array(told, dtype="boolean")
+        usable = bool(address) and leads_to(str(address), uid)
+        downloadable.append(usable if resolved else None)
+    frame.loc[unresolved, "endpoint"] = pd.array(addresses, dtype="str")
+    frame.loc[unresolved, "downloadable"] = pd.array(downloadable, dtype="boolean")
 
 
 KIND = Kind(identify, {"studies": emit_study, "series": emit_series}, {"studies": resolve})

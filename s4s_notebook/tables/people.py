@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..fhir.resources import objects
 from .builder import Kind
-from .elements import objects, odd_id, patient_of
+from .extract import Odd, codings, inner, odd_id
 from .rows import Rows, Table
-from .walk import Odd
+from .values import reference_id
 
 PATIENTS = Table("patients", by_hand=["mbi"])
 COVERAGE = Table("coverage")
 _MBI = "http://hl7.org/fhir/sid/us-mbi"
+
+
+def patient_of(resource: Mapping[str, Any], *elements: str) -> str:
+    """The id within the reference to the patient; empty where there is none."""
+    for element in elements:
+        found = inner(resource, element, "reference")
+        if type(found) is str and found.strip():
+            try:
+                return reference_id(found)[0]
+            except ValueError:
+                return ""
+    return ""
 
 
 def _key(resource: Mapping[str, Any]) -> str:
@@ -35,10 +48,10 @@ def emit_patient(patient: dict[str, Any], key: str, rows: Rows, odd: Odd) -> Non
 
 def _mbi(patient: dict[str, Any]) -> Any:
     """The current Medicare beneficiary identifier, else the first."""
-    known = [i for i in objects(patient, "identifier") if i.get("system") == _MBI]
+    known = [i for i in objects(patient.get("identifier")) if i.get("system") == _MBI]
     for identifier in known:
-        kinds = [identifier, *objects(identifier.get("type"), "coding")]
-        says = [e.get("valueCoding") for kind in kinds for e in objects(kind, "extension")]
+        kinds = [identifier, *codings(identifier.get("type"))]
+        says = [e.get("valueCoding") for kind in kinds for e in objects(kind.get("extension"))]
         if any(type(coding) is dict and coding.get("code") == "current" for coding in says):
             return identifier.get("value")
     return known[0].get("value") if known else None

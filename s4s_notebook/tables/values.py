@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
-from .times import NOT_A_TIME, day_number, moment_number
-from .walk import MIXED
+from ..fhir.resources import bare_uid, is_uid, read_date, read_instant, read_reference
+from .extract import MIXED
 
 try:
     import pyarrow as pa
@@ -29,7 +30,14 @@ Report = Callable[[int, Any, str], None]
 """Told (place in the list, value, why)."""
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
+
+NOT_A_TIME = -(2**63)
+"""NumPy's number for "no time"."""
+
+_EPOCH = date(1970, 1, 1).toordinal()
+_DAY = 86_400_000_000  # microseconds
+_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def convert(kind: str, values: Sequence[Any], report: Report) -> Any:
@@ -208,31 +216,35 @@ class _Parsed(dict[str | None, Any]):
 
 
 def reference_id(text: str) -> tuple[str, str]:
-    """The id within a FHIR reference, be it relative, absolute, versioned or ``urn:uuid:``. A
-    reference to a contained resource stays as it is, with its ``#``."""
-    parts = text.strip().split("/_history/")[0].rstrip("/").split("/")
-    found = parts[-1].strip().removeprefix("urn:uuid:")
-    if not found:
+    """Return the id within a FHIR reference; a contained one keeps its ``#``."""
+    reference = read_reference(text)
+    id_ = f"#{reference.id}" if reference.contained else reference.id
+    if not id_:
         raise ValueError("not a reference")
-    return _text(found), ""
+    return _text(id_), ""
 
 
-def bare_uid(text: str) -> tuple[str, str]:
-    """A DICOM UID without ``urn:oid:``.
-
-    Raises:
-        ValueError: it is none.
-    """
-    uid = text.strip().removeprefix("urn:oid:")
-    if len(uid) > 64 or not _UID.fullmatch(uid):
+def _uid(text: str) -> tuple[str, str]:
+    uid = bare_uid(text.strip())
+    if not is_uid(uid):
         raise ValueError("not a DICOM UID")
     return uid, ""
 
 
-_DAYS = _Parsed(day_number, NOT_A_TIME)
-MOMENTS = _Parsed(moment_number, NOT_A_TIME)
+def _day_number(text: str) -> tuple[int, str]:
+    day, caution = read_date(text)
+    return (day.toordinal() - _EPOCH) * _DAY, caution
+
+
+def _moment_number(text: str) -> tuple[int, str]:
+    moment, caution = read_instant(text)
+    return (moment - _EPOCH_UTC) // _MICROSECOND, caution
+
+
+_DAYS = _Parsed(_day_number, NOT_A_TIME)
+MOMENTS = _Parsed(_moment_number, NOT_A_TIME)
 _REFERENCES = _Parsed(reference_id, None)
-_UIDS = _Parsed(bare_uid, None)
+_UIDS = _Parsed(_uid, None)
 
 
 _CONVERT: dict[str, Callable[[Sequence[Any], Report], Any]] = {

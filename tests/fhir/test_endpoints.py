@@ -48,6 +48,19 @@ def study(*references: Any, **more: Any) -> dict[str, Any]:
             "1.2",
         ),
         ({"identifier": [5, {"system": "urn:dicom:uid", "value": "1.2"}]}, "1.2"),
+        ({"identifier": [{"system": "urn:ietf:rfc:3986", "value": "urn:oid:1.2"}]}, "1.2"),
+        ({"identifier": {"system": "urn:ietf:rfc:3986", "value": "1.2"}}, "1.2"),
+        (
+            {
+                "identifier": [
+                    {"system": "urn:ietf:rfc:3986", "value": "urn:uuid:5"},
+                    {"system": "urn:ietf:rfc:3986", "value": "urn:oid:1.3"},
+                    {"system": "urn:dicom:uid", "value": "urn:oid:1.2"},
+                ]
+            },
+            "1.2",
+        ),
+        ({"uid": None, "identifier": [{"system": "urn:dicom:uid", "value": "1.2"}]}, "1.2"),
     ],
 )
 def test_study_uids(resource: dict[str, Any], uid: str) -> None:
@@ -186,6 +199,19 @@ def test_headers_that_an_endpoint_wants_to_be_sent_are_ignored(server, make: Mak
 def test_codes_of_other_versions(server: FaultServer, make: Make) -> None:
     five = endpoint(connectionType=[{"code": "ihe-iid"}, {"code": "dicom-wado-rs"}])
     assert resolved(server, make, study("#e1", contained=[five]))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"coding": [{"system": "x", "code": "dicom-wado-rs"}]},
+        {"coding": {"code": "dicom-wado-rs"}},
+        [{"coding": [{"code": "ihe-iid"}]}, {"coding": [{"code": "dicom-wado-rs"}]}],
+    ],
+)
+def test_connection_types_of_other_versions(server: FaultServer, make: Make, kind: Any) -> None:
+    found = resolved(server, make, study("#e1", contained=[endpoint(connectionType=kind)]))
+    assert [each.address for each in found] == [ADDRESS]
 
 
 def test_endpoints_of_the_series_are_used_where_the_study_has_none(server, make) -> None:

@@ -269,7 +269,7 @@ def test_odd_text_is_shown_escaped(tmp_path) -> None:
         assert bad not in study._repr_html_()
         assert not study.tags().value.str.contains(bad, regex=False).any()
     assert "\\u202e" in label
-    assert "\\x1b" in label
+    assert "\\u001b" in label
     assert "<script" not in study._repr_html_()
 
 

@@ -133,6 +133,7 @@ FOLLOWS = {
     "careTeam.sequence": PERFORMER,
     "contained.address": {"endpoint", "downloadable"},
     "contained.connectionType.code": {"endpoint", "downloadable"},
+    "contained.status": {"endpoint", "downloadable"},
     "deceasedDateTime": {"deceased_date", "deceased"},
     "endpoint.reference": {"endpoint", "downloadable"},
     "hospitalization.start": {"admitted", "hospice_start"},

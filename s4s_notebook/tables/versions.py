@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .times import NOT_A_TIME
-from .values import MOMENTS
+from .values import MOMENTS, NOT_A_TIME
 
 _SAID = 16  # bytes of a version that the holder said, before the digest of the content
 _ID = 8  # bytes of those that its versionId takes; zeros where there is none
