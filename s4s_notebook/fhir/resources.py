@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from .. import errors
-from ..wording import safe_text
+from ..http import redact
 
 UID_SYSTEMS = ("urn:dicom:uid", "urn:ietf:rfc:3986")
 """Identifier systems of a Study Instance UID: that of R4, and the one for any URN."""
@@ -69,7 +69,7 @@ def check_uid(text: object) -> str:
     """
     uid = bare_uid(text)
     if not is_uid(uid) or "." not in uid:
-        raise errors.InvalidUID(f"{safe_text(text, 80)!r} is no DICOM UID.")
+        raise errors.InvalidUID(f"{redact.text(str(text), limit=80)!r} is no DICOM UID.")
     return uid
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import NotDownloadable
+from ..errors import InvalidUID, NotDownloadable
 from ..fhir.endpoints import (
     WadoEndpoint,
     contained_endpoints,
@@ -16,7 +16,7 @@ from ..fhir.endpoints import (
     leads_to,
     read_endpoint,
 )
-from ..fhir.resources import bare_uid, given_study_uid, is_uid, objects, read_reference
+from ..fhir.resources import bare_uid, given_study_uid, is_uid, objects, read_reference, study_uid
 from .builder import Kind, Notes
 from .columns import declared
 from .extract import OBJECT, Odd, codings
@@ -54,9 +54,19 @@ def emit_study(study: dict[str, Any], _key: str, rows: Rows, odd: Odd) -> None:
     row[at["modalities"]] = "\\".join(_modalities(study)) or None
     availability = row[at["availability"]]
     away = type(availability) is str and availability in _AWAY
-    row[at["endpoint"]], told = endpoint(study)
-    row[at["downloadable"]] = False if away or _all_series_away(study) else told
+    row[at["endpoint"]], usable = endpoint(study)
+    denied = away or _all_series_away(study) or not _has_uid(study)
+    row[at["downloadable"]] = False if denied else usable
     rows.add(row)
+
+
+def _has_uid(study: Mapping[str, Any]) -> bool:
+    """Return whether a download could ask for the study."""
+    try:
+        study_uid(study)
+    except InvalidUID:
+        return False
+    return True
 
 
 def _zone(started: str) -> str | None:
