@@ -1,6 +1,6 @@
 """The viewer that ``study.view()`` opens: registered by the package, called by lower floors.
 
-The floors that hold studies import no widgets. Whoever has a viewer registers a callable here.
+Modules that handle studies import no widgets; the package registers a callable that does.
 """
 
 from __future__ import annotations

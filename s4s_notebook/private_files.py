@@ -79,7 +79,7 @@ class Folder:
             status = os.stat(path)
             if hasattr(os, "getuid") and status.st_uid != os.getuid():
                 folder.close()
-                raise UnsafeStore(f"The store folder {path} belongs to somebody else.")
+                raise UnsafeStore(f"The store folder {path} belongs to another user.")
             if stat.S_IMODE(status.st_mode) & 0o077:
                 os.chmod(path, 0o700)
         return folder

@@ -193,7 +193,7 @@ class Connection:
             HolderUnavailable: the holder could not be reached, and nothing is stored yet.
             Incomplete: some pages are missing; ``.partial`` is the frame of those received.
             RetryAfterTooLong: the holder asks for a longer wait than ``waits`` allow.
-            Cancelled: somebody pressed Cancel; calling again goes on.
+            Cancelled: Cancel was pressed; calling again continues.
         """
         return self._table("studies", "ImagingStudy")
 
@@ -274,7 +274,7 @@ class Connection:
             Incomplete: ``.missing`` names the types that failed; ``.partial`` is the connection
                 with the others.
             AuthorizationRequired, ReauthorizationRequired: approve first, or again.
-            Cancelled: somebody pressed Cancel; calling again goes on.
+            Cancelled: Cancel was pressed; calling again continues.
         """
         kinds = [kind for kind in RESOURCE_TYPES if not self._is_loaded(kind)]
         return self._start(Loading(self.session, kinds, result=self))

@@ -35,7 +35,7 @@ class Download(Task["Study | list[Study]"]):
     Raises (from ``result()`` and ``await``):
         Incomplete: ``.partial`` is what was received (a Study, or the list of the complete ones),
             ``.missing`` the UIDs of what was not.
-        Cancelled: somebody pressed Cancel; calling again continues.
+        Cancelled: Cancel was pressed; calling again continues.
         S4SError: as the request ended; the error names it.
 
     Implements WADO-RS retrieval (DICOM PS3.18 §10.4) as the Sync for Science, Imaging Data use case

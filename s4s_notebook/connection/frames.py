@@ -1,4 +1,4 @@
-"""Frames of one participant: cached, with where they came from in ``attrs``."""
+"""Frames of one participant: cached, with their provenance in ``attrs``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Frames:
             participant: whose table.
             name: of the table, as in ``s4s.tables.dictionary``.
             kind: the resource type that it is built from.
-            complete: False where a search was cut off; goes to ``attrs``.
+            complete: False where a search was cut off; recorded in ``attrs``.
         """
         frame, _ = self._build(participant, name, kind)
         frame = frame.copy()  # shares memory until it is written to

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ..private_files import Folder, disk
 
-MOST = 12  # addresses; the oldest goes first
+MAX_ADDRESSES = 12  # the oldest is dropped first
 MAX_BYTES = 64 * 1024
 _FILE = "holders.json"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -65,7 +65,9 @@ class Holders:
     def add(self, base: str) -> None:
         """Put ``base`` first. An address on this machine is left out: its port changes."""
         if urlsplit(base).hostname not in _LOOPBACK:
-            self._write([base, *(address for address in self.all() if address != base)][:MOST])
+            self._write(
+                [base, *(address for address in self.all() if address != base)][:MAX_ADDRESSES]
+            )
 
     def remove(self, base: str) -> None:
         """Remove ``base``; nothing is written where it is not stored."""
@@ -93,4 +95,4 @@ def _addresses(content: bytes) -> list[str]:
         address
         for address in listed
         if isinstance(address, str) and address.startswith(("https://", "http://"))
-    ][:MOST]
+    ][:MAX_ADDRESSES]

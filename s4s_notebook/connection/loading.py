@@ -27,7 +27,7 @@ from .session import RESOURCE_TYPES, Session
 T = TypeVar("T")
 _RESUMABLE = 6 * 3600.0  # seconds; after that a page address may show other pages
 _PAGE_GONE = (400, 404, 410)
-_SLACK = 2.0  # seconds; a Date header is cut to whole ones
+_SLACK = 2.0  # seconds; a Date header has full seconds only
 
 
 class SearchContext(NamedTuple):

@@ -37,10 +37,10 @@ class Run(NamedTuple):
 
     Attributes:
         run: an id, which begins with the POSIX time at which it began.
-        since: the ``_lastUpdated`` it asks for, or None for everything.
+        since: the ``_lastUpdated`` it requests, or None for everything.
         next: address of the page to continue with.
         until: as in :class:`SyncPoint`, once the first page was received.
-        full: whether all resources are asked for, so that those not served are gone.
+        full: whether all resources are requested, so that those not served are gone.
         pages: received so far.
     """
 
@@ -287,12 +287,12 @@ class Participant:
         Args:
             key: what the holder asked to wait for.
             not_before: POSIX seconds before which it is not to be requested.
-            seconds: that were asked for.
+            seconds: of the wait that was requested.
         """
         self.record([{"t": "wait", "what": key, "not_before": not_before, "seconds": seconds}])
 
     def remaining_wait(self, key: str, now: float) -> float:
-        """Return seconds to wait; at most those asked for, even if the clock was set back."""
+        """Return seconds to wait; at most those requested, even if the clock was set back."""
         self._catch_up()
         rows = self._index.rows(
             "SELECT not_before, seconds FROM wait WHERE participant=? AND what=?", self.id, key

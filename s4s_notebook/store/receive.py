@@ -228,7 +228,7 @@ class Receiver:
                     incoming.fd, self._study.uid, incoming.size, digest
                 )
         except DICOMError as error:
-            # Without its traceback, which would keep the file mapped.
+            # Without its traceback, which would leave the file mapped.
             self._reject(incoming, "not-dicom", "", error.with_traceback(None))
             return
         if not reason and incoming.expected_uid not in (None, instance.sop_uid):

@@ -36,10 +36,10 @@ class Store:
 
     Args:
         root: the folder; made with mode 0700 when it is not there. Without one, everything
-            lives in a private temporary folder that goes with the store.
+            lives in a private temporary folder that is removed with the store.
 
     Raises:
-        UnsafeStore: the folder belongs to somebody else, or a link was planted in it.
+        UnsafeStore: the folder belongs to another user, or a link was planted in it.
         DiskProblem: it cannot be written.
     """
 

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from s4s_notebook.connection.known_holders import MOST, Holders, config_folder
+from s4s_notebook.connection.known_holders import MAX_ADDRESSES, Holders, config_folder
 from s4s_notebook.errors import DiskProblem, UnsafeStore
 
 
@@ -27,10 +27,10 @@ def test_the_latest_stands_first_and_once(holders, tmp_path):
 
 
 def test_only_so_many_are_kept(holders):
-    for number in range(MOST + 3):
+    for number in range(MAX_ADDRESSES + 3):
         holders.add(f"https://h{number}.example")
-    assert len(holders.all()) == MOST
-    assert holders.all()[0] == f"https://h{MOST + 2}.example"
+    assert len(holders.all()) == MAX_ADDRESSES
+    assert holders.all()[0] == f"https://h{MAX_ADDRESSES + 2}.example"
 
 
 def test_an_address_on_this_machine_passes(holders, tmp_path):
