@@ -9,25 +9,25 @@
     │   └── Forbidden                403: this approval does not cover it
     ├── DiscoveryError               the address leads to no FHIR holder
     ├── AuthorizationError
-    │   ├── AuthorizationRequired    nobody has approved yet; carries the page to open
+    │   ├── AuthorizationRequired    not approved yet; the message has the page to open
     │   ├── AccessDenied             the person declined, or the holder refused the app
     │   ├── StateMismatch            the reply belongs to another sign-in
-    │   ├── LoginExpired             the reply came too late
+    │   ├── LoginExpired             the reply arrived too late
     │   ├── TokenRefused             the code or the client was not accepted
     │   └── ReauthorizationRequired  the approval is used up; approve again
     ├── TrustError
     │   ├── UntrustedOrigin          the person has not consented to this origin
     │   └── BlockedAddress           a private, link-local or otherwise forbidden address
     ├── WaitError
-    │   ├── RetryAfterTooLong        the budget ends before the holder wants us back
-    │   ├── Stalled                  bytes stopped, or trickle below the floor
-    │   └── Cancelled                the person pressed Cancel or ■
+    │   ├── RetryAfterTooLong        the budget ends before the time that the holder asks for
+    │   ├── Stalled                  the bytes stopped, or arrive too slowly
+    │   └── Cancelled                the person pressed Cancel or the interrupt button
     ├── ContentError
     │   ├── MalformedResponse        not what the media type says: HTML, broken JSON, ...
     │   ├── PagingLoop               `next` never ends
     │   ├── IntegrityError           bytes are missing or differ from what was declared
-    │   ├── Incomplete               fewer than announced; `.partial` holds what came
-    │   ├── InvalidUID               not a DICOM UID (or FHIR id), so nothing was asked
+    │   ├── Incomplete               fewer than announced; `.partial` holds what arrived
+    │   ├── InvalidUID               not a DICOM UID (or FHIR id); nothing was sent
     │   └── NotDownloadable          the study names no usable WADO-RS endpoint
     ├── DICOMError
     │   ├── InvalidDICOM             not a DICOM file
@@ -38,7 +38,7 @@
     │   └── NotAnImage               SR, PDF, waveform, ...: see `.tags()`
     └── StoreError
         ├── DiskProblem              full, read-only, failing
-        ├── StoreLocked              another process holds it
+        ├── StoreLocked              another process uses it
         └── UnsafeStore              a planted link, a file that others can read
 
 No message and no attribute ever holds a token, a code, a secret or a name of a person:
@@ -53,9 +53,13 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Which call went wrong, safe to show: ``url`` is redacted by whoever makes this.
+    """A request, safe to show.
 
-    ``status`` is the HTTP status or None when no answer came; ``attempt`` counts from 1.
+    Attributes:
+        method: HTTP method.
+        url: the address; the code that creates this has redacted it.
+        status: HTTP status, or None without a response.
+        attempt: number of the attempt, from 1.
     """
 
     method: str
@@ -74,7 +78,7 @@ class S4SError(Exception):
 
     Attributes:
         problem: one sentence, what happened.
-        request: the call it happened on, or None.
+        request: the request that failed, or None.
         hint: what to do next.
     """
 
@@ -96,15 +100,16 @@ class S4SError(Exception):
 
 
 class HolderUnavailable(S4SError):
-    """The holder is down, unreachable or too slow: no connection, or a 5xx that did not pass."""
+    """The holder is down, unreachable or too slow: no connection, or a 5xx that lasts."""
 
     default_hint = "Check the address and your network, then call again; nothing is lost."
 
 
 class HTTPStatusError(S4SError):
-    """An HTTP status that the library does not know how to wait out.
+    """An HTTP status that waiting does not help.
 
-    ``details`` holds the diagnostics of a FHIR OperationOutcome, at most 500 characters.
+    Attributes:
+        details: the diagnostics of a FHIR OperationOutcome, at most 500 characters.
     """
 
     default_hint = "Show this request to the data holder if it keeps happening."
@@ -138,13 +143,13 @@ class DiscoveryError(S4SError):
 
 
 class AuthorizationError(S4SError):
-    """Signing in failed, or the approval that it gave is no longer good."""
+    """Signing in failed, or its approval is no longer valid."""
 
     default_hint = "Authorise again."
 
 
 class AuthorizationRequired(AuthorizationError):
-    """Nobody has approved yet. In a script the message has the page to open."""
+    """No approval yet. In a script the message has the page to open."""
 
     default_hint = "Press Authorise, or open the authorise page and call connection.finish(url)."
 
@@ -162,7 +167,7 @@ class StateMismatch(AuthorizationError):
 
 
 class LoginExpired(AuthorizationError):
-    """The reply came too late, or no sign-in waits for one."""
+    """The reply arrived too late, or no sign-in waits for one."""
 
     default_hint = "Start a new sign-in and approve within its time limit."
 
@@ -176,17 +181,21 @@ class TokenRefused(AuthorizationError):
 class ReauthorizationRequired(AuthorizationError):
     """The approval has run out or was revoked, and cannot be renewed; approve again."""
 
-    default_hint = "Authorise again; what was downloaded stays and is not fetched twice."
+    default_hint = "Authorise again; downloaded files are kept and not fetched twice."
 
 
 class TrustError(S4SError):
-    """An address that must not be asked, or must not see the token."""
+    """An address that must not receive requests, or must not receive the token."""
 
     default_hint = "Nothing was sent."
 
 
 class UntrustedOrigin(TrustError):
-    """``origin`` is the scheme, host and port that nobody has consented to."""
+    """An address of an origin without consent.
+
+    Attributes:
+        origin: its scheme, host and port.
+    """
 
     def __init__(
         self, problem: str, *, origin: str = "", request: Request | None = None, hint: str = ""
@@ -207,9 +216,9 @@ class BlockedAddress(TrustError):
 
 
 class WaitError(S4SError):
-    """A wait ended before the answer came."""
+    """A wait ended before the response arrived."""
 
-    default_hint = "Call again to go on; nothing is lost."
+    default_hint = "Call again to continue; nothing is lost."
 
 
 class RetryAfterTooLong(WaitError):
@@ -218,7 +227,8 @@ class RetryAfterTooLong(WaitError):
     Attributes:
         retry_after: seconds the holder asked for, or None where it gave no usable value.
         not_before: POSIX time before which no request may be made, or None.
-        waited: seconds waited in all; attempts: requests made.
+        waited: seconds waited in all.
+        attempts: requests made.
     """
 
     def __init__(
@@ -240,19 +250,19 @@ class RetryAfterTooLong(WaitError):
 
 
 class Stalled(WaitError):
-    """Bytes stopped coming, or came too slowly to ever end."""
+    """The bytes stopped, or arrived too slowly to ever end."""
 
     default_hint = "Call again: only what is missing is fetched."
 
 
 class Cancelled(WaitError):
-    """Somebody pressed Cancel or ■."""
+    """A person pressed Cancel or the interrupt button."""
 
-    default_hint = "Call again to go on; what came so far is kept."
+    default_hint = "Call again to continue; what arrived so far is kept."
 
 
 class ContentError(S4SError):
-    """The holder answered, but not with what was asked for."""
+    """The holder answered, but not with what was requested."""
 
     default_hint = "Show this request to the data holder: its answer breaks the standard."
 
@@ -272,14 +282,14 @@ class IntegrityError(ContentError):
 
 
 class Incomplete(ContentError):
-    """Some of it came, not all.
+    """Some of the data arrived, not all.
 
     Attributes:
-        partial: what came (a DataFrame, a Study, a list), usable.
+        partial: what arrived (a DataFrame, a Study, a list), usable.
         missing: what did not, as UIDs or URLs.
     """
 
-    default_hint = "`.partial` holds what came. Call again to fetch the rest."
+    default_hint = "`.partial` holds what arrived. Call again to fetch the rest."
 
     def __init__(
         self,
@@ -296,9 +306,9 @@ class Incomplete(ContentError):
 
 
 class InvalidUID(ContentError):
-    """That is no DICOM UID (PS3.5 §9.1) or FHIR id, so nothing was asked."""
+    """Not a DICOM UID (PS3.5 §9.1) or FHIR id; nothing was sent."""
 
-    default_hint = "Nothing was asked. A UID has digits and dots, at most 64 characters."
+    default_hint = "Nothing was sent. A UID has digits and dots, at most 64 characters."
 
 
 class NotDownloadable(ContentError):
@@ -312,7 +322,7 @@ class DICOMError(S4SError):
 
 
 class InvalidDICOM(DICOMError):
-    """This is no DICOM file (PS3.10)."""
+    """Not a DICOM file (PS3.10)."""
 
     default_hint = "For a file without the DICM prefix use read(path, force=True)."
 
@@ -320,7 +330,7 @@ class InvalidDICOM(DICOMError):
 class MalformedDICOM(DICOMError):
     """The DICOM file contradicts itself."""
 
-    default_hint = "Ask whoever made the file; `.tags()` shows what could be read."
+    default_hint = "Ask the source of the file; `.tags()` shows what could be read."
 
 
 class PixelBudget(DICOMError):
@@ -354,16 +364,16 @@ class StoreError(S4SError):
 class DiskProblem(StoreError):
     """The disk is full, read-only or failing."""
 
-    default_hint = "Free or mend the disk, then call again: only what is missing is fetched."
+    default_hint = "Free or repair the disk, then call again: only what is missing is fetched."
 
 
 class StoreLocked(StoreError):
-    """Another process holds the store, and did not let go in time."""
+    """Another process uses the store, and did not release it in time."""
 
     default_hint = "Wait for the other process, or use another store folder."
 
 
 class UnsafeStore(StoreError):
-    """The folder belongs to somebody else, others can change it, or a link was planted."""
+    """The folder belongs to another user, others can change it, or a link was planted."""
 
     default_hint = "Nothing was written. Use a folder that only you can change."

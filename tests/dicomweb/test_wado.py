@@ -20,7 +20,7 @@ from s4s_notebook.http.origins import Origins
 from s4s_notebook.http.retry import WaitPolicy
 from tests.faultserver import Conversation, FaultServer
 from tests.faultserver import scripts as send
-from tests.faultserver.fixtures import HeldToken, Make
+from tests.faultserver.fixtures import FakeTokens, Make
 
 STUDY = "/dicom-web/studies/1.2.3"
 PARTS = [b"first", b"", b"third \r\n--b0undar", bytes(range(200))]
@@ -38,7 +38,7 @@ def fetch(transport: Transport, url: str, **how: Any) -> list[bytes]:
 @pytest.mark.parametrize("lengths", [True, False])
 def test_a_study_comes_as_it_was(server, make: Make, framing: str, lengths: bool) -> None:
     server.on(STUDY, send.study(PARTS, framing, lengths=lengths))
-    transport = make(tokens=HeldToken("abc"))
+    transport = make(tokens=FakeTokens("abc"))
     assert fetch(transport, server.url(STUDY)) == PARTS
     assert fetch(transport, server.url(STUDY), token=False) == PARTS
     assert server.requests[0].header("Accept") == ANY_SYNTAX
@@ -219,7 +219,7 @@ def test_a_signed_address_elsewhere_gets_no_token(server: FaultServer, make: Mak
     with FaultServer() as bucket:
         server.on(STUDY, send.redirect(bucket.url("/signed?sig=secret")))
         bucket.on("/signed", send.study(PARTS))
-        tokens = HeldToken("abc")
+        tokens = FakeTokens("abc")
         with pytest.raises(errors.UntrustedOrigin) as caught:
             fetch(make(tokens=tokens), server.url(STUDY))
         assert "sig" not in str(caught.value)
@@ -325,7 +325,7 @@ def test_broken_http_around_a_study(server: FaultServer, make: Make, extra) -> N
 
 @pytest.mark.fault("A13")
 def test_a_token_that_ends_between_instances(server: FaultServer, make: Make) -> None:
-    tokens = HeldToken("old", "new")
+    tokens = FakeTokens("old", "new")
     server.on("/1", send.study([b"1"]))
     server.on("/2", send.reply(401), send.study([b"2"]))
     transport = make(tokens=tokens)
@@ -347,7 +347,7 @@ def listed(*pairs: tuple[object, object]) -> list[dict[str, Any]]:
 def test_instances_are_listed_and_addressed(server: FaultServer, make: Make) -> None:
     server.on(f"{STUDY}/instances", send.json(listed(("1.1", "1.1.1"), ("1.2", "1.2.1"))))
     url = server.url(STUDY)
-    found = dicomweb.instances(make(tokens=HeldToken("abc")), url)
+    found = dicomweb.instances(make(tokens=FakeTokens("abc")), url)
     assert found == [Instance("1.1", "1.1.1"), Instance("1.2", "1.2.1")]
     assert server.requests[0].header("Accept") == "application/dicom+json"
     assert server.requests[0].bearer == "abc"

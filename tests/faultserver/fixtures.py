@@ -41,7 +41,7 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-class HeldToken:
+class FakeTokens:
     """A token source that counts; each refresh gives the next of its tokens."""
 
     def __init__(self, *tokens: str) -> None:

@@ -13,7 +13,7 @@ from s4s_notebook.fhir.endpoints import WadoEndpoint, endpoints, study_url
 from s4s_notebook.fhir.resources import check_uid, study_uid
 from tests.faultserver import FaultServer, Sink
 from tests.faultserver import scripts as send
-from tests.faultserver.fixtures import HeldToken, Make
+from tests.faultserver.fixtures import FakeTokens, Make
 
 ADDRESS = "https://imaging-server/Patient/smart-1288992/$wado-rs"
 NEEDS = "http://fhir-registry.smarthealthit.org/StructureDefinition/requires-access-token"
@@ -137,7 +137,7 @@ def test_an_address_of_another_study() -> None:
 def resolved(
     server: FaultServer, make: Make, resource: Any, included: Any = ()
 ) -> list[WadoEndpoint]:
-    return endpoints(make(tokens=HeldToken("abc")), resource, included, server.base)
+    return endpoints(make(tokens=FakeTokens("abc")), resource, included, server.base)
 
 
 def test_contained(server: FaultServer, make: Make) -> None:

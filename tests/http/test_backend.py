@@ -27,7 +27,7 @@ from s4s_notebook.task import Cancel
 from s4s_notebook.widgets.connect import ConnectPanel
 from tests.faultserver import Conversation, FaultServer
 from tests.faultserver import scripts as send
-from tests.faultserver.fixtures import HeldToken, Make
+from tests.faultserver.fixtures import FakeTokens, Make
 
 JSON = "application/json"
 OK = send.json({"ok": True})
@@ -235,6 +235,44 @@ def test_bytes_beyond_an_answer_are_not_the_next_answer(server, make, framing: s
     assert server.connections == 2
 
 
+@pytest.mark.fault("D19")
+@pytest.mark.parametrize("body", [b'{"a":1}', b'{"a":1}\n', b'{\n\n"a":1}'])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_the_same_answer_twice_is_not_two_answers(server, make, framing: str, body) -> None:
+    """The rest ends as the answer itself does, so only the position of the end can tell."""
+
+    def twice(talk: Conversation) -> None:
+        headers, framed = send.frame(body, framing)
+        talk.send((send.head(200, headers) + framed) * 2)
+        talk.keep = True
+
+    server.on("/x", twice, send.json({"a": 2}))
+    transport = make()
+    assert get(transport, server.url("/x")).json() == {"a": 1}
+    assert get(transport, server.url("/x")).json() == {"a": 2}
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("split", [0, 1, 20, 70, 100])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_connection_is_used_again_however_the_answer_arrives(
+    server, make, framing: str, split: int
+) -> None:
+    def script(talk: Conversation) -> None:
+        headers, framed = send.frame(b'{"a":1}\n', framing)
+        raw = send.head(200, headers) + framed
+        talk.send(raw[:split])
+        talk.pause(0.05)
+        talk.send(raw[split:])
+        talk.keep = True
+
+    server.on("/x", script)
+    transport = make()
+    for _ in range(2):
+        assert get(transport, server.url("/x")).json() == {"a": 1}
+    assert server.connections == 1
+
+
 @pytest.mark.parametrize("pause", ["after the head", "within the body", "no pause"])
 def test_a_body_that_ends_with_its_connection(server, make, pause) -> None:
     body = bytes(range(256)) * 4000
@@ -298,7 +336,7 @@ def tls(authority: trustme.CA) -> Iterator[FaultServer]:
 
 
 def test_a_hospitals_own_authority_works(hospital, tls: FaultServer, make: Make) -> None:
-    transport = make(origins=Origins(tls.base), tokens=HeldToken("abc"))
+    transport = make(origins=Origins(tls.base), tokens=FakeTokens("abc"))
     assert get(transport, tls.url("/x")).json() == {"ok": True}
     assert tls.requests[0].bearer == "abc"
     assert transport.notes == ()
@@ -316,7 +354,7 @@ def test_an_unknown_authority_is_refused(tls: FaultServer, make: Make, monkeypat
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     with pytest.raises(errors.TrustError, match="certificate") as caught:
-        get(make(origins=Origins(tls.base), tokens=HeldToken("abc")), tls.url("/x"))
+        get(make(origins=Origins(tls.base), tokens=FakeTokens("abc")), tls.url("/x"))
     assert "SSL_CERT_FILE" in str(caught.value)
     assert tls.requests == []
     assert clock.slept == []
@@ -335,14 +373,14 @@ def test_a_bad_certificate_is_refused_and_nothing_sent(hospital, make, kind: str
     with FaultServer(tls=context) as server:
         server.on("*", OK)
         with pytest.raises(errors.TrustError, match="not valid"):
-            get(make(origins=Origins(server.base), tokens=HeldToken("abc")), server.url("/x"))
+            get(make(origins=Origins(server.base), tokens=FakeTokens("abc")), server.url("/x"))
         assert server.requests == []
 
 
 @pytest.mark.fault("A09")
 def test_a_token_is_never_sent_without_encryption(make: Make) -> None:
     for url in ("http://holder.example/fhir", "http://8.8.8.8/token"):
-        transport = make(origins=Origins("https://holder.example/fhir"), tokens=HeldToken("abc"))
+        transport = make(origins=Origins("https://holder.example/fhir"), tokens=FakeTokens("abc"))
         with pytest.raises(errors.BlockedAddress, match="not encrypted"):
             get(transport, url)
 
@@ -450,7 +488,7 @@ def test_the_environments_proxy_is_used(behind, monkeypatch, make: Make, server,
     holder, proxy = behind
     address = proxy.origin.replace("http://", f"http://user:{canary.secret}@")
     proxied(monkeypatch, HTTPS_PROXY=address)
-    transport = make(origins=Origins("https://holder.example/fhir"), tokens=HeldToken("abc"))
+    transport = make(origins=Origins("https://holder.example/fhir"), tokens=FakeTokens("abc"))
     assert get(transport, "https://holder.example/fhir/x").json() == {"ok": True}
     assert proxy.requests[0].target == "holder.example:443"
     assert proxy.requests[0].bearer is None

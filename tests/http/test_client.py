@@ -21,7 +21,7 @@ from s4s_notebook.http.client import Exchange
 from s4s_notebook.http.origins import Origins
 from tests.faultserver import Conversation, FaultServer, Sink
 from tests.faultserver import scripts as send
-from tests.faultserver.fixtures import HeldToken, Make
+from tests.faultserver.fixtures import FakeTokens, Make
 
 JSON = "application/json"
 OK = send.json({"ok": True})
@@ -34,7 +34,7 @@ def get(transport, url: str, **how):
 def test_a_request_says_what_it_wants(server: FaultServer, make: Make) -> None:
     server.on("/x", send.json({"a": [1, 2.5, "ü"]}, X_Thing="1"))
     history: list[Exchange] = []
-    transport = make(tokens=HeldToken("abc"), on_exchange=history.append)
+    transport = make(tokens=FakeTokens("abc"), on_exchange=history.append)
     reply = get(transport, server.url("/x?a=1"), params=[("p", "a b&c+d"), ("p", "2")])
     seen = server.requests[0]
     assert seen.target == "/x?a=1&p=a%20b%26c%2Bd&p=2"
@@ -70,7 +70,7 @@ def test_an_address_is_asked_for_unchanged(server, make: Make, target: str) -> N
 
 def test_forms_and_json_and_basic(server: FaultServer, make: Make) -> None:
     server.on("/x", OK)
-    transport = make(tokens=HeldToken("abc"))
+    transport = make(tokens=FakeTokens("abc"))
     transport.request(
         "POST", server.url("/x"), accept=JSON, form={"a": "b c&d", "code": "ü"}, basic=("id", "s:x")
     )
@@ -100,7 +100,7 @@ def drain(transport, url: str, **how) -> int:
 
 @pytest.mark.fault("B01", "B12")
 def test_nothing_goes_to_an_origin_without_consent(server, sink: Sink, make: Make, canary) -> None:
-    transport = make(tokens=HeldToken(canary.token))
+    transport = make(tokens=FakeTokens(canary.token))
     for address in (sink.origin + "/fhir?page=2", f"http://localhost:{server.port}/fhir"):
         with pytest.raises(errors.UntrustedOrigin) as caught:
             get(transport, address)
@@ -115,7 +115,7 @@ def test_the_token_goes_to_consented_origins_only(server: FaultServer, make: Mak
         login.on("/x", OK)
         origins = Origins(server.base, allow_origins=[imaging.origin])
         origins.allow(login.origin, tokens=False)
-        transport = make(origins=origins, tokens=HeldToken("abc"))
+        transport = make(origins=origins, tokens=FakeTokens("abc"))
         get(transport, imaging.url("/x"))
         get(transport, imaging.url("/x"), token=False)
         get(transport, login.url("/x"))
@@ -128,14 +128,14 @@ def test_an_interactive_consent_is_enough(server: FaultServer, make: Make) -> No
     with FaultServer() as imaging:
         imaging.on("/x", OK)
         origins = Origins(server.base, confirm=lambda place: place == imaging.origin)
-        get(make(origins=origins, tokens=HeldToken("abc")), imaging.url("/x"))
+        get(make(origins=origins, tokens=FakeTokens("abc")), imaging.url("/x"))
         assert imaging.requests[0].bearer == "abc"
 
 
 @pytest.mark.fault("A13")
 def test_401_means_one_refresh_and_one_retry(server: FaultServer, make: Make) -> None:
     server.on("/x", send.reply(401))
-    tokens = HeldToken("one", "two", "three")
+    tokens = FakeTokens("one", "two", "three")
     reply = get(make(tokens=tokens), server.url("/x"))
     assert reply.status == 401
     assert tokens.rejected == ["one"]
@@ -148,7 +148,7 @@ def test_401_means_one_refresh_and_one_retry(server: FaultServer, make: Make) ->
 def test_401_from_where_no_token_went_refreshes_nothing(server: FaultServer, make: Make) -> None:
     with FaultServer() as foreign:
         foreign.on("/x", send.reply(401))
-        tokens = HeldToken("one", "two")
+        tokens = FakeTokens("one", "two")
         origins = Origins(server.base)
         origins.allow(foreign.origin, tokens=False)
         transport = make(origins=origins, tokens=tokens)
@@ -170,7 +170,7 @@ def test_without_tokens_401_asks_to_sign_in(server: FaultServer, make: Make) -> 
 @pytest.mark.parametrize("token", ["a\r\nX-Evil: 1", "a b", "ä", "", "a\x00"])
 def test_a_token_that_no_header_may_hold_is_never_sent(server, make, token: str) -> None:
     with pytest.raises(errors.ReauthorizationRequired):
-        get(make(tokens=HeldToken(token)), server.url("/x"))
+        get(make(tokens=FakeTokens(token)), server.url("/x"))
     assert server.requests == []
 
 
@@ -206,7 +206,7 @@ def test_five_redirects_at_home_are_followed(server, make, status: int) -> None:
     for number in range(5):
         server.on(f"/{number}", send.redirect(f"/{number + 1}?q=%2B", status))
     server.on("/5", OK)
-    reply = get(make(tokens=HeldToken("abc")), server.url("/0"))
+    reply = get(make(tokens=FakeTokens("abc")), server.url("/0"))
     assert reply.json() == {"ok": True}
     assert reply.url == server.url("/5?q=%2B")
     assert {seen.bearer for seen in server.requests} == {"abc"}
@@ -228,7 +228,7 @@ def test_redirects_that_never_end(server: FaultServer, make: Make) -> None:
 def test_a_redirect_to_another_origin_is_refused(server, sink, make, form: str) -> None:
     server.on("/x", send.redirect(form.format(sink.origin, port=sink.port)))
     with pytest.raises(errors.UntrustedOrigin):
-        get(make(tokens=HeldToken("abc")), server.url("/x"))
+        get(make(tokens=FakeTokens("abc")), server.url("/x"))
 
 
 @pytest.mark.parametrize("headers", [[], [("Location", "/a"), ("Location", "/b")]])
@@ -245,7 +245,7 @@ def test_a_consented_redirect_carries_no_token(server: FaultServer, make: Make) 
         server.on("/back", send.reply(200, b"back"))
         bucket.on("/signed", send.reply(200, b"bytes"), send.redirect(server.url("/back")))
         origins = Origins(server.base, allow_origins=[bucket.origin])
-        transport = make(origins=origins, tokens=HeldToken("abc"))
+        transport = make(origins=origins, tokens=FakeTokens("abc"))
         for expected in (b"bytes", b"back"):
             with transport.stream(server.url("/studies/1.2"), accept="a/b") as stream:
                 assert b"".join(stream.chunks()) == expected
@@ -259,7 +259,7 @@ def test_an_unconsented_redirect_of_a_study_is_refused(server, sink, make) -> No
     server.on("/studies/1.2", send.redirect(f"{sink.origin}/signed?sig=abc"))
     with (
         pytest.raises(errors.UntrustedOrigin) as caught,
-        make(tokens=HeldToken("abc")).stream(server.url("/studies/1.2"), accept="a/b"),
+        make(tokens=FakeTokens("abc")).stream(server.url("/studies/1.2"), accept="a/b"),
     ):
         pass
     assert "abc" not in str(caught.value)
@@ -408,7 +408,7 @@ def test_no_log_holds_a_secret_at_any_level(server, make, canary, caplog) -> Non
         send.json({}, Set_Cookie=f"s={canary.token}"),
     )
     server.on("/y", send.json({}, Set_Cookie=f"s={canary.token}"))
-    transport = make(tokens=HeldToken(canary.token))
+    transport = make(tokens=FakeTokens(canary.token))
     get(transport, server.url(f"/x?patient={canary.name}"))
     with pytest.raises(errors.UntrustedOrigin):
         get(transport, f"https://holder.example/?code={canary.code}")
@@ -421,7 +421,7 @@ def test_no_error_and_no_verbose_traceback_holds_a_secret(server, make, canary) 
     server.on("/said", send.reply(403, said))
     server.on("/cut", send.cut(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\na", 99))
     server.on("/odd", BROKEN["bad chunk"])
-    transport = make(tokens=HeldToken(canary.token))
+    transport = make(tokens=FakeTokens(canary.token))
     calls = [
         lambda: get(transport, server.url("/said")).checked(),
         lambda: get(transport, server.url("/cut"), wait=False),
@@ -441,7 +441,7 @@ def test_no_error_and_no_verbose_traceback_holds_a_secret(server, make, canary) 
 @pytest.mark.fault("G04", "G06")
 def test_an_interrupted_call_shows_no_secret(server: FaultServer, make: Make, canary) -> None:
     server.on("/x", send.stall())
-    transport = make(tokens=HeldToken(canary.token))
+    transport = make(tokens=FakeTokens(canary.token))
     timer = threading.Timer(0.3, _thread.interrupt_main)
     timer.start()
     with pytest.raises(KeyboardInterrupt) as caught:
@@ -463,7 +463,7 @@ def inner_frames(error: BaseException) -> Iterator[tuple[str, str]]:
 
 def test_replies_survive_being_shown_and_copied(server, make, canary) -> None:
     server.on("/x", OK)
-    reply = get(make(tokens=HeldToken(canary.token)), server.url("/x"))
+    reply = get(make(tokens=FakeTokens(canary.token)), server.url("/x"))
     assert canary.token not in repr(vars(reply))
     assert copy.copy(reply).status == 200
     assert canary.token.encode() not in pickle.dumps(vars(reply)["_bearer"])

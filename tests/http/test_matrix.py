@@ -26,7 +26,7 @@ from s4s_notebook.smart.token_endpoint import Client, Grant
 from s4s_notebook.smart.tokens import Tokens
 from tests.faultserver import FaultServer, Sink
 from tests.faultserver import scripts as send
-from tests.faultserver.fixtures import HeldToken, Make
+from tests.faultserver.fixtures import FakeTokens, Make
 from tests.faultserver.holder import configuration
 from tests.http.test_client import BROKEN
 
@@ -170,7 +170,7 @@ def test_a_fault_is_a_typed_error(
     fault = send.redirect(f"{sink.origin}/x?sig=1") if FAULTS[kind] == "sink" else FAULTS[kind]
     server.on("*", fault)
     transport = make(
-        tokens=HeldToken(canary.token),
+        tokens=FakeTokens(canary.token),
         waits=WaitPolicy(tries=2, jitter=0.0),
         limits=Limits(answer=0.25, stall=0.25, window=0.25),
     )

@@ -20,7 +20,7 @@ from s4s_notebook.http.retry import RetryState, WaitPolicy
 from s4s_notebook.task import Cancel, SystemClock, Waiting
 from tests.faultserver import Conversation, FakeClock, FaultServer
 from tests.faultserver import scripts as send
-from tests.faultserver.fixtures import HeldToken, Make
+from tests.faultserver.fixtures import FakeTokens, Make
 
 JSON = "application/json"
 OK = send.json({"ok": True})
@@ -186,7 +186,7 @@ def test_eight_hours_of_503_with_a_token_that_ends_in_between(server, make, cloc
         fresh = talk.seen.bearer == f"token-{int(hours)}"
         return (OK if fresh else send.reply(401))(talk)
 
-    class Ageing(HeldToken):
+    class Ageing(FakeTokens):
         def bearer(self) -> str:
             return self.tokens[0] if len(server.requests) < 40 else f"token-{self.hour()}"
 
@@ -207,7 +207,7 @@ def test_eight_hours_of_503_with_a_token_that_ends_in_between(server, make, cloc
 
 @pytest.mark.fault("C07", "A13")
 def test_a_token_that_ended_during_the_wait_is_refreshed_once(server, make, clock) -> None:
-    tokens = HeldToken("old", "new")
+    tokens = FakeTokens("old", "new")
     server.on("/x", send.later("3600"), send.reply(401), OK)
     make(tokens=tokens).request("GET", server.url("/x"), accept=JSON)
     assert tokens.rejected == ["old"]
