@@ -17,12 +17,12 @@ PATIENTS = ("smart-1288992", "smart-1137192", "smart-1551992")
 
 def known_files() -> list[Path]:
     """CT_small, MR_small and dicomdirtests, which pydicom ships."""
-    found = [Path(str(get_testdata_file(name))) for name in ("CT_small.dcm", "MR_small.dcm")]
+    paths = [Path(str(get_testdata_file(name))) for name in ("CT_small.dcm", "MR_small.dcm")]
     for name in get_testdata_files("dicomdirtests/*/*/*"):
         path = Path(name)
         if path.is_file() and path.read_bytes()[128:132] == b"DICM":
-            found.append(path)
-    return found
+            paths.append(path)
+    return paths
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +40,16 @@ def uploaded():
 
 @pytest.mark.parametrize("patient", PATIENTS)
 def test_each_dataset_equals_what_was_uploaded(patient, archive, uploaded, tmp_path):
-    held = {dataset.StudyInstanceUID for dataset in uploaded.values()}
+    uploaded_studies = {dataset.StudyInstanceUID for dataset in uploaded.values()}
     with (
         Sandbox(wado=archive.wado) as sandbox,
         Store(tmp_path / "store") as store,
         sandbox.connect(patient, store=store, allow_origins=[archive.url]) as me,
     ):
         studies = me.studies()
-        wanted = studies[studies.study_uid.isin(held)]
-        assert len(wanted) >= 1
-        for uid, count in zip(wanted.study_uid, wanted.instance_count, strict=True):
+        matching = studies[studies.study_uid.isin(uploaded_studies)]
+        assert len(matching) >= 1
+        for uid, count in zip(matching.study_uid, matching.instance_count, strict=True):
             expected = {
                 dataset.SOPInstanceUID: dataset
                 for dataset in uploaded.values()
@@ -57,9 +57,11 @@ def test_each_dataset_equals_what_was_uploaded(patient, archive, uploaded, tmp_p
             }
             assert len(expected) == count
             study = me.download(uid).result(60)
-            came = {one.SOPInstanceUID: one for one in map(pydicom.dcmread, study.paths)}
-            assert came.keys() == expected.keys()
-            for sop, dataset in came.items():
+            received = {
+                dataset.SOPInstanceUID: dataset for dataset in map(pydicom.dcmread, study.paths)
+            }
+            assert received.keys() == expected.keys()
+            for sop, dataset in received.items():
                 assert dataset == expected[sop]
                 assert dataset.file_meta.TransferSyntaxUID == (
                     expected[sop].file_meta.TransferSyntaxUID
@@ -75,9 +77,9 @@ def test_a_second_download_of_a_complete_study_asks_nothing(archive, tmp_path):
     ):
         uid = pydicom.dcmread(str(get_testdata_file("CT_small.dcm"))).StudyInstanceUID
         first = me.download(uid).result(60)
-        asked = len(me.history)
+        request_count = len(me.history)
         again = me.download(uid).result(60)
-        assert len(me.history) == asked
+        assert len(me.history) == request_count
         assert again.paths == first.paths
 
 

@@ -1,4 +1,4 @@
-"""Real DICOM archives on loopback: DCMTK's dcmqrscp, and an SCP that misbehaves on purpose."""
+"""DICOM archives on loopback: DCMTK's dcmqrscp, and an SCP that misbehaves on purpose."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def dcmqrscp(folder: Path, store_port: int) -> Iterator[tuple[int, subprocess.Po
 
 
 @dataclass
-class Bad:
-    """An archive whose behaviour the test writes; it counts what it is asked."""
+class FaultyArchive:
+    """An archive with scripted faults; counts C-FIND and C-MOVE requests."""
 
     port: int
     finds: int = 0
@@ -82,35 +82,35 @@ class Bad:
 
 
 @contextmanager
-def bad_archive(
+def faulty_archive(
     files: list[Path],
     store_port: int,
     *,
-    deliver: Callable[[list[Dataset]], list[Dataset]] = lambda found: found,
+    deliver: Callable[[list[Dataset]], list[Dataset]] = lambda matches: matches,
     pause: float = 0.0,
     find_status: int | None = None,
     abort_after: int | None = None,
-) -> Iterator[Bad]:
-    """An archive that answers C-FIND truly and C-MOVE as told.
+) -> Iterator[FaultyArchive]:
+    """Run an archive that answers C-FIND correctly and C-MOVE as scripted.
 
-    ``deliver`` chooses what is sent, and the archive claims success all the same; after
-    ``abort_after`` instances the association is aborted.
+    ``deliver`` selects what is sent, and the archive reports success in any case. The association
+    is aborted after ``abort_after`` instances.
     """
-    held = [dcmread(file) for file in files]
-    bad = Bad(free_port())
+    datasets = [dcmread(file) for file in files]
+    faulty = FaultyArchive(free_port())
 
     def find(event: Any) -> Iterator[tuple[int, Dataset | None]]:
-        bad.finds += 1
+        faulty.finds += 1
         if find_status is not None:
             yield find_status, None
             return
-        yield from ((0xFF00, answer) for answer in answers(held, event.identifier))
+        yield from ((0xFF00, answer) for answer in answers(datasets, event.identifier))
 
     def move(event: Any) -> Iterator[Any]:
-        bad.moves += 1
-        wanted = event.identifier.StudyInstanceUID
-        chosen = deliver([d for d in held if d.StudyInstanceUID == wanted])
-        pairs = {(d.SOPClassUID, d.file_meta.TransferSyntaxUID) for d in held}
+        faulty.moves += 1
+        study_uid = event.identifier.StudyInstanceUID
+        chosen = deliver([d for d in datasets if d.StudyInstanceUID == study_uid])
+        pairs = {(d.SOPClassUID, d.file_meta.TransferSyntaxUID) for d in datasets}
         contexts = [build_context(*pair) for pair in pairs]
         yield ("127.0.0.1", store_port, {"ae_title": "S4S", "contexts": contexts})
         yield len(chosen)
@@ -127,31 +127,31 @@ def bad_archive(
     for context in StoragePresentationContexts:
         entity.add_supported_context(context.abstract_syntax)
     handlers = [(evt.EVT_C_FIND, find), (evt.EVT_C_MOVE, move)]
-    server = entity.start_server(("127.0.0.1", bad.port), block=False, evt_handlers=handlers)
+    server = entity.start_server(("127.0.0.1", faulty.port), block=False, evt_handlers=handlers)
     try:
-        yield bad
+        yield faulty
     finally:
         server.shutdown()
 
 
-def answers(held: list[Dataset], query: Dataset) -> list[Dataset]:
-    """C-FIND over some datasets, as a plain archive does it: exact matching of the UIDs."""
+def answers(datasets: list[Dataset], query: Dataset) -> list[Dataset]:
+    """Return the C-FIND responses of a plain archive: exact matching of the UIDs."""
     level = query.QueryRetrieveLevel
     key = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
-    found: dict[str, Dataset] = {}
-    for dataset in held:
+    matches: dict[str, Dataset] = {}
+    for dataset in datasets:
         if all(
             str(dataset.get(name, "")) == str(query.get(name))
             for name in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
             if query.get(name)
         ):
-            found.setdefault(dataset[key[level]].value, dataset)
-    made = []
-    for dataset in found.values():
+            matches.setdefault(dataset[key[level]].value, dataset)
+    responses = []
+    for dataset in matches.values():
         answer = Dataset()
         answer.QueryRetrieveLevel = level
         for element in query:
             if element.keyword != "QueryRetrieveLevel":
                 setattr(answer, element.keyword, dataset.get(element.keyword, ""))
-        made.append(answer)
-    return made
+        responses.append(answer)
+    return responses

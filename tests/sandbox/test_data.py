@@ -32,27 +32,27 @@ MODELS = {
 
 
 def all_pages(url: str) -> list[dict]:
-    found = []
+    resources = []
     while url:
         bundle = get(url).json()
         Bundle.model_validate(bundle)
-        found += [e["resource"] for e in bundle.get("entry", [])]
+        resources += [e["resource"] for e in bundle.get("entry", [])]
         url = next((link["url"] for link in bundle["link"] if link["relation"] == "next"), "")
-    return found
+    return resources
 
 
 def required_codes(model, resource: dict, path: str = "") -> list[str]:
     """Codes outside their required value set: the model itself does not look."""
-    odd = []
+    problems = []
     for name, field in type(model).model_fields.items():
         allowed = (field.json_schema_extra or {}).get("enum_values")
         value = getattr(model, name, None)
         if allowed and value is not None and value not in allowed:
-            odd.append(f"{path}.{name}={value}")
+            problems.append(f"{path}.{name}={value}")
         for item in value if isinstance(value, list) else [value]:
             if hasattr(type(item), "model_fields"):
-                odd += required_codes(item, resource, f"{path}.{name}")
-    return odd
+                problems += required_codes(item, resource, f"{path}.{name}")
+    return problems
 
 
 @pytest.mark.parametrize("type_", MODELS)
@@ -142,8 +142,8 @@ def test_studies_cover_the_kinds_that_workshops_need(shop: Sandbox) -> None:
 
 
 def test_shipped_files_are_pydicoms_own_bytes() -> None:
-    library = SampleArchive(("smart-1288992", "smart-1137192", "smart-1551992"))
-    shipped = [s for s in library.studies() if s.phantom is None and s.available]
+    archive = SampleArchive(("smart-1288992", "smart-1137192", "smart-1551992"))
+    shipped = [s for s in archive.studies() if s.phantom is None and s.available]
     assert len(shipped) >= 15
     syntaxes, photometric = set(), set()
     for study in shipped:
@@ -195,8 +195,8 @@ def test_truth_names_real_lines_and_studies(shop: Sandbox) -> None:
         if payment.component != "stay":
             code = line["service"]["coding"][0]["code"]
             assert 70010 <= int(code) <= 79999
-    ways = {p.component for p in truth.payments}
-    assert ways == {"global", "professional", "technical", "stay"}
+    components = {p.component for p in truth.payments}
+    assert components == {"global", "professional", "technical", "stay"}
     paid_or_not = {p.study_uid for p in truth.payments} | set(truth.unpaid)
     assert paid_or_not == set(studies)
 
@@ -212,8 +212,8 @@ def test_claims_have_no_element_that_blue_button_lacks(
     for source in ("cms-bfd-v1-stu3", "cms-bb2-web-v1-stu3"):
         for file in sorted((folder / source).glob("eob*.json")):
             document = json.loads(file.read_text())
-            held = [e["resource"] for e in document.get("entry", [])] or [document]
-            for resource in held:
+            resources = [e["resource"] for e in document.get("entry", [])] or [document]
+            for resource in resources:
                 seen |= paths(resource)
     ours: set[str] = set()
     for claim in shop.resources("ExplanationOfBenefit"):
@@ -231,10 +231,10 @@ def test_claims_have_no_element_that_blue_button_lacks(
 
 def paths(value: object, path: str = "") -> set[str]:
     if isinstance(value, dict):
-        found = set()
+        names = set()
         for key, inner in value.items():
-            found |= paths(inner, f"{path}.{key}" if path else key)
-        return found
+            names |= paths(inner, f"{path}.{key}" if path else key)
+        return names
     if isinstance(value, list):
         return set().union(*(paths(inner, path) for inner in value)) if value else set()
     return {path}

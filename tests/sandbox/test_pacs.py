@@ -25,7 +25,7 @@ from s4s_notebook.sandbox.data.archive import package_folder
 from s4s_notebook.sandbox.data.catalogue import PHANTOM_STUDIES
 from tests.orthanc import free_port, orthanc
 
-from .archives import bad_archive, dcmqrscp, send
+from .archives import dcmqrscp, faulty_archive, send
 from .conftest import get
 from .test_wado import parts
 
@@ -36,19 +36,19 @@ ACCEPT = {"Accept": "multipart/related; type=application/dicom"}
 
 @pytest.fixture(autouse=True)
 def quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """pynetdicom tells every byte at DEBUG, which slows a move down tenfold."""
+    """Silence pynetdicom, which logs every byte at DEBUG and slows a move down tenfold."""
     caplog.set_level(logging.WARNING, logger="pynetdicom")
 
 
 def files() -> list[Path]:
-    found = [TESTS / "CT_small.dcm", TESTS / "MR_small.dcm"]
+    matches = [TESTS / "CT_small.dcm", TESTS / "MR_small.dcm"]
     for folder in ("98892001", "98892003", "77654033"):
-        found += sorted(p for p in (TESTS / "dicomdirtests" / folder).rglob("*") if p.is_file())
-    return found
+        matches += sorted(p for p in (TESTS / "dicomdirtests" / folder).rglob("*") if p.is_file())
+    return matches
 
 
 @contextmanager
-def on(aet: str, port: int, store_port: int, **more: Any) -> Iterator[Sandbox]:
+def sandbox_on(aet: str, port: int, store_port: int, **more: Any) -> Iterator[Sandbox]:
     pacs = Pacs(aet, "127.0.0.1", port, store_port=store_port, mrns=MRNS, **more)
     with Sandbox(pacs=pacs) as sandbox:
         yield sandbox
@@ -62,28 +62,30 @@ def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sandbox]
         settings = {"DicomModalities": {"s4s": ["S4S", "127.0.0.1", store_port]}}
         with orthanc(tmp_path / "orthanc", settings) as server:
             server.upload(files())
-            with on("ORTHANC", server.dicom_port, store_port) as sandbox:
+            with sandbox_on("ORTHANC", server.dicom_port, store_port) as sandbox:
                 yield sandbox
     else:
         with dcmqrscp(tmp_path / "qr", store_port) as (port, _):
             send(port, "QR", files())
-            with on("QR", port, store_port) as sandbox:
+            with sandbox_on("QR", port, store_port) as sandbox:
                 yield sandbox
 
 
 needs_both = pytest.mark.needs("orthanc", "dcmtk")
 
 
-def same(got: Dataset, original: Dataset) -> bool:
+def same(received: Dataset, original: Dataset) -> bool:
     """Element by element; trailing padding is no data, and archives leave it out."""
     padding = (0xFFFC, 0xFFFC)
-    mine = {e.tag: e for e in got if e.tag != padding}
+    mine = {e.tag: e for e in received if e.tag != padding}
     theirs = {e.tag: e for e in original if e.tag != padding}
     return mine == theirs
 
 
-def patiently(url: str, token: str | None = None, limit: float = 60.0) -> tuple[Any, list[str]]:
-    """Ask as a good client does; returns the answer and each Retry-After on the way."""
+def get_when_ready(
+    url: str, token: str | None = None, limit: float = 60.0
+) -> tuple[Any, list[str]]:
+    """Request until the images are ready; return the response and each Retry-After."""
     waits: list[str] = []
     deadline = time.monotonic() + limit
     while True:
@@ -98,33 +100,33 @@ def patiently(url: str, token: str | None = None, limit: float = 60.0) -> tuple[
 def test_first_connection_update_and_images(archive: Sandbox) -> None:
     url = f"{archive.open_fhir_url}/ImagingStudy?patient=smart-1137192"
     bundle = get(url).json()
-    wanted: dict[str, list[Path]] = {}
+    expected_files: dict[str, list[Path]] = {}
     for file in files():
         header = dcmread(file, stop_before_pixels=True)
         if header.PatientID == "98890234":
-            wanted.setdefault(header.StudyInstanceUID, []).append(file)
+            expected_files.setdefault(header.StudyInstanceUID, []).append(file)
     studies = [e["resource"] for e in bundle["entry"]]
-    assert {s["uid"].removeprefix("urn:oid:") for s in studies} == set(wanted)
+    assert {s["uid"].removeprefix("urn:oid:") for s in studies} == set(expected_files)
     for study in studies:
         uid = study["uid"].removeprefix("urn:oid:")
-        assert study["numberOfInstances"] == len(wanted[uid])
+        assert study["numberOfInstances"] == len(expected_files[uid])
         assert study["modalityList"][0]["code"] in ("CT", "MR")
         ImagingStudy.model_validate(study)
-    mark = bundle["meta"]["lastUpdated"]
-    assert get(f"{url}&_lastUpdated=gt{mark}").json()["total"] == 0
+    last_updated = bundle["meta"]["lastUpdated"]
+    assert get(f"{url}&_lastUpdated=gt{last_updated}").json()["total"] == 0
 
     study = studies[0]
     uid = study["uid"].removeprefix("urn:oid:")
     address = study["contained"][0]["address"]
-    answer, waits = patiently(f"{address}/studies/{uid}")
+    answer, waits = get_when_ready(f"{address}/studies/{uid}")
     assert answer.status == 200
     assert waits
     assert all(1 <= int(wait) <= 600 for wait in waits)
-    got = {d.SOPInstanceUID: d for d in (dcmread(BytesIO(p)) for p in parts(answer))}
-    assert len(got) == len(wanted[uid])
-    for file in wanted[uid]:
+    received = {d.SOPInstanceUID: d for d in (dcmread(BytesIO(p)) for p in parts(answer))}
+    assert len(received) == len(expected_files[uid])
+    for file in expected_files[uid]:
         original = dcmread(file)
-        assert same(got[original.SOPInstanceUID], original)
+        assert same(received[original.SOPInstanceUID], original)
     again = get(f"{address}/studies/{uid}")
     assert again.status == 200  # cached: no wait
 
@@ -149,7 +151,7 @@ def test_dicomweb_client_reads_the_cached_study(archive: Sandbox) -> None:
     study = bundle["entry"][0]["resource"]
     uid = study["uid"].removeprefix("urn:oid:")
     address = study["contained"][0]["address"]
-    assert patiently(f"{address}/studies/{uid}")[0].status == 200
+    assert get_when_ready(f"{address}/studies/{uid}")[0].status == 200
     client = DICOMwebClient(address)
     read = client.retrieve_study(uid)
     assert len(read) == study["numberOfInstances"]
@@ -167,11 +169,11 @@ def test_fifty_clients_one_move_and_no_leak_between_patients(archive: Sandbox) -
     url = f"{archive.wado_url}/studies/{uid}"
     results: list[tuple[int, int]] = []
 
-    def ask(token: str) -> None:
-        answer, _ = patiently(url, token)
+    def fetch(token: str) -> None:
+        answer, _ = get_when_ready(url, token)
         results.append((answer.status, answer.body.count(b"DICM")))
 
-    threads = [threading.Thread(target=ask, args=(own if n % 5 else other,)) for n in range(50)]
+    threads = [threading.Thread(target=fetch, args=(own if n % 5 else other,)) for n in range(50)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -190,33 +192,33 @@ def test_mrns_with_wildcards_find_nothing() -> None:
 
 # -- archives that misbehave --------------------------------------------------------------
 
-HEAD = [
+HEAD_CT = [
     TESTS / "dicomdirtests" / "77654033" / "CT2" / n for n in ("17106", "17136", "17166", "17196")
 ]
-HEAD_UID = "1.3.6.1.4.1.5962.1.1.0.0.0.1196530851.28319.0.1"
+HEAD_CT_UID = "1.3.6.1.4.1.5962.1.1.0.0.0.1196530851.28319.0.1"
 
 
 @contextmanager
-def bad(**behaviour: Any) -> Iterator[tuple[Any, Sandbox, str]]:
+def faulty(**behaviour: Any) -> Iterator[tuple[Any, Sandbox, str]]:
     store_port = free_port()
     more = behaviour.pop("pacs", {})
-    chosen = behaviour.pop("files", HEAD)
+    chosen = behaviour.pop("files", HEAD_CT)
     with (
-        bad_archive(chosen, store_port, **behaviour) as archive,
-        on("BAD", archive.port, store_port, **more) as sandbox,
+        faulty_archive(chosen, store_port, **behaviour) as archive,
+        sandbox_on("BAD", archive.port, store_port, **more) as sandbox,
     ):
         base = sandbox.wado_base("smart-1551992", open_=True)
-        yield archive, sandbox, f"{base}/studies/{HEAD_UID}"
+        yield archive, sandbox, f"{base}/studies/{HEAD_CT_UID}"
 
 
 def final(url: str, limit: float = 30.0) -> Any:
-    answer, _ = patiently(url, limit=limit)
+    answer, _ = get_when_ready(url, limit=limit)
     assert answer.status == 200 or answer.json()["resourceType"] == "OperationOutcome"
     return answer
 
 
 def test_a_true_archive_is_moved_from_once() -> None:
-    with bad(pause=0.1) as (archive, _, url):
+    with faulty(pause=0.1) as (archive, _, url):
         first = get(url)
         assert (first.status, first.headers["retry-after"]) == (503, "1")
         answers = [final(url) for _ in range(3)]
@@ -226,7 +228,7 @@ def test_a_true_archive_is_moved_from_once() -> None:
 
 
 def test_fewer_instances_than_announced_is_no_success() -> None:
-    with bad(deliver=lambda found: found[:2]) as (archive, _, url):
+    with faulty(deliver=lambda matches: matches[:2]) as (archive, _, url):
         answer = final(url)
         assert answer.status == 502
         assert "sent 2 of 4" in answer.json()["issue"][0]["diagnostics"]
@@ -234,29 +236,29 @@ def test_fewer_instances_than_announced_is_no_success() -> None:
 
 
 def test_nothing_at_all_is_no_success() -> None:
-    with bad(deliver=lambda found: []) as (_, _sandbox, url):
+    with faulty(deliver=lambda matches: []) as (_, _sandbox, url):
         assert final(url).status == 502
 
 
 def test_what_came_in_the_second_try_counts() -> None:
     turns = iter([slice(0, 2), slice(2, 4)])
-    with bad(deliver=lambda found: found[next(turns)]) as (archive, _, url):
+    with faulty(deliver=lambda matches: matches[next(turns)]) as (archive, _, url):
         answer = final(url)
         assert (answer.status, answer.body.count(b"DICM"), archive.moves) == (200, 4, 2)
 
 
 def test_an_instance_of_another_study_is_refused() -> None:
-    def swapped(found: list[Dataset]) -> list[Dataset]:
-        return [*found[:3], dcmread(TESTS / "CT_small.dcm")]
+    def swapped(matches: list[Dataset]) -> list[Dataset]:
+        return [*matches[:3], dcmread(TESTS / "CT_small.dcm")]
 
-    with bad(deliver=swapped) as (_, _sandbox, url):
+    with faulty(deliver=swapped) as (_, _sandbox, url):
         answer = final(url)
         assert answer.status == 502
         assert "sent 3 of 4" in answer.json()["issue"][0]["diagnostics"]
 
 
 def test_an_abort_halfway_says_come_back() -> None:
-    with bad(abort_after=2) as (_, _sandbox, url):
+    with faulty(abort_after=2) as (_, _sandbox, url):
         assert get(url).status == 503
         time.sleep(1.0)
         answer = get(url)
@@ -265,14 +267,14 @@ def test_an_abort_halfway_says_come_back() -> None:
 
 def test_search_failures_have_their_own_status() -> None:
     for status, expected in ((0xA700, 503), (0xC001, 502)):
-        with bad(find_status=status) as (_, sandbox, url):
+        with faulty(find_status=status) as (_, sandbox, url):
             listed = get(f"{sandbox.open_fhir_url}/ImagingStudy?patient=smart-1551992")
             assert listed.status == expected
             assert get(url).status == expected
 
 
 def test_an_archive_that_is_down_or_does_not_know_us(tmp_path: Path) -> None:
-    with on("X", free_port(), free_port()) as sandbox:
+    with sandbox_on("X", free_port(), free_port()) as sandbox:
         url = f"{sandbox.open_fhir_url}/ImagingStudy?patient=smart-1551992"
         answer = get(url)
         assert (answer.status, answer.headers["retry-after"]) == (503, "30")
@@ -281,23 +283,23 @@ def test_an_archive_that_is_down_or_does_not_know_us(tmp_path: Path) -> None:
 
 
 def test_an_unknown_study_is_404() -> None:
-    with bad() as (_, _sandbox, url):
-        assert get(url.replace(HEAD_UID, "1.2.3")).status == 404
+    with faulty() as (_, _sandbox, url):
+        assert get(url.replace(HEAD_CT_UID, "1.2.3")).status == 404
 
 
 def test_another_patients_study_is_hidden() -> None:
-    with bad() as (_, sandbox, _url):
+    with faulty() as (_, sandbox, _url):
         base = sandbox.wado_base("smart-1288992", open_=True)
-        assert get(f"{base}/studies/{HEAD_UID}").status == 404
+        assert get(f"{base}/studies/{HEAD_CT_UID}").status == 404
         token = sandbox.token("smart-1288992")
-        assert get(f"{sandbox.wado_url}/studies/{HEAD_UID}", token=token).status == 403
+        assert get(f"{sandbox.wado_url}/studies/{HEAD_CT_UID}", token=token).status == 403
 
 
 def test_a_full_disk_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel refuses to write more than 1 KB to any file: EFBIG, as a quota does."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with bad() as (_, _sandbox, url):
+    with faulty() as (_, _sandbox, url):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
         try:
             answer = final(url)
@@ -305,24 +307,24 @@ def test_a_full_disk_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert answer.status == 500
         assert "cache is full" in answer.json()["issue"][0]["diagnostics"]
-        assert final(url).status == 200  # the disk is mended: the next client gets it
+        assert final(url).status == 200  # the disk has space again
 
 
 def test_the_cache_is_bounded_and_follows_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
     import s4s_notebook.sandbox.pacs.archive as archive_module
 
     monkeypatch.setattr(archive_module, "IDLE_SECONDS", 0.0)
-    everything = [*HEAD, *sorted((TESTS / "dicomdirtests/77654033").glob("CR*/*"))]
-    with bad(files=everything, pacs={"cache_bytes": 1000}) as (archive, sandbox, url):
+    everything = [*HEAD_CT, *sorted((TESTS / "dicomdirtests/77654033").glob("CR*/*"))]
+    with faulty(files=everything, pacs={"cache_bytes": 1000}) as (archive, sandbox, url):
         film = "1.3.6.1.4.1.5962.1.1.0.0.0.1196527414.5534.0.1"
         assert final(url).status == 200
-        assert final(url.replace(HEAD_UID, film)).status == 200
+        assert final(url.replace(HEAD_CT_UID, film)).status == 200
         (folder,) = [p for p in Path(os.environ.get("TMPDIR", "/tmp")).glob("s4s-pacs-*")
                      if p in cache_folders(sandbox)]  # fmt: skip
         assert len(list(folder.iterdir())) == 1  # the first study made room for the second
         assert archive.moves == 2
         sandbox.forget_waits()
-        assert final(url.replace(HEAD_UID, film)).status == 200
+        assert final(url.replace(HEAD_CT_UID, film)).status == 200
         assert archive.moves == 2  # checked with C-FIND, unchanged, not moved again
     assert not folder.exists()
 
@@ -370,10 +372,10 @@ def test_killing_and_freezing_a_real_archive(tmp_path: Path, monkeypatch) -> Non
 
 @pytest.mark.needs("orthanc")
 def test_twenty_studies_at_once(tmp_path: Path) -> None:
-    """Four moves run, the others wait their turn; each answer is its own study, whole."""
+    """Four moves run, the others wait their turn; each response is its own study, complete."""
     store_port = free_port()
     settings = {"DicomModalities": {"s4s": ["S4S", "127.0.0.1", store_port]}}
-    wanted: dict[str, int] = {}
+    expected_files: dict[str, int] = {}
     with orthanc(tmp_path, settings) as server:
         for number in range(20):
             for instance in range(3):
@@ -385,23 +387,23 @@ def test_twenty_studies_at_once(tmp_path: Path) -> None:
                 buffer = BytesIO()
                 dataset.save_as(buffer)
                 server.upload([buffer.getvalue()])
-            wanted[dataset.StudyInstanceUID] = 3
-        with on("ORTHANC", server.dicom_port, store_port) as sandbox:
+            expected_files[dataset.StudyInstanceUID] = 3
+        with sandbox_on("ORTHANC", server.dicom_port, store_port) as sandbox:
             base = sandbox.wado_base("smart-1288992", open_=True)
             results: dict[str, tuple[int, set[str], int]] = {}
 
-            def ask(uid: str) -> None:
-                answer, _ = patiently(f"{base}/studies/{uid}")
+            def fetch(uid: str) -> None:
+                answer, _ = get_when_ready(f"{base}/studies/{uid}")
                 read = [dcmread(BytesIO(p), stop_before_pixels=True) for p in parts(answer)]
                 seen = {str(d.StudyInstanceUID) for d in read}
                 results[uid] = (answer.status, seen, len(read))
 
-            threads = [threading.Thread(target=ask, args=(uid,)) for uid in wanted]
+            threads = [threading.Thread(target=fetch, args=(uid,)) for uid in expected_files]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-    assert results == {uid: (200, {uid}, 3) for uid in wanted}
+    assert results == {uid: (200, {uid}, 3) for uid in expected_files}
 
 
 @pytest.mark.needs("orthanc")

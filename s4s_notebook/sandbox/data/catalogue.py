@@ -62,10 +62,7 @@ PACKAGED_STUDIES: tuple[PackagedStudy, ...] = (
     PackagedStudy("smart-1288992", "MR abdomen, liver", "ABDOMEN", ("examples_overlay.dcm",)),
     PackagedStudy("smart-1288992", "MR knee without contrast", "KNEE", ("MR_small.dcm",)),
     PackagedStudy(
-        "smart-1288992",
-        "Whole body bone scan",
-        "WHOLEBODY",
-        ("JPEG-lossy.dcm", "JPEG2000.dcm"),
+        "smart-1288992", "Whole body bone scan", "WHOLEBODY", ("JPEG-lossy.dcm", "JPEG2000.dcm")
     ),
     PackagedStudy(
         "smart-1288992",
@@ -142,11 +139,7 @@ PACKAGED_STUDIES: tuple[PackagedStudy, ...] = (
     PackagedStudy("smart-1551992", "Radiotherapy dose", "ABDOMEN", ("rtdose_rle.dcm",)),
     PackagedStudy("smart-1551992", "Electrocardiogram, 12 leads", "HEART", ("waveform_ecg.dcm",)),
     PackagedStudy(
-        "smart-1551992",
-        "Report of a reading",
-        "",
-        ("reportsi.dcm",),
-        started="2005-05-30T17:45:00",
+        "smart-1551992", "Report of a reading", "", ("reportsi.dcm",), started="2005-05-30T17:45:00"
     ),
     PackagedStudy(
         "smart-1551992",
