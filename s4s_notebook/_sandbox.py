@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .sandbox.sandbox import REDIRECT_URI, SandboxServer
+from .sandbox.server import REDIRECT_URI, SandboxServer
 
 if TYPE_CHECKING:
     from .connection import Connection

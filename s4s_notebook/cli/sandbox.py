@@ -8,8 +8,7 @@ import threading
 from collections.abc import Sequence
 
 from ..sandbox import SandboxServer
-from ..sandbox.personality import PERSONALITIES
-from ..sandbox.settings import Pacs
+from ..sandbox.settings import PERSONALITIES, Pacs
 
 
 def serve(argv: Sequence[str] | None = None) -> int:

@@ -1,9 +1,9 @@
 """A data holder of our own: SMART, FHIR STU3 and WADO-RS, on made-up people or a PACS."""
 
-from .robot import approve
-from .sandbox import SandboxServer
-from .script import Rule
+from .approve import approve
+from .context import Record
+from .faults import Rule
+from .server import SandboxServer
 from .settings import Pacs
-from .state import Record
 
 __all__ = ["Pacs", "Record", "Rule", "SandboxServer", "approve"]

@@ -1,8 +1,8 @@
-"""The authorization server's memory and rules: clients, codes, tokens, approvals.
+"""The rules of the authorization server: clients, approvals, codes and tokens.
 
-RFC 6749 with PKCE (7636), registration (7591), revocation (7009) and SMART's ``patient``.
-Codes work once; a refresh token works once; either used twice ends the whole approval.
-Only hashes of secrets are kept.
+RFC 6749 with PKCE (RFC 7636), registration (RFC 7591), revocation (RFC 7009) and SMART's
+``patient``. A code and a refresh token can be used once; a second use revokes the approval.
+Only hashes of secrets are stored.
 """
 
 from __future__ import annotations
@@ -30,21 +30,30 @@ MAX_ENTRIES = 2_000
 
 
 class OAuthError(Exception):
-    """A refusal by the rules: ``error`` is the code of the standard, ``why`` a sentence."""
+    """A refusal by the authorization server.
 
-    def __init__(self, error: str, why: str, status: int = 400) -> None:
-        super().__init__(f"{error}: {why}")
+    Attributes:
+        error: Error code of the standard.
+        description: Text for the client's developer.
+        status: HTTP status of the response.
+    """
+
+    def __init__(self, error: str, description: str, status: int = 400) -> None:
+        super().__init__(f"{error}: {description}")
         self.error = error
-        self.why = why
+        self.description = description
         self.status = status
 
 
 def digest(secret: str) -> str:
+    """Return the SHA-256 of a secret in hexadecimal."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True)
 class RegisteredClient:
+    """An app that registered; a public one has no secret."""
+
     id: str
     name: str
     secret_hash: str | None
@@ -53,9 +62,11 @@ class RegisteredClient:
 
     @property
     def public(self) -> bool:
+        """Whether the client has no secret."""
         return self.secret_hash is None
 
-    def knows(self, secret: str) -> bool:
+    def verify_secret(self, secret: str) -> bool:
+        """Return whether the secret is the client's."""
         return self.secret_hash is not None and hmac.compare_digest(
             self.secret_hash, digest(secret)
         )
@@ -63,24 +74,26 @@ class RegisteredClient:
 
 @dataclass
 class Approval:
-    """What one person allowed one app; revoked or expired, all of its tokens are dead."""
+    """What one person allowed one app. Its tokens are invalid once it is revoked or expired."""
 
     id: str
     client_id: str
     patient_id: str
     scopes: tuple[str, ...]
-    made: float
+    created: float
     expires: float
     revoked: bool = False
 
     def covers(self, type_: str) -> bool:
-        """Whether a resource type may be read."""
-        kinds = {scope.partition("/")[2].rpartition(".")[0] for scope in self.scopes}
-        return bool(kinds & {"*", type_}) or (type_ == "Endpoint" and "ImagingStudy" in kinds)
+        """Return whether a resource type may be read."""
+        types = {scope.partition("/")[2].rpartition(".")[0] for scope in self.scopes}
+        return bool(types & {"*", type_}) or (type_ == "Endpoint" and "ImagingStudy" in types)
 
 
 @dataclass(frozen=True)
 class Token:
+    """An access token of an approval; ``expires`` is POSIX time."""
+
     approval: Approval
     expires: float
 
@@ -100,12 +113,15 @@ class _Refresh:
     used: bool = False
 
 
-_Once = TypeVar("_Once", _Code, _Refresh)
+_SingleUse = TypeVar("_SingleUse", _Code, _Refresh)
 
 
 @dataclass
 class Authority:
-    """Thread-safe. Everything is bounded: the oldest entries go when there are too many."""
+    """The clients, approvals and tokens of one authorization server; thread-safe.
+
+    At most 2,000 of each are stored; the oldest is removed first.
+    """
 
     settings: Settings
     clients: dict[str, RegisteredClient] = field(default_factory=dict)
@@ -120,7 +136,7 @@ class Authority:
     def register(
         self, name: str, redirect_uris: tuple[str, ...], method: str
     ) -> tuple[RegisteredClient, str | None]:
-        """A new client and its secret (None for a public one)."""
+        """Register a client; return it and its secret (None for a public one)."""
         secret = None if method == "none" else secrets.token_urlsafe(32)
         client = RegisteredClient(
             id=f"s4s-{secrets.token_hex(8)}",
@@ -130,10 +146,11 @@ class Authority:
             method=method,
         )
         with self._lock:
-            _bounded(self.clients, client.id, client)
+            _add_bounded(self.clients, client.id, client)
         return client, secret
 
     def client(self, client_id: str) -> RegisteredClient | None:
+        """Return a client by its id."""
         return self.clients.get(client_id)
 
     # -- approvals and codes -------------------------------------------------------------
@@ -141,47 +158,59 @@ class Authority:
     def approve(
         self, client_id: str, patient_id: str, scopes: tuple[str, ...], seconds: float = YEAR
     ) -> Approval:
+        """Create an approval that expires after some seconds, two years at most."""
         now = self.settings.now()
         approval = Approval(
             secrets.token_hex(8), client_id, patient_id, scopes, now, now + min(seconds, 2 * YEAR)
         )
         with self._lock:
-            _bounded(self.approvals, approval.id, approval)
+            _add_bounded(self.approvals, approval.id, approval)
         return approval
 
     def revoke_approval(self, approval_id: str) -> None:
-        """End an approval and every token made from it; raises KeyError when unknown."""
+        """Revoke an approval and all of its tokens.
+
+        Raises:
+            KeyError: There is no such approval.
+        """
         with self._lock:
             self.approvals[approval_id].revoked = True
 
-    def code(self, approval: Approval, redirect_uri: str, challenge: str | None) -> str:
+    def issue_code(self, approval: Approval, redirect_uri: str, challenge: str | None) -> str:
+        """Return a new authorization code, bound to an address and a PKCE challenge."""
         code = secrets.token_urlsafe(24)
         expires = self.settings.now() + self.settings.code_lifetime
         with self._lock:
-            _bounded(self._codes, digest(code), _Code(approval, redirect_uri, challenge, expires))
+            _add_bounded(
+                self._codes, digest(code), _Code(approval, redirect_uri, challenge, expires)
+            )
         return code
 
     def redeem(
         self, client: RegisteredClient, code: str, redirect_uri: str, verifier: str | None
     ) -> tuple[Approval, dict[str, object]]:
-        """Tokens for a code; raises OAuthError(invalid_grant) on any mismatch."""
+        """Exchange a code for a token response (RFC 6749 section 4.1.3).
+
+        Raises:
+            OAuthError: The code, the address or the verifier is wrong (invalid_grant).
+        """
         with self._lock:
-            held = _unused(self._codes.get(digest(code)), client, "code")
-            held.used = True
-            if self.settings.now() >= held.expires:
+            stored = _unused(self._codes.get(digest(code)), client, "code")
+            stored.used = True
+            if self.settings.now() >= stored.expires:
                 raise OAuthError("invalid_grant", "this code is too old")
-            if held.redirect_uri != redirect_uri:
+            if stored.redirect_uri != redirect_uri:
                 raise OAuthError("invalid_grant", "redirect_uri is not the one of the sign-in")
-            _check_verifier(held.challenge, verifier)
-            return held.approval, self.issue(held.approval)
+            _check_verifier(stored.challenge, verifier)
+            return stored.approval, self.issue(stored.approval)
 
     # -- tokens --------------------------------------------------------------------------
 
     def issue(self, approval: Approval, lifetime: float | None = None) -> dict[str, object]:
-        """The token response of one approval, with a new refresh token if it may have one."""
+        """Return a token response, with a refresh token if the scope has ``offline_access``."""
         seconds = self.settings.access_lifetime if lifetime is None else lifetime
         access = secrets.token_urlsafe(32)
-        made: dict[str, object] = {
+        response: dict[str, object] = {
             "access_token": access,
             "token_type": "Bearer",
             "expires_in": int(seconds),
@@ -190,48 +219,52 @@ class Authority:
         }
         with self._lock:
             token = Token(approval, min(self.settings.now() + seconds, approval.expires))
-            _bounded(self._access, digest(access), token)
+            _add_bounded(self._access, digest(access), token)
             if "offline_access" in approval.scopes:
                 refresh = secrets.token_urlsafe(32)
-                _bounded(self._refresh, digest(refresh), _Refresh(approval))
-                made["refresh_token"] = refresh
-        return made
+                _add_bounded(self._refresh, digest(refresh), _Refresh(approval))
+                response["refresh_token"] = refresh
+        return response
 
     def refresh(
         self, client: RegisteredClient, token: str, scope: str | None
     ) -> tuple[Approval, dict[str, object]]:
-        """New tokens for a refresh token, which is used up by it."""
-        with self._lock:
-            held = _unused(self._refresh.get(digest(token)), client, "refresh token")
-            self._check(held.approval)
-            if scope is not None and not set(scope.split()) <= set(held.approval.scopes):
-                raise OAuthError("invalid_scope", "a refresh cannot widen the scope")
-            held.used = True
-            return held.approval, self.issue(held.approval)
+        """Exchange a refresh token for a token response (RFC 6749 section 6).
 
-    def _check(self, approval: Approval) -> None:
+        Raises:
+            OAuthError: The token is unknown or used, or the scope is wider.
+        """
+        with self._lock:
+            stored = _unused(self._refresh.get(digest(token)), client, "refresh token")
+            self._require_active(stored.approval)
+            if scope is not None and not set(scope.split()) <= set(stored.approval.scopes):
+                raise OAuthError("invalid_scope", "a refresh cannot widen the scope")
+            stored.used = True
+            return stored.approval, self.issue(stored.approval)
+
+    def _require_active(self, approval: Approval) -> None:
         if approval.revoked:
             raise OAuthError("invalid_grant", "this approval was withdrawn")
         if self.settings.now() >= approval.expires:
             raise OAuthError("invalid_grant", "this approval has run out")
 
     def token(self, access: str) -> Token | None:
-        """The living access token, or None."""
+        """Return the valid access token of this text, or None."""
         with self._lock:
-            held = self._access.get(digest(access))
-        if held is None or held.approval.revoked or self.settings.now() >= held.expires:
+            token = self._access.get(digest(access))
+        if token is None or token.approval.revoked or self.settings.now() >= token.expires:
             return None
-        return held
+        return token
 
     def expire_access(self) -> None:
-        """Let every access token run out now; refresh tokens stay (for tests)."""
+        """Expire every access token now; refresh tokens stay valid."""
         with self._lock:
             self._access.clear()
 
     def revoke(self, client: RegisteredClient, token: str) -> None:
-        """RFC 7009: a refresh token ends the approval, an access token only itself.
+        """Revoke an access token alone, or with a refresh token its approval.
 
-        Unknown tokens and those of other clients are passed over in silence, as §2.2 wants.
+        Unknown tokens and those of other clients are ignored (RFC 7009 section 2.2).
         """
         with self._lock:
             access = self._access.get(digest(token))
@@ -242,30 +275,32 @@ class Authority:
                 refresh.approval.revoked = True
 
 
-def _unused(held: _Once | None, client: RegisteredClient, what: str) -> _Once:
-    """What may be used once, if it is this client's; a second use withdraws the approval."""
-    if held is None or held.approval.client_id != client.id:
-        raise OAuthError("invalid_grant", f"this {what} is unknown")
-    if held.used:
-        held.approval.revoked = True
-        raise OAuthError("invalid_grant", f"this {what} was used before: its approval is withdrawn")
-    return held
+def _unused(grant: _SingleUse | None, client: RegisteredClient, kind: str) -> _SingleUse:
+    """Return a code or token that this client may use; a second use revokes the approval."""
+    if grant is None or grant.approval.client_id != client.id:
+        raise OAuthError("invalid_grant", f"this {kind} is unknown")
+    if grant.used:
+        grant.approval.revoked = True
+        raise OAuthError("invalid_grant", f"this {kind} was used before: its approval is withdrawn")
+    return grant
 
 
 def _check_verifier(challenge: str | None, verifier: str | None) -> None:
     if challenge is None:
         if verifier is not None:
-            raise OAuthError("invalid_grant", "a verifier came, but the sign-in had no challenge")
+            raise OAuthError(
+                "invalid_grant", "a verifier was sent, but the sign-in had no challenge"
+            )
         return
     if verifier is None:
         raise OAuthError("invalid_grant", "code_verifier is missing")
     hashed = hashlib.sha256(verifier.encode("utf-8", "surrogatepass")).digest()
-    made = base64.urlsafe_b64encode(hashed).rstrip(b"=").decode()
-    if not hmac.compare_digest(made, challenge):
+    expected = base64.urlsafe_b64encode(hashed).rstrip(b"=").decode()
+    if not hmac.compare_digest(expected, challenge):
         raise OAuthError("invalid_grant", "code_verifier does not fit the challenge")
 
 
-def _bounded(entries: dict[str, _T], key: str, value: _T) -> None:
+def _add_bounded(entries: dict[str, _T], key: str, value: _T) -> None:
     entries[key] = value
     while len(entries) > MAX_ENTRIES:
         del entries[next(iter(entries))]

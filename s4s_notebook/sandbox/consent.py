@@ -1,92 +1,342 @@
-"""The rules of the consent page: whom to trust, what may be asked for, what a person ticked."""
+"""Sign-in and approval in the browser (RFC 6749 section 4.1): checks, consent, approvals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
 
-from . import pages
-from .authority import SCOPES, TYPE_SCOPES, RegisteredClient
-from .state import State
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from . import consent_pages
+from .authority import MAX_ENTRIES, SCOPES, TYPE_SCOPES, Approval, RegisteredClient
+from .consent_pages import cookie, html, refusal, same_browser, set_cookie
+from .context import NO_STORE, BadBodyError, SandboxContext, context_of, read_form
+from .data.people import find_person
 
 
-class UntrustedError(Exception):
-    """Nothing may be redirected: the app or its address is not known."""
+class UnknownClientError(Exception):
+    """The app or its redirect address is unknown, so that nothing may be redirected."""
 
 
-class RedirectedError(Exception):
-    """A refusal that the app may hear of, at its registered address."""
+class RedirectableError(Exception):
+    """A refusal that is redirected to the app.
 
-    def __init__(self, error: str, why: str) -> None:
-        super().__init__(why)
+    Attributes:
+        error: Error code of RFC 6749.
+        description: Text for the app's developer.
+    """
+
+    def __init__(self, error: str, description: str) -> None:
+        super().__init__(description)
         self.error = error
-        self.why = why
+        self.description = description
 
 
-class Form:
-    """The fields of a posted form; one that is missing reads as an empty text."""
+class FormFields:
+    """The fields of a posted form."""
 
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
         self._pairs = pairs
 
-    def one(self, name: str) -> str:
+    def value(self, name: str) -> str:
+        """Return the last value of a field, or an empty text."""
         return dict(self._pairs).get(name, "")
 
-    def all(self, name: str) -> set[str]:
+    def values(self, name: str) -> set[str]:
+        """Return all values of a field."""
         return {value for key, value in self._pairs if key == name}
 
 
-def single(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """Parameters that come twice are dropped: RFC 6749 forbids them, and guessing is unsafe."""
-    seen: dict[str, list[str]] = {}
+def unrepeated(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """Return the parameters without those that are repeated, which RFC 6749 forbids."""
+    values_by_name: dict[str, list[str]] = {}
     for name, value in pairs:
-        seen.setdefault(name, []).append(value)
-    return {name: values[0] for name, values in seen.items() if len(values) == 1}
+        values_by_name.setdefault(name, []).append(value)
+    return {name: values[0] for name, values in values_by_name.items() if len(values) == 1}
 
 
-def trusted(state: State, asked: Mapping[str, str]) -> tuple[RegisteredClient, str]:
-    """The app and its return address; raises UntrustedError when either is not known."""
-    client = state.authority.client(asked.get("client_id", ""))
+def registered_client(
+    context: SandboxContext, parameters: Mapping[str, str]
+) -> tuple[RegisteredClient, str]:
+    """Return the app and its redirect address.
+
+    Raises:
+        UnknownClientError: Either is not registered.
+    """
+    client = context.authority.client(parameters.get("client_id", ""))
     if client is None:
-        raise UntrustedError("This app is not registered here (client_id).")
-    redirect_uri = asked.get("redirect_uri", "")
+        raise UnknownClientError("This app is not registered here (client_id).")
+    redirect_uri = parameters.get("redirect_uri", "")
     if redirect_uri not in client.redirect_uris:
-        raise UntrustedError(
+        raise UnknownClientError(
             "The app's return address is not one that it registered (redirect_uri)."
         )
     return client, redirect_uri
 
 
-def checked(state: State, client: RegisteredClient, asked: Mapping[str, str]) -> tuple[str, ...]:
-    """The scopes to offer; raises RedirectedError for anything that SMART does not allow."""
-    if asked.get("response_type") != "code":
-        raise RedirectedError("unsupported_response_type", "response_type must be code")
-    if not asked.get("state"):
-        raise RedirectedError("invalid_request", "state is missing")
-    if asked.get("aud", "").rstrip("/") != state.fhir_base:
-        raise RedirectedError("invalid_request", f"aud must be {state.fhir_base}")
-    challenge = asked.get("code_challenge")
-    if challenge is not None and asked.get("code_challenge_method") != "S256":
-        raise RedirectedError("invalid_request", "code_challenge_method must be S256")
+def offered_scopes(
+    context: SandboxContext, client: RegisteredClient, parameters: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return the scopes to offer on the consent page.
+
+    Raises:
+        RedirectableError: SMART does not allow a parameter.
+    """
+    if parameters.get("response_type") != "code":
+        raise RedirectableError("unsupported_response_type", "response_type must be code")
+    if not parameters.get("state"):
+        raise RedirectableError("invalid_request", "state is missing")
+    if parameters.get("aud", "").rstrip("/") != context.fhir_base:
+        raise RedirectableError("invalid_request", f"aud must be {context.fhir_base}")
+    challenge = parameters.get("code_challenge")
+    if challenge is not None and parameters.get("code_challenge_method") != "S256":
+        raise RedirectableError("invalid_request", "code_challenge_method must be S256")
     if challenge is None and client.public:
-        raise RedirectedError("invalid_request", "a public client must use PKCE")
-    scopes = tuple(s for s in dict.fromkeys(asked.get("scope", "").split()) if s in SCOPES)
-    if not kinds(scopes):
-        raise RedirectedError("invalid_scope", f"ask for some of: {' '.join(SCOPES)}")
+        raise RedirectableError("invalid_request", "a public client must use PKCE")
+    scopes = tuple(s for s in dict.fromkeys(parameters.get("scope", "").split()) if s in SCOPES)
+    if not resource_types(scopes):
+        raise RedirectableError("invalid_scope", f"ask for some of: {' '.join(SCOPES)}")
     return scopes
 
 
-def kinds(scopes: tuple[str, ...]) -> list[str]:
-    """The resource types that some scopes open."""
+def resource_types(scopes: tuple[str, ...]) -> list[str]:
+    """Return the resource types that some scopes allow to read."""
     return [
-        kind for kind in pages.SHARED if "patient/*.read" in scopes or TYPE_SCOPES[kind] in scopes
+        kind
+        for kind in consent_pages.SHARED
+        if "patient/*.read" in scopes or TYPE_SCOPES[kind] in scopes
     ]
 
 
-def narrowed(scopes: tuple[str, ...], form: Form) -> tuple[str, ...]:
-    """What remains of the scopes after the person's ticks."""
-    ticked = form.all("share")
-    offered = kinds(scopes)
-    if ticked >= set(offered):
+def granted_scopes(scopes: tuple[str, ...], form: FormFields) -> tuple[str, ...]:
+    """Return the scopes that the person selected in the form."""
+    selected = form.values("share")
+    offered = resource_types(scopes)
+    if selected >= set(offered):
         return scopes
-    kept = [scope for scope in scopes if not scope.startswith("patient/")]
-    return tuple(kept + [TYPE_SCOPES[kind] for kind in offered if kind in ticked])
+    others = [scope for scope in scopes if not scope.startswith("patient/")]
+    return tuple(others + [TYPE_SCOPES[type_] for type_ in offered if type_ in selected])
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+PENDING_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class PendingSignIn:
+    """A sign-in that waits for the person; ``csrf`` binds it to one browser."""
+
+    client: RegisteredClient
+    redirect_uri: str
+    scopes: tuple[str, ...]
+    state: str
+    challenge: str | None
+    csrf: str
+    expires: float
+
+
+class SignInRoutes:
+    """The routes below ``/oauth`` that a person's browser opens."""
+
+    def __init__(self) -> None:
+        self._pending: dict[str, PendingSignIn] = {}
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/oauth/authorize", self.show, methods=["GET"]),
+            Route("/oauth/authorize", _guarded(self.decide), methods=["POST"]),
+            Route("/oauth/manage", self.list_approvals, methods=["GET"]),
+            Route("/oauth/manage", _guarded(self.end_approval), methods=["POST"]),
+        ]
+
+    # -- consent -------------------------------------------------------------------------
+
+    async def show(self, request: Request) -> Response:
+        """Answer an authorization request with the consent page."""
+        context = context_of(request)
+        parameters = unrepeated(request.query_params.multi_items())
+        try:
+            client, redirect_uri = registered_client(context, parameters)
+        except UnknownClientError as error:
+            return refusal(400, str(error))
+        try:
+            pending = self._add_pending(
+                context, client, redirect_uri, parameters, cookie(request, context)
+            )
+        except RedirectableError as error:
+            return _redirect(
+                context,
+                redirect_uri,
+                parameters.get("state", ""),
+                {"error": error.error, "error_description": error.description},
+            )
+        return self._consent_page(request, pending, "")
+
+    def _add_pending(
+        self,
+        context: SandboxContext,
+        client: RegisteredClient,
+        redirect_uri: str,
+        parameters: Mapping[str, str],
+        csrf: str,
+    ) -> tuple[str, PendingSignIn]:
+        scopes = offered_scopes(context, client, parameters)
+        transaction = secrets.token_urlsafe(16)
+        pending = PendingSignIn(
+            client=client,
+            redirect_uri=redirect_uri,
+            scopes=scopes,
+            state=parameters["state"],
+            challenge=parameters.get("code_challenge"),
+            csrf=csrf,
+            expires=context.settings.now() + PENDING_SECONDS,
+        )
+        self._pending[transaction] = pending
+        while len(self._pending) > MAX_ENTRIES:
+            del self._pending[next(iter(self._pending))]
+        return transaction, pending
+
+    def _consent_page(
+        self, request: Request, entry: tuple[str, PendingSignIn], message: str
+    ) -> Response:
+        context = context_of(request)
+        transaction, pending = entry
+        goes_to = urlsplit(pending.redirect_uri)
+
+        def draw(nonce: str) -> str:
+            return consent_pages.consent(
+                pending.client,
+                context.resources.people,
+                resource_types(pending.scopes),
+                goes_to=goes_to.netloc or goes_to.scheme,
+                offline="offline_access" in pending.scopes,
+                transaction=transaction,
+                csrf=pending.csrf,
+                nonce=nonce,
+                message=message,
+            )
+
+        allowed = f"{goes_to.scheme}://{goes_to.netloc}" if goes_to.netloc else f"{goes_to.scheme}:"
+        response = html(draw, 400 if message else 200, form_action=allowed)
+        set_cookie(response, request, context, pending.csrf)
+        return response
+
+    async def decide(self, request: Request) -> Response:
+        """Answer the consent form with a redirect to the app."""
+        context = context_of(request)
+        form = FormFields(await read_form(request))
+        transaction = form.value("transaction")
+        pending = self._pending.get(transaction)
+        if pending is None or context.settings.now() >= pending.expires:
+            return refusal(400, "This page is too old or was used before.")
+        if (
+            not same_browser(request, context, form.value("csrf"))
+            or form.value("csrf") != pending.csrf
+        ):
+            return refusal(403, "This form does not come from this browser.")
+        if form.value("decision") != "approve":
+            del self._pending[transaction]
+            return _decline(context, pending)
+        patient_id = form.value("patient")
+        if patient_id not in {p.id for p in context.resources.people}:
+            return self._consent_page(request, (transaction, pending), "Say who you are.")
+        scopes = granted_scopes(pending.scopes, form)
+        if not resource_types(scopes):
+            message = "Allow at least one thing, or decline."
+            return self._consent_page(request, (transaction, pending), message)
+        del self._pending[transaction]
+        return _approve(context, pending, patient_id, scopes, form.value("days"))
+
+    # -- approvals -----------------------------------------------------------------------
+
+    async def list_approvals(self, request: Request) -> Response:
+        """Answer with the list of approvals."""
+        context = context_of(request)
+        csrf = cookie(request, context)
+        rows = [
+            (approval, _app_name(context, approval), _person_name(approval))
+            for approval in reversed(context.authority.approvals.values())
+        ]
+
+        def draw(nonce: str) -> str:
+            return consent_pages.manage(
+                rows[:200], csrf=csrf, nonce=nonce, now=context.settings.now()
+            )
+
+        response = html(draw, 200)
+        set_cookie(response, request, context, csrf)
+        return response
+
+    async def end_approval(self, request: Request) -> Response:
+        """Revoke the approval that the form names."""
+        context = context_of(request)
+        form = FormFields(await read_form(request))
+        if not same_browser(request, context, form.value("csrf")):
+            return refusal(403, "This form does not come from this browser.")
+        try:
+            context.authority.revoke_approval(form.value("approval"))
+        except KeyError:
+            return refusal(404, "There is no such approval.")
+        return RedirectResponse("manage", 303, headers=NO_STORE)
+
+
+def _guarded(handler: Handler) -> Handler:
+    async def guarded(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except BadBodyError as error:
+            return refusal(400, f"The form could not be read: {error}.")
+
+    return guarded
+
+
+def _approve(
+    context: SandboxContext,
+    pending: PendingSignIn,
+    patient_id: str,
+    scopes: tuple[str, ...],
+    days: str,
+) -> Response:
+    seconds = (int(days) if days in ("1", "30", "365", "730") else 365) * 86_400.0
+    if context.personality.one_approval_per_client:
+        for old in list(context.authority.approvals.values()):
+            if old.client_id == pending.client.id:
+                context.authority.revoke_approval(old.id)
+    approval = context.authority.approve(pending.client.id, patient_id, scopes, seconds)
+    code = context.authority.issue_code(approval, pending.redirect_uri, pending.challenge)
+    return _redirect(context, pending.redirect_uri, pending.state, {"code": code})
+
+
+def _decline(context: SandboxContext, pending: PendingSignIn) -> Response:
+    sent = "" if context.personality.decline_without_state else pending.state
+    description = {"error": "access_denied", "error_description": "the person declined"}
+    return _redirect(context, pending.redirect_uri, sent, description)
+
+
+def _redirect(
+    context: SandboxContext, redirect_uri: str, sent: str, values: Mapping[str, str]
+) -> Response:
+    """Redirect to the app with ``values``, its state and the issuer (RFC 9207)."""
+    pairs = dict(values)
+    if sent:
+        pairs["state"] = sent
+    if context.personality.well_known:
+        pairs["iss"] = context.fhir_origin
+    glue = "&" if urlsplit(redirect_uri).query else "?"
+    headers = {**NO_STORE, "Referrer-Policy": "no-referrer"}
+    return RedirectResponse(f"{redirect_uri}{glue}{urlencode(pairs)}", 303, headers=headers)
+
+
+def _app_name(context: SandboxContext, approval: Approval) -> str:
+    client = context.authority.client(approval.client_id)
+    return client.name if client is not None else "an app"
+
+
+def _person_name(approval: Approval) -> str:
+    person = find_person(approval.patient_id)
+    return person.name if person is not None else approval.patient_id

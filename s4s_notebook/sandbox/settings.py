@@ -1,4 +1,4 @@
-"""What a sandbox is told when it is made."""
+"""The settings of a sandbox: addresses, waits, PACS, and the deviations of real holders."""
 
 from __future__ import annotations
 
@@ -10,13 +10,24 @@ from typing import Any
 
 from .data.people import PEOPLE
 
-REAL_PACS_SECONDS = 300.0  # the seed's own example
+REAL_PACS_SECONDS = 300.0  # example of Sync for Science, Imaging Data use case
 _PACS = re.compile(r"(?P<aet>[ -~]{1,16})@(?P<host>[^@:/\s]+):(?P<port>\d{1,5})")
 
 
 @dataclass(frozen=True)
 class Pacs:
-    """A DICOM archive behind the sandbox, reached by C-FIND and C-MOVE."""
+    """A DICOM archive (PACS) behind the sandbox, queried by C-FIND and C-MOVE.
+
+    Attributes:
+        aet: AE title of the archive.
+        host: Host name of the archive.
+        port: DICOM port of the archive.
+        our_aet: AE title of the sandbox.
+        store_port: Port on which the sandbox accepts C-STORE.
+        mrns: PatientID in the archive by patient id; other patients are looked up by the
+            record number in their Patient resource.
+        cache_bytes: Limit of the image cache.
+    """
 
     aet: str
     host: str
@@ -28,10 +39,14 @@ class Pacs:
 
     @classmethod
     def parse(cls, text: str, **more: Any) -> Pacs:
-        """``AET@host:port``; raises ValueError on anything else.
+        """Return the archive at ``AET@host:port``.
 
-        ``mrns`` maps patient ids to the archive's PatientIDs; who is not named there is
-        looked for under the record number that the Patient resource gives.
+        Args:
+            text: AE title, host and port.
+            **more: Further attributes.
+
+        Raises:
+            ValueError: The text has another form.
         """
         match = _PACS.fullmatch(text)
         if match is None or not 0 < int(match["port"]) < 65536:
@@ -41,11 +56,25 @@ class Pacs:
 
 @dataclass(frozen=True)
 class Settings:
-    """All knobs, with defaults that suit tests: short waits, loopback, any free port.
+    """The settings of one sandbox. The defaults suit tests: short waits, any free port.
 
-    ``retry_after`` seconds pass between a study's first request and its images (0: none);
-    ``search_retry_after`` the same for the first search of each kind (0: none).
-    ``wado`` names a foreign WADO-RS base (say, Orthanc's) that is handed out instead of ours.
+    Attributes:
+        patients: Ids of the participants.
+        wado: Base of another WADO-RS server to name in Endpoints, such as Orthanc's.
+        retry_after: Seconds from a study's first request to its images.
+        search_retry_after: Seconds from the first search of a type to its result.
+        seed: Seed of the generated claims.
+        host: Address to listen on.
+        port: Port of FHIR and OAuth; 0 for any free port.
+        imaging_port: Port of WADO-RS; 0 for any free port.
+        page_size: Resources in a page of a search.
+        access_lifetime: Seconds an access token is valid.
+        code_lifetime: Seconds an authorization code is valid.
+        public_url: Address of the server for browsers behind a proxy.
+        personality: Name of a :class:`Personality`.
+        pacs: The DICOM archive to take images from.
+        clock_skew: Seconds that the holder's clock is ahead.
+        clock: Returns the POSIX time.
     """
 
     patients: tuple[str, ...] = tuple(p.id for p in PEOPLE)
@@ -66,5 +95,67 @@ class Settings:
     clock: Callable[[], float] = time.time
 
     def now(self) -> float:
-        """The holder's clock: POSIX time, skewed when a test wants it so."""
+        """Return the POSIX time of the holder's clock, with its skew."""
         return self.clock() + self.clock_skew
+
+
+@dataclass(frozen=True)
+class Personality:
+    """How a data holder deviates from Sync for Science, Imaging Data use case."""
+
+    name: str = "plain"
+    fractional_retry_after: bool = False
+    strips_retry_after: bool = False
+    address_with_study: bool = False
+    raw_wado_reference: bool = False
+    bare_resources: bool = False
+    zoneless_started: bool = False
+    no_studies_is_500: bool = False
+    auth_failure_is_500: bool = False
+    search_waits_as_empty: bool = False
+    well_known: bool = True
+    decline_without_state: bool = False
+    s4s_errors: bool = False
+    external_endpoint: bool = False
+    token_extension: bool = False
+    r4_studies: bool = False
+    one_approval_per_client: bool = False
+
+
+PERSONALITIES: dict[str, Personality] = {
+    "plain": Personality(),
+    "broker-2018": Personality(
+        name="broker-2018",
+        strips_retry_after=True,
+        address_with_study=True,
+        raw_wado_reference=True,
+        bare_resources=True,
+        zoneless_started=True,
+        no_studies_is_500=True,
+        auth_failure_is_500=True,
+        well_known=False,
+        decline_without_state=True,
+        s4s_errors=True,
+        one_approval_per_client=True,
+    ),
+    "smart-imaging": Personality(
+        name="smart-imaging",
+        fractional_retry_after=True,
+        external_endpoint=True,
+        token_extension=True,
+        r4_studies=True,
+    ),
+}
+
+
+def find_personality(name: str | None) -> Personality:
+    """Return the personality of a name, ``plain`` by default.
+
+    Raises:
+        ValueError: There is no such personality.
+    """
+    try:
+        return PERSONALITIES[name or "plain"]
+    except KeyError:
+        names = ", ".join(PERSONALITIES)
+        raise ValueError(f"no personality {name!r}; there are {names}") from None

@@ -27,7 +27,7 @@ import orjson
 from s4s_notebook import tables
 from s4s_notebook.http import response as strict
 from s4s_notebook.sandbox.data.archive import SampleArchive
-from s4s_notebook.sandbox.holding import Holding
+from s4s_notebook.sandbox.resources import ResourceStore
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "fhir"
 SOURCES = (
@@ -55,7 +55,7 @@ def claims() -> list[dict[str, Any]]:
         }
         return list(found.values())
     people = ("smart-1288992", "smart-1137192", "smart-1551992")
-    return Holding(people, SampleArchive(people), 1).of_type("ExplanationOfBenefit")
+    return ResourceStore(people, SampleArchive(people), 1).of_type("ExplanationOfBenefit")
 
 
 def pages(count: int) -> list[bytes]:

@@ -23,7 +23,7 @@ whole = capability.authorization_server
 capability.authorization_server = lambda state: {{
     name: value for name, value in whole(state).items() if name != "registration_endpoint"}}
 sandbox = s4s.Sandbox(retry_after=0).start()
-authority = sandbox._state.authority
+authority = sandbox._context.authority
 client, _ = authority.register("by hand", ({callback!r},), "client_secret_basic")
 by_hand = dataclasses.replace(client, id="by-hand", secret_hash={secret_hash!r})
 authority.clients["by-hand"] = by_hand
@@ -53,7 +53,7 @@ def _approve(notebook, how):
 
 def _approvals(notebook):
     """How many approvals the holder still lists."""
-    listed = "sandbox._state.authority.approvals.values()"
+    listed = "sandbox._context.authority.approvals.values()"
     return int(_run(notebook, f"print(sum(not each.revoked for each in {listed}))"))
 
 

@@ -330,7 +330,7 @@ def test_the_cache_is_bounded_and_follows_the_archive(monkeypatch: pytest.Monkey
 
 
 def cache_folders(sandbox: Sandbox) -> list[Path]:
-    return [sandbox._state.archive._folder]
+    return [sandbox._context.archive._folder]
 
 
 @pytest.mark.needs("dcmtk")

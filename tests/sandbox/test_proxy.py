@@ -70,9 +70,9 @@ def test_sign_in_through_jupyter_server_proxy(tmp_path: Path, canary) -> None:
 
             manage = get(f"{public}/oauth/manage")
             assert manage.status == 200
-            from s4s_notebook.sandbox.robot import Form
+            from s4s_notebook.sandbox.approve import ConsentForm
 
-            form = Form()
+            form = ConsentForm()
             form.feed(manage.body.decode())
             cookie = f"s4s_sandbox_{port}={form.hidden['csrf']}"
             done = call(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s4s_notebook import Sandbox
-from s4s_notebook.sandbox.dates import BadDateError, matches, span
+from s4s_notebook.sandbox.search import BadDateError, date_matches, date_range
 
 from .conftest import call, get
 
@@ -46,7 +46,7 @@ NOW = 1_795_000_000.0
     ],
 )
 def test_prefixes_and_precisions(held: str, wanted: str, fits: bool) -> None:
-    assert matches(held, wanted, NOW) is fits
+    assert date_matches(held, wanted, NOW) is fits
 
 
 @pytest.mark.parametrize(
@@ -56,20 +56,20 @@ def test_prefixes_and_precisions(held: str, wanted: str, fits: bool) -> None:
 )  # fmt: skip
 def test_what_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(BadDateError):
-        matches("2016-04-16T10:00:00.000Z", text, NOW)
+        date_matches("2016-04-16T10:00:00.000Z", text, NOW)
 
 
 @given(st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1)))
 def test_exactly_one_of_lt_eq_gt_holds_for_instants(moment: dt.datetime) -> None:
     text = moment.isoformat(timespec="milliseconds") + "Z"
     other = "2016-04-01T02:52:32.000Z"
-    assert sum(matches(text, p + other, NOW) for p in ("lt", "eq", "gt")) == 1
+    assert sum(date_matches(text, p + other, NOW) for p in ("lt", "eq", "gt")) == 1
 
 
 @given(st.text(max_size=30))
 def test_any_text_is_a_date_or_refused(text: str) -> None:
     try:
-        found = span(text)
+        found = date_range(text)
     except BadDateError:
         return
     assert found.low < found.high

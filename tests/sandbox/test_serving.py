@@ -24,7 +24,7 @@ from .test_signin import app
 def command(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """``s4s sandbox`` as its own process; yields it and the addresses that it printed."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "s4s_notebook.sandbox", "--imaging-port", "0", *options],
+        [sys.executable, "-m", "s4s_notebook.cli.sandbox", "--imaging-port", "0", *options],
         stdout=subprocess.PIPE,
         text=True,
     )

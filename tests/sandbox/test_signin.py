@@ -300,10 +300,10 @@ def test_a_parameter_given_twice_is_none(client: App) -> None:
 
 
 def consent(client: App) -> tuple[dict[str, str], str]:
-    from s4s_notebook.sandbox.robot import Form
+    from s4s_notebook.sandbox.approve import ConsentForm
 
     answer = get(client.url())
-    form = Form()
+    form = ConsentForm()
     form.feed(answer.body.decode())
     return form.hidden, answer.headers["set-cookie"].partition(";")[0]
 
@@ -356,9 +356,9 @@ def test_manage_page_ends_an_approval(fresh: Sandbox) -> None:
     origin = fresh.fhir_url.removesuffix("/api/fhir")
     page = get(f"{origin}/oauth/manage")
     assert b"Daniel Synthetic-Adams" in page.body
-    from s4s_notebook.sandbox.robot import Form
+    from s4s_notebook.sandbox.approve import ConsentForm
 
-    form = Form()
+    form = ConsentForm()
     form.feed(page.body.decode())
     cookie = page.headers["set-cookie"].partition(";")[0]
     assert call("POST", f"{origin}/oauth/manage", form=form.hidden).status == 403

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from s4s_notebook.sandbox.data.archive import SampleArchive
-from s4s_notebook.sandbox.holding import Holding
+from s4s_notebook.sandbox.resources import ResourceStore
 
 BB = "https://bluebutton.cms.gov/resources/"
 HCPCS = BB + "codesystem/hcpcs"
@@ -15,11 +15,11 @@ PEOPLE = ("smart-1288992", "smart-1137192", "smart-1551992")
 
 
 @cache
-def _holding() -> Holding:
-    return Holding(PEOPLE, SampleArchive(PEOPLE), 1)
+def _holding() -> ResourceStore:
+    return ResourceStore(PEOPLE, SampleArchive(PEOPLE), 1)
 
 
-def holding() -> Holding:
+def holding() -> ResourceStore:
     """What the sandbox holds, with the truth about which claim paid for which study."""
     return _holding()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ... import errors
 from ...http.client import Transport
 from ...http.origins import Origins
-from ...sandbox.robot import approve as robot
+from ...sandbox.approve import approve as robot
 from ...smart import registration as smart
 from ...smart.authorization import Login
 from ...smart.discovery import Holder, discover

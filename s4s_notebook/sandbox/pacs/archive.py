@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..context import NotReadyError, UpstreamError
 from ..data.archive import ArchivedStudy
 from ..settings import Pacs
-from ..state import NotReadyError, UpstreamError
 from .dimse import UID, find_studies, find_study
 from .retrieve import StorageSCP, StudyMove
 

@@ -16,9 +16,9 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
+from ..context import NotReadyError, UpstreamError
 from ..data.archive import ArchivedInstance, ArchivedSeries, ArchivedStudy
 from ..settings import Pacs
-from ..state import NotReadyError, UpstreamError
 
 UNREACHABLE_RETRY_SECONDS = 30.0
 DIMSE_SECONDS = 60.0

@@ -19,9 +19,9 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import AllTransferSyntaxes, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
+from ..context import NotReadyError, UpstreamError
 from ..data.archive import ArchivedStudy
 from ..settings import Pacs
-from ..state import NotReadyError, UpstreamError
 from .dimse import UID, dimse_error, no_delay, open_association, pause_reactor
 
 _MOVE_MODEL = "1.2.840.10008.5.1.4.1.2.2.2"  # Study Root Query/Retrieve, MOVE

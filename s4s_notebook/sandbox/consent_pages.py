@@ -1,16 +1,23 @@
-"""The pages a person sees: consent, refusal, and the list of what was allowed.
+"""The pages that a person's browser shows: consent, refusal, and the list of approvals.
 
-Plain HTML without scripts, readable at any size, usable by keyboard and screen reader. Links
-and form actions are relative, so that the pages work behind a proxy with a path of its own.
+Plain HTML without scripts, usable by keyboard and screen reader, under a strict Content
+Security Policy. Links and form actions are relative, so that the pages work behind a proxy.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import hmac
+import secrets
+from collections.abc import Callable, Sequence
 from html import escape
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
 
 from .authority import Approval, RegisteredClient
+from .context import NO_STORE, SandboxContext
 from .data.people import Person
 
 STYLE = """
@@ -50,6 +57,7 @@ SHARED = {
 
 
 def page(title: str, body: str, nonce: str) -> str:
+    """Return a complete HTML page; ``nonce`` allows its style."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -62,7 +70,7 @@ def page(title: str, body: str, nonce: str) -> str:
 def consent(
     client: RegisteredClient,
     people: Sequence[Person],
-    kinds: Sequence[str],
+    resource_types: Sequence[str],
     *,
     goes_to: str,
     offline: bool,
@@ -71,19 +79,31 @@ def consent(
     nonce: str,
     message: str = "",
 ) -> str:
-    """The consent page: who, what, how long, and two buttons."""
-    who = "".join(
+    """Return the consent page.
+
+    Args:
+        client: The app.
+        people: The participants to choose from.
+        resource_types: The resource types to choose from.
+        goes_to: Where the data go: host or scheme of the app.
+        offline: Whether the app may read without the person present.
+        transaction: Id of the pending sign-in.
+        csrf: Token that binds the form to the browser.
+        nonce: Nonce of the style.
+        message: A warning above the form.
+    """
+    participants = "".join(
         f'<label><input type="radio" name="patient" value="{escape(p.id)}"'
         f"{' checked' if n == 0 else ''}> {escape(p.name)}, born {escape(p.birth_date)}</label>"
         for n, p in enumerate(people)
     )
-    what = "".join(
+    types = "".join(
         f'<label><input type="checkbox" name="share" value="{kind}" checked'
         f' aria-describedby="about-{kind}"> {SHARED[kind][0]}</label>'
         f'<p class="hint" id="about-{kind}">{SHARED[kind][1]}</p>'
-        for kind in kinds
+        for kind in resource_types
     )
-    stay = (
+    hint = (
         "The app may look again for new data until then; you can end that at any time on the "
         '<a href="manage">page of your approvals</a>.'
         if offline
@@ -97,23 +117,23 @@ def consent(
 <form method="post" action="authorize">
 <input type="hidden" name="transaction" value="{escape(transaction)}">
 <input type="hidden" name="csrf" value="{escape(csrf)}">
-<fieldset><legend>Who are you?</legend>{who}</fieldset>
-<fieldset><legend>What may be read?</legend>{what}</fieldset>
+<fieldset><legend>Who are you?</legend>{participants}</fieldset>
+<fieldset><legend>What may be read?</legend>{types}</fieldset>
 <fieldset><legend>For how long?</legend>
 <label for="days">The approval ends after</label>
 <select id="days" name="days"><option value="1">one day</option><option value="30">30 days</option>
 <option value="365" selected>one year</option><option value="730">two years</option></select>
-<p class="hint">{stay}</p></fieldset>
+<p class="hint">{hint}</p></fieldset>
 <p><button class="go" name="decision" value="approve">Approve</button>
 <button class="no" name="decision" value="decline">Decline</button></p>
 </form>"""
     return page(f"Share a record with {client.name}?", body, nonce)
 
 
-def refusal(why: str, nonce: str) -> str:
-    """Shown instead of a redirect when the app cannot be trusted with one."""
+def refusal_page(description: str, nonce: str) -> str:
+    """Return the page that replaces a redirect to an unknown address."""
     body = (
-        f'<p role="alert">{escape(why)}</p>'
+        f'<p role="alert">{escape(description)}</p>'
         "<p>Nothing was shared. Close this page and start again from your notebook.</p>"
     )
     return page("This sign-in cannot go on", body, nonce)
@@ -122,8 +142,8 @@ def refusal(why: str, nonce: str) -> str:
 def manage(
     approvals: Sequence[tuple[Approval, str, str]], *, csrf: str, nonce: str, now: float
 ) -> str:
-    """The list of approvals: (approval, app's name, person's name), each with a way to end it."""
-    rows = "".join(_row(approval, app, who, csrf, now) for approval, app, who in approvals)
+    """Return the list of approvals, each with the names of app and person and an end button."""
+    rows = "".join(_row(approval, app, person, csrf, now) for approval, app, person in approvals)
     table = (
         "<table><thead><tr><th scope='col'>App</th><th scope='col'>Person</th>"
         "<th scope='col'>Until</th><th scope='col'>State</th></tr></thead>"
@@ -134,18 +154,80 @@ def manage(
     return page("Your approvals", f"<p>Apps that may read a record here.</p>{table}", nonce)
 
 
-def _row(approval: Approval, app: str, who: str, csrf: str, now: float) -> str:
+def _row(approval: Approval, app: str, person: str, csrf: str, now: float) -> str:
     until = dt.datetime.fromtimestamp(approval.expires, dt.UTC).date().isoformat()
     if approval.revoked:
-        state = "ended"
+        status = "ended"
     elif now >= approval.expires:
-        state = "run out"
+        status = "run out"
     else:
-        state = (
+        status = (
             '<form method="post" action="manage">'
             f'<input type="hidden" name="csrf" value="{escape(csrf)}">'
             f'<input type="hidden" name="approval" value="{escape(approval.id)}">'
-            f'<button class="no" aria-label="End the approval of {escape(app)} for {escape(who)}">'
+            f'<button class="no" aria-label="End the approval of {escape(app)} for '
+            f'{escape(person)}">'
             "End it</button></form>"
         )
-    return f"<tr><td>{escape(app)}</td><td>{escape(who)}</td><td>{until}</td><td>{state}</td></tr>"
+    return (
+        f"<tr><td>{escape(app)}</td><td>{escape(person)}</td><td>{until}</td><td>{status}</td></tr>"
+    )
+
+
+def refusal(status: int, description: str) -> HTMLResponse:
+    """Return the response that says why a sign-in is refused."""
+    return html(lambda nonce: refusal_page(description, nonce), status)
+
+
+def html(draw: Callable[[str], str], status: int, *, form_action: str = "") -> HTMLResponse:
+    """Return a page under a strict Content Security Policy.
+
+    Args:
+        draw: Returns the HTML for a nonce.
+        status: HTTP status.
+        form_action: Source to which a form may be redirected.
+    """
+    nonce = secrets.token_urlsafe(12)
+    text = draw(nonce)
+    policy = (
+        f"default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; "
+        f"frame-ancestors 'none'; form-action 'self' {form_action}"
+    )
+    headers = {
+        **NO_STORE,
+        "Content-Security-Policy": policy.strip(),
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "no-referrer",
+    }
+    return HTMLResponse(text, status, headers=headers)
+
+
+def _cookie_name(context: SandboxContext) -> str:
+    # Cookies know no ports: two sandboxes on one machine must not share one.
+    return f"s4s_sandbox_{urlsplit(context.fhir_origin).port}"
+
+
+def cookie(request: Request, context: SandboxContext) -> str:
+    """Return the cookie that binds forms to the browser; a new value when it has none."""
+    current = request.cookies.get(_cookie_name(context), "")
+    return current if len(current) >= 32 else secrets.token_urlsafe(32)
+
+
+def set_cookie(response: Response, request: Request, context: SandboxContext, value: str) -> None:
+    """Set the cookie for the pages below ``/oauth``, with the prefix of a proxy."""
+    response.set_cookie(
+        _cookie_name(context),
+        value,
+        path=f"{request.scope.get('root_path', '')}/oauth",
+        httponly=True,
+        samesite="lax",
+        secure=(context.settings.public_url or "").startswith("https:"),
+        max_age=3600,
+    )
+
+
+def same_browser(request: Request, context: SandboxContext, csrf: str) -> bool:
+    """Return whether a form was sent by the browser that opened the page."""
+    current = request.cookies.get(_cookie_name(context), "")
+    return bool(current) and hmac.compare_digest(current.encode(), csrf.encode())

@@ -89,7 +89,7 @@ class Script:
         return None
 
 
-class Scripted:
+class FaultInjector:
     """The layer of a server that follows the script."""
 
     def __init__(self, app: ASGIApp, script: Script) -> None:

@@ -1,4 +1,4 @@
-"""The authorization server's machine side: tokens, registration, revocation, debug calls."""
+"""The endpoints that clients call: metadata, token, registration, revocation, introspection."""
 
 from __future__ import annotations
 
@@ -14,16 +14,59 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .authority import SCOPES, YEAR, OAuthError, RegisteredClient
-from .capability import authorization_server
-from .forms import BadBodyError, body_of, form_of
-from .state import NO_STORE, State, state_of
+from .context import NO_STORE, BadBodyError, SandboxContext, context_of, read_body, read_form
 
 Handler = Callable[[Request], Awaitable[Response]]
 _METHODS = ("client_secret_basic", "client_secret_post", "none")
 _SCHEMES_WITHOUT_HOST = ("javascript", "data", "file", "vbscript", "blob", "about")
 
 
+def oauth_urls(context: SandboxContext) -> dict[str, str]:
+    """Return the addresses of the authorization server by name.
+
+    ``authorize`` and ``manage`` are opened in a browser, perhaps through a proxy; the client
+    calls all others over loopback.
+    """
+    loopback = f"{context.fhir_origin}/oauth"
+    public = loopback
+    if context.settings.public_url:
+        public = f"{context.settings.public_url.rstrip('/')}/oauth"
+    return {
+        "authorize": f"{public}/authorize",
+        "token": f"{loopback}/token",
+        "register": f"{loopback}/register",
+        "revoke": f"{loopback}/revoke",
+        "introspect": f"{loopback}/introspect",
+        "manage": f"{public}/manage",
+    }
+
+
+def authorization_server(context: SandboxContext) -> dict[str, Any]:
+    """Return the authorization server metadata (RFC 8414)."""
+    urls = oauth_urls(context)
+    return {
+        "issuer": context.fhir_origin,
+        "authorization_endpoint": urls["authorize"],
+        "token_endpoint": urls["token"],
+        "registration_endpoint": urls["register"],
+        "revocation_endpoint": urls["revoke"],
+        "introspection_endpoint": urls["introspect"],
+        "management_endpoint": urls["manage"],
+        "token_endpoint_auth_methods_supported": [
+            "client_secret_basic",
+            "client_secret_post",
+            "none",
+        ],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "response_types_supported": ["code"],
+        "scopes_supported": list(SCOPES),
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
+    }
+
+
 def routes() -> list[Route]:
+    """Return the routes of the authorization server that clients call."""
     return [
         Route("/.well-known/oauth-authorization-server", _metadata),
         Route("/oauth/token", _guard(_token), methods=["POST"]),
@@ -40,55 +83,57 @@ def _guard(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except OAuthError as error:
-            return _refused(state_of(request), error)
+            return _refused(context_of(request), error)
 
     return guarded
 
 
-def _refused(state: State, error: OAuthError) -> Response:
+def _refused(context: SandboxContext, error: OAuthError) -> Response:
     """The error in the standard's words, or in those of S4S's own server."""
-    text = "description" if state.personality.s4s_errors else "error_description"
+    text = "description" if context.personality.s4s_errors else "error_description"
     headers = dict(NO_STORE)
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="s4s-sandbox"'
-    return JSONResponse({"error": error.error, text: error.why}, error.status, headers=headers)
+    return JSONResponse(
+        {"error": error.error, text: error.description}, error.status, headers=headers
+    )
 
 
 async def _metadata(request: Request) -> Response:
-    return JSONResponse(authorization_server(state_of(request)))
+    return JSONResponse(authorization_server(context_of(request)))
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """The form, each field once; raises OAuthError on anything else."""
+    """Return the form; raise OAuthError if a parameter is repeated."""
     try:
-        pairs = await form_of(request)
+        pairs = await read_form(request)
     except BadBodyError as error:
         raise OAuthError("invalid_request", str(error)) from error
     if len({name for name, _ in pairs}) != len(pairs):
-        raise OAuthError("invalid_request", "a parameter came twice")
+        raise OAuthError("invalid_request", "a parameter is repeated")
     return dict(pairs)
 
 
-def _client(request: Request, state: State, form: Mapping[str, str]) -> RegisteredClient:
-    """Who is asking: HTTP Basic, secret in the form, or a public client's id."""
+def _client(request: Request, context: SandboxContext, form: Mapping[str, str]) -> RegisteredClient:
+    """Return the authenticated client: HTTP Basic, secret in the form, or a public client's id."""
     basic = _basic(request.headers.get("authorization", ""))
     client_id, secrets_ = form.get("client_id", ""), [form.get("client_secret", "")]
     if basic is not None:
         if client_id and client_id not in {pair[0] for pair in basic}:
             raise OAuthError("invalid_request", "two different client_ids")
         client_id, secrets_ = basic[0][0], [pair[1] for pair in basic]
-        if state.authority.client(client_id) is None:
+        if context.authority.client(client_id) is None:
             client_id = basic[1][0]
-    client = state.authority.client(client_id)
+    client = context.authority.client(client_id)
     if client is None:
         raise OAuthError("invalid_client", "this client is not registered", 401)
-    if not client.public and not any(client.knows(secret) for secret in secrets_):
+    if not client.public and not any(client.verify_secret(secret) for secret in secrets_):
         raise OAuthError("invalid_client", "the client's secret is wrong or missing", 401)
     return client
 
 
 def _basic(header: str) -> list[tuple[str, str]] | None:
-    """Basic credentials, as sent and form-decoded: clients do either (RFC 6749 §2.3.1)."""
+    """Return Basic credentials as sent and form-decoded: clients do either (RFC 6749 §2.3.1)."""
     scheme, _, rest = header.partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -101,25 +146,27 @@ def _basic(header: str) -> list[tuple[str, str]] | None:
 
 
 async def _token(request: Request) -> Response:
-    state, form = state_of(request), await _form(request)
-    client = _client(request, state, form)
+    context, form = context_of(request), await _form(request)
+    client = _client(request, context, form)
     grant = form.get("grant_type")
     if grant == "authorization_code":
-        _, made = state.authority.redeem(
+        _, response = context.authority.redeem(
             client,
             form.get("code", ""),
             form.get("redirect_uri", ""),
             form.get("code_verifier"),
         )
     elif grant == "refresh_token":
-        _, made = state.authority.refresh(client, form.get("refresh_token", ""), form.get("scope"))
+        _, response = context.authority.refresh(
+            client, form.get("refresh_token", ""), form.get("scope")
+        )
     else:
         raise OAuthError("unsupported_grant_type", "authorization_code or refresh_token")
-    return JSONResponse(made, headers=NO_STORE)
+    return JSONResponse(response, headers=NO_STORE)
 
 
 async def _register(request: Request) -> Response:
-    state, body = state_of(request), await _json(request)
+    context, body = context_of(request), await _json(request)
     uris = body.get("redirect_uris")
     if not isinstance(uris, list) or not 1 <= len(uris) <= 20:
         raise OAuthError("invalid_redirect_uri", "redirect_uris must list 1 to 20 addresses")
@@ -132,10 +179,10 @@ async def _register(request: Request) -> Response:
     scope = body.get("scope", " ".join(SCOPES))
     if not isinstance(name, str) or not isinstance(scope, str):
         raise OAuthError("invalid_client_metadata", "client_name and scope must be text")
-    client, secret = state.authority.register(name[:100], tuple(uris), method)
-    made: dict[str, Any] = {
+    client, secret = context.authority.register(name[:100], tuple(uris), method)
+    response: dict[str, Any] = {
         "client_id": client.id,
-        "client_id_issued_at": int(state.settings.now()),
+        "client_id_issued_at": int(context.settings.now()),
         "client_name": client.name,
         "redirect_uris": list(client.redirect_uris),
         "token_endpoint_auth_method": method,
@@ -144,8 +191,8 @@ async def _register(request: Request) -> Response:
         "scope": " ".join(s for s in scope.split() if s in SCOPES),
     }
     if secret is not None:
-        made |= {"client_secret": secret, "client_secret_expires_at": 0}
-    return JSONResponse(made, 201, headers=NO_STORE)
+        response |= {"client_secret": secret, "client_secret_expires_at": 0}
+    return JSONResponse(response, 201, headers=NO_STORE)
 
 
 def _check_redirect(uri: object) -> None:
@@ -167,63 +214,65 @@ def _check_redirect(uri: object) -> None:
 
 
 async def _revoke(request: Request) -> Response:
-    state, form = state_of(request), await _form(request)
-    client = _client(request, state, form)
+    context, form = context_of(request), await _form(request)
+    client = _client(request, context, form)
     if not form.get("token"):
         raise OAuthError("invalid_request", "token is missing")
-    state.authority.revoke(client, form["token"])
+    context.authority.revoke(client, form["token"])
     return Response(status_code=200, headers=NO_STORE)
 
 
 async def _introspect(request: Request) -> Response:
-    state, form = state_of(request), await _form(request)
-    client = _client(request, state, form)
-    described = _described(state, form.get("token", ""))
-    if described.get("client_id") != client.id:
-        described = {"active": False}
-    return JSONResponse(described, headers=NO_STORE)
+    context, form = context_of(request), await _form(request)
+    client = _client(request, context, form)
+    result = _introspection(context, form.get("token", ""))
+    if result.get("client_id") != client.id:
+        result = {"active": False}
+    return JSONResponse(result, headers=NO_STORE)
 
 
-def _described(state: State, token: str) -> dict[str, Any]:
-    held = state.authority.token(token)
-    if held is None:
+def _introspection(context: SandboxContext, token: str) -> dict[str, Any]:
+    access = context.authority.token(token)
+    if access is None:
         return {"active": False}
-    approval = held.approval
+    approval = access.approval
     return {
         "active": True,
         "client_id": approval.client_id,
         "scope": " ".join(approval.scopes),
         "patient": approval.patient_id,
         "token_type": "Bearer",
-        "exp": int(held.expires),
+        "exp": int(access.expires),
         "approval_expires": int(approval.expires),
     }
 
 
 async def _debug_introspect(request: Request) -> Response:
-    """S4S's reference server answers this without credentials; so do we, on loopback."""
-    state = state_of(request)
-    return JSONResponse(_described(state, request.query_params.get("token", "")), headers=NO_STORE)
+    """Introspect without credentials, as the reference server of Sync for Science does."""
+    context = context_of(request)
+    return JSONResponse(
+        _introspection(context, request.query_params.get("token", "")), headers=NO_STORE
+    )
 
 
 async def _debug_token(request: Request) -> Response:
-    """A token without a browser, as S4S's reference server makes them for workshops."""
-    state, body = state_of(request), await _json(request)
+    """Issue a token without a browser, as the reference server of Sync for Science does."""
+    context, body = context_of(request), await _json(request)
     patient_id = body.get("patient_id", body.get("username"))
-    if patient_id not in {p.id for p in state.holding.people}:
+    if patient_id not in {p.id for p in context.resources.people}:
         raise OAuthError("invalid_request", "patient_id names nobody here")
     client_id = body.get("client_id")
-    if not isinstance(client_id, str) or state.authority.client(client_id) is None:
+    if not isinstance(client_id, str) or context.authority.client(client_id) is None:
         raise OAuthError("invalid_client", "register the client first", 401)
     scope = body.get("scope", "launch/patient patient/*.read offline_access")
     scopes = tuple(s for s in str(scope).split() if s in SCOPES)
     if not scopes:
         raise OAuthError("invalid_scope", f"ask for some of: {' '.join(SCOPES)}")
-    lifetime = _seconds(body.get("access_lifetime", state.settings.access_lifetime))
+    lifetime = _seconds(body.get("access_lifetime", context.settings.access_lifetime))
     until = body.get("approval_expires")
-    seconds = YEAR if until is None else _seconds(until) - state.settings.now()
-    approval = state.authority.approve(client_id, str(patient_id), scopes, seconds)
-    return JSONResponse(state.authority.issue(approval, lifetime), headers=NO_STORE)
+    seconds = YEAR if until is None else _seconds(until) - context.settings.now()
+    approval = context.authority.approve(client_id, str(patient_id), scopes, seconds)
+    return JSONResponse(context.authority.issue(approval, lifetime), headers=NO_STORE)
 
 
 def _seconds(value: object) -> float:
@@ -234,7 +283,7 @@ def _seconds(value: object) -> float:
 
 async def _json(request: Request) -> dict[str, Any]:
     try:
-        body = json.loads(await body_of(request))
+        body = json.loads(await read_body(request))
     except (ValueError, RecursionError) as error:
         raise OAuthError("invalid_client_metadata", "the body is not JSON") from error
     if not isinstance(body, dict):

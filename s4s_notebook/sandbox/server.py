@@ -11,21 +11,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from . import fhir_app, oauth_tokens, wado_app
+from . import fhir_routes, token_routes, wado_routes
+from .approve import approve
 from .authority import SCOPES, Authority
+from .consent import SignInRoutes
+from .context import ImageSource, PreparationDelay, Record, SampleImages, SandboxContext
 from .data.archive import SampleArchive
 from .data.history import GroundTruth
 from .data.people import PEOPLE, Resource
-from .holding import Holding
-from .oauth_app import SignIn
-from .personality import personality
-from .recorder import Prefixed, Recorder
-from .robot import approve
-from .script import Rule, Scripted
-from .servers import Servers
-from .settings import REAL_PACS_SECONDS, Pacs, Settings
-from .state import Images, Record, State
-from .waits import LibraryImages, Preparing
+from .faults import FaultInjector, Rule
+from .http_server import ForwardedPrefix, RequestRecorder, Servers
+from .resources import ResourceStore
+from .settings import REAL_PACS_SECONDS, Pacs, Settings, find_personality
 
 if TYPE_CHECKING:
     from .pacs import PacsArchive
@@ -97,44 +94,44 @@ class SandboxServer:
             clock_skew=clock_skew,
             **options,
         )
-        self._state: State | None = None
+        self._context: SandboxContext | None = None
         self._servers: Servers | None = None
-        self._waits: list[Preparing] = []
+        self._delays: list[PreparationDelay] = []
 
     # -- life ----------------------------------------------------------------------------
 
     def start(self) -> Self:
         """Bind both ports and serve; returns itself. A second start does nothing."""
-        if self._state is not None:
+        if self._context is not None:
             return self
         settings = self.settings
         servers = Servers(settings.host, (settings.port, settings.imaging_port))
         try:
-            state = self._made_state()
+            context = self._new_context()
         except BaseException:
             servers.stop()
             raise
         fhir_port, imaging_port = servers.ports
-        state.fhir_origin = f"http://127.0.0.1:{fhir_port}"
-        state.imaging_origin = f"http://127.0.0.1:{imaging_port}"
-        search_wait = Preparing(settings.search_retry_after, settings.clock)
-        self._waits.append(search_wait)
-        servers.start(_apps(state, search_wait))
-        self._servers, self._state = servers, state
+        context.fhir_origin = f"http://127.0.0.1:{fhir_port}"
+        context.imaging_origin = f"http://127.0.0.1:{imaging_port}"
+        search_delay = PreparationDelay(settings.search_retry_after, settings.clock)
+        self._delays.append(search_delay)
+        servers.start(_apps(context, search_delay))
+        self._servers, self._context = servers, context
         return self
 
-    def _made_state(self) -> State:
+    def _new_context(self) -> SandboxContext:
         settings = self.settings
         library = SampleArchive(settings.patients)
-        wait = Preparing(settings.retry_after, settings.clock)
-        self._waits = [wait]
+        delay = PreparationDelay(settings.retry_after, settings.clock)
+        self._delays = [delay]
         archive = _archive(settings)
-        images: Images = archive or LibraryImages(library, wait)
-        return State(
+        images: ImageSource = archive or SampleImages(library, delay)
+        return SandboxContext(
             archive=archive,
             settings=settings,
-            personality=personality(settings.personality),
-            holding=Holding(settings.patients, library, settings.seed),
+            personality=find_personality(settings.personality),
+            resources=ResourceStore(settings.patients, library, settings.seed),
             images=images,
             authority=Authority(settings),
         )
@@ -144,9 +141,9 @@ class SandboxServer:
         if self._servers is not None:
             self._servers.stop()
             self._servers = None
-        if self._state is not None:
-            self._state.images.close()
-            self._state = None
+        if self._context is not None:
+            self._context.images.close()
+            self._context = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -155,14 +152,14 @@ class SandboxServer:
         self.stop()
 
     def __repr__(self) -> str:
-        where = self._state.fhir_base if self._state is not None else "stopped"
+        where = self._context.fhir_base if self._context is not None else "stopped"
         return f"<Sandbox {where}>"
 
     @property
-    def _running(self) -> State:
-        if self._state is None:
+    def _running(self) -> SandboxContext:
+        if self._context is None:
             raise RuntimeError("the sandbox is not running: use it in a with statement, or start()")
-        return self._state
+        return self._context
 
     # -- addresses and what was asked ----------------------------------------------------
 
@@ -193,7 +190,7 @@ class SandboxServer:
     @property
     def truth(self) -> GroundTruth:
         """Which claim line paid for which study."""
-        return self._running.holding.truth
+        return self._running.resources.truth
 
     @property
     def requests(self) -> list[Record]:
@@ -208,20 +205,20 @@ class SandboxServer:
 
     def resources(self, type_: str, patient: str | None = None) -> list[Resource]:
         """What is held of a resource type, before a personality shapes it."""
-        return self._running.holding.of_type(type_, patient)
+        return self._running.resources.of_type(type_, patient)
 
     def put(self, resource: Resource) -> Resource:
         """Add or change a resource; its version goes up and ``meta.lastUpdated`` is now."""
-        return self._running.holding.put(resource, self.settings.now())
+        return self._running.resources.put(resource, self.settings.now())
 
     def remove(self, reference: str) -> None:
         """Stop serving ``Type/id``, as when data falls out of a record."""
-        self._running.holding.remove(reference)
+        self._running.resources.remove(reference)
 
     def forget_waits(self) -> None:
         """Make studies and searches slow again; ask a PACS anew what it has."""
-        for wait in self._waits:
-            wait.forget()
+        for delay in self._delays:
+            delay.reset()
         if self._running.archive is not None:
             self._running.archive.refresh()
 
@@ -281,18 +278,26 @@ def _archive(settings: Settings) -> PacsArchive | None:
     return archive
 
 
-def _apps(state: State, search_wait: Preparing) -> list[ASGIApp]:
-    handlers: dict[Any, Any] = {HTTPException: _http_error, Exception: fhir_app.unhandled}
+def _apps(context: SandboxContext, search_delay: PreparationDelay) -> list[ASGIApp]:
+    handlers: dict[Any, Any] = {HTTPException: _http_error, Exception: fhir_routes.internal_error}
     fhir = Starlette(
-        routes=[*SignIn().routes(), *oauth_tokens.routes(), *fhir_app.app_routes(search_wait)],
+        routes=[
+            *SignInRoutes().routes(),
+            *token_routes.routes(),
+            *fhir_routes.routes(search_delay),
+        ],
         exception_handlers=handlers,
     )
-    imaging = Starlette(routes=wado_app.routes(), exception_handlers=handlers)
+    imaging = Starlette(routes=wado_routes.routes(), exception_handlers=handlers)
     made: list[ASGIApp] = []
     for app, is_imaging in ((fhir, False), (imaging, True)):
-        app.state.sandbox = state
+        app.state.sandbox = context
         app.router.redirect_slashes = False
-        made.append(Recorder(Scripted(Prefixed(app), state.script), state, imaging=is_imaging))
+        made.append(
+            RequestRecorder(
+                FaultInjector(ForwardedPrefix(app), context.script), context, imaging=is_imaging
+            )
+        )
     return made
 
 
@@ -301,4 +306,4 @@ def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     code = "not-found" if status == 404 else "not-supported"
-    return wado_app.refuse_json(request, status, code, "no such page or method", headers)
+    return wado_routes.json_error_response(request, status, code, "no such page or method", headers)

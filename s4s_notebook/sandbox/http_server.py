@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
+import time
 from collections.abc import Sequence
+from email.utils import formatdate
 from typing import Any
+from urllib.parse import unquote
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .script import TRANSPORT
+from .context import Record, SandboxContext
+from .faults import TRANSPORT
 
 
 class QuietProtocol(H11Protocol):
@@ -119,3 +124,99 @@ def _bound(host: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+SECRETS = frozenset(
+    {
+        "access_token",
+        "client_secret",
+        "code",
+        "code_challenge",
+        "code_verifier",
+        "refresh_token",
+        "state",
+        "token",
+    }
+)
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~@%-]+)+")
+
+
+class RequestRecorder:
+    """Writes one :class:`Record` a request into the sandbox's log."""
+
+    def __init__(self, app: ASGIApp, context: SandboxContext, *, imaging: bool) -> None:
+        self._app = app
+        self._context = context
+        self._imaging = imaging
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def recording(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                now = formatdate(self._context.settings.now(), usegmt=True)
+                message["headers"] = [*message["headers"], (b"date", now.encode())]
+                self._add(scope, message)
+            await send(message)
+
+        await self._app(scope, receive, recording)
+
+    def _add(self, scope: Scope, answer: Message) -> None:
+        asked = dict(scope["headers"])
+        sent = {name.lower(): value for name, value in answer.get("headers", ())}
+        retry = sent.get(b"retry-after")
+        context = self._context
+        context.log.add(
+            Record(
+                method=scope["method"],
+                path=redacted(scope),
+                status=answer["status"],
+                origin=context.imaging_origin if self._imaging else context.fhir_origin,
+                token=b"authorization" in asked,
+                retry_after=None if retry is None else retry.decode("latin-1"),
+                time=time.time(),
+            )
+        )
+
+
+def redacted(scope: Scope) -> str:
+    """Path and query with every secret's value replaced by ``***``."""
+    path: str = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
+    query = scope["query_string"].decode("latin-1")
+    if not query:
+        return path
+    pairs = []
+    for pair in query.split("&"):
+        name, equals, value = pair.partition("=")
+        hidden = unquote(name) in SECRETS
+        pairs.append(f"{name}{equals}{'***' if hidden else value}")
+    return f"{path}?{'&'.join(pairs)}"
+
+
+class ForwardedPrefix:
+    """Lets the app live below a proxy's path.
+
+    jupyter-server-proxy strips its prefix and names it in ``X-Forwarded-Prefix``; Starlette
+    ignores that header, so ``root_path`` and ``path`` are set from it here. Double slashes at
+    the start of a path, which some DICOMweb clients make, are folded too.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = self._placed(dict(scope))
+        await self._app(scope, receive, send)
+
+    @staticmethod
+    def _placed(scope: Scope) -> Scope:
+        scope["path"] = re.sub("//+", "/", scope["path"])
+        prefix = dict(scope["headers"]).get(b"x-forwarded-prefix", b"").decode("latin-1")
+        prefix = prefix.rstrip("/")
+        if prefix and len(prefix) < 500 and _PREFIX.fullmatch(prefix):
+            scope["root_path"] = prefix
+            scope["path"] = prefix + scope["path"]
+        return scope

@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from ..errors import AuthorizationError
 
 
-class Form(HTMLParser):
+class ConsentForm(HTMLParser):
     """The first form of a page: its action, hidden fields, boxes and radio values."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ def approve(
         return headers["location"]
     if status != 200:
         raise AuthorizationError(f"the consent page answered {status}: {_heading(body)}")
-    form = Form()
+    form = ConsentForm()
     form.feed(body)
     fields = [*form.hidden.items(), ("patient", patient), ("days", str(days))]
     fields += [(name, value) for name, value in form.boxes if share is None or value in share]

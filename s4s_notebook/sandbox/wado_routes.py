@@ -18,9 +18,17 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from .context import (
+    NO_STORE,
+    DeniedError,
+    NotReadyError,
+    SandboxContext,
+    UpstreamError,
+    bearer_approval,
+    context_of,
+)
 from .data.archive import ArchivedInstance, ArchivedSeries, ArchivedStudy
-from .fhir_app import refuse
-from .state import NO_STORE, DeniedError, NotReadyError, State, UpstreamError, bearer, state_of
+from .fhir_routes import error_response
 
 CHUNK = 256 * 1024
 DICOM = "application/dicom"
@@ -46,45 +54,53 @@ def routes() -> list[Route]:
 
 def _guard(handler: Handler) -> Handler:
     async def guarded(request: Request) -> Response:
-        state = state_of(request)
+        context = context_of(request)
         try:
             return await handler(request)
         except DeniedError as denied:
-            return refuse_json(request, denied.status, "forbidden", denied.why, denied.headers)
+            return json_error_response(
+                request, denied.status, "forbidden", denied.description, denied.headers
+            )
         except KeyError:
-            return refuse_json(request, 404, "not-found", "there is no such study, series or image")
+            return json_error_response(
+                request, 404, "not-found", "there is no such study, series or image"
+            )
         except NotReadyError as wait:
-            headers = state.retry_header(wait.seconds)
-            why = "the images are on their way"
-            return refuse_json(request, 503, "throttled", why, headers)
+            headers = context.retry_header(wait.seconds)
+            description = "the images are on their way"
+            return json_error_response(request, 503, "throttled", description, headers)
         except UpstreamError as broken:
-            return refuse_json(request, broken.status, "transient", broken.why)
+            return json_error_response(request, broken.status, "transient", broken.description)
 
     return guarded
 
 
-def refuse_json(
-    request: Request, status: int, code: str, why: str, headers: dict[str, str] | None = None
+def json_error_response(
+    request: Request,
+    status: int,
+    code: str,
+    description: str,
+    headers: dict[str, str] | None = None,
 ) -> Response:
     """An OperationOutcome, whatever the request accepts: an error must be readable."""
     scope = {**request.scope, "headers": [], "query_string": b""}
-    return refuse(Request(scope), status, code, why, headers)
+    return error_response(Request(scope), status, code, description, headers)
 
 
 async def _found(request: Request) -> Found:
     """The study and those of its instances that the path names, if the caller may see them."""
-    state, names = state_of(request), request.path_params
-    owner = _owner(request, state)
+    context, names = context_of(request), request.path_params
+    owner = _owner(request, context)
     if not all(_UID.fullmatch(names[k]) and len(names[k]) <= 64 for k in _named(names)):
         raise KeyError("uid")
-    study = await run_in_threadpool(state.images.study, names["study"])
+    study = await run_in_threadpool(context.images.study, names["study"])
     if study is None:
         raise KeyError(names["study"])
     if owner is not None and study.patient_id != owner:
         if request.url.path.startswith("/open/"):
             raise KeyError(names["study"])
         raise DeniedError(403, "this approval is for another patient")
-    ready = await run_in_threadpool(state.images.ready, names["study"])
+    ready = await run_in_threadpool(context.images.ready, names["study"])
     chosen = [
         (series, instance)
         for series, instance in ready.instances()
@@ -100,12 +116,12 @@ def _named(names: dict[str, str]) -> list[str]:
     return [key for key in ("study", "series", "instance") if key in names]
 
 
-def _owner(request: Request, state: State) -> str | None:
+def _owner(request: Request, context: SandboxContext) -> str | None:
     """Whose images may be seen through this path; raises DeniedError."""
     patient_id: str | None = request.path_params.get("patient")
     if request.url.path.startswith("/open/"):
         return patient_id
-    approval = bearer(request, state)
+    approval = bearer_approval(request, context)
     if not approval.covers("ImagingStudy"):
         raise DeniedError(403, "this approval does not cover images")
     if patient_id is not None and patient_id != approval.patient_id:
@@ -114,16 +130,18 @@ def _owner(request: Request, state: State) -> str | None:
 
 
 async def _retrieve(request: Request) -> Response:
-    answer = _negotiated(request.headers.get("accept", "*/*"))
-    if answer is None:
-        why = 'accept multipart/related; type="application/dicom"'
-        return refuse_json(request, 406, "not-supported", why)
+    negotiated = _negotiated(request.headers.get("accept", "*/*"))
+    if negotiated is None:
+        description = 'accept multipart/related; type="application/dicom"'
+        return json_error_response(request, 406, "not-supported", description)
     study, chosen = await _found(request)
     parts = [(instance, _path(instance)) for _, instance in chosen]
     sizes = await run_in_threadpool(lambda: [path.stat().st_size for _, path in parts])
-    if answer == DICOM:
+    if negotiated == DICOM:
         if len(parts) != 1:
-            return refuse_json(request, 406, "not-supported", "more than one image: use multipart")
+            return json_error_response(
+                request, 406, "not-supported", "more than one image: use multipart"
+            )
         headers = {**NO_STORE, "Content-Length": str(sizes[0])}
         return StreamingResponse(_file(parts[0][1]), headers=headers, media_type=DICOM)
     boundary = secrets.token_hex(16)
@@ -132,7 +150,7 @@ async def _retrieve(request: Request) -> Response:
     total = sum(sizes) + sum(len(head) for head in heads) + len(tail)
     media = f'multipart/related; type="{DICOM}"; boundary={boundary}'
     pieces = list(zip(heads, (path for _, path in parts), strict=True))
-    stream = _stream(pieces, tail, partial(state_of(request).images.touch, study.uid))
+    stream = _stream(pieces, tail, partial(context_of(request).images.touch, study.uid))
     headers = {**NO_STORE, "Content-Length": str(total)}
     return StreamingResponse(stream, headers=headers, media_type=media)
 
