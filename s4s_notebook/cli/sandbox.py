@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import threading
 from collections.abc import Sequence
@@ -12,55 +13,72 @@ from ..sandbox.settings import PERSONALITIES, Pacs
 
 
 def serve(argv: Sequence[str] | None = None) -> int:
-    """Parse ``argv``, serve until Ctrl-C or SIGTERM, return the exit status."""
+    """Run the sandbox until Ctrl-C or SIGTERM.
+
+    Args:
+        argv: the options, by default those of the command line.
+
+    Returns:
+        The exit status.
+    """
     parser = _parser()
-    given = parser.parse_args(argv)
+    options = parser.parse_args(argv)
     try:
         pacs = (
             None
-            if given.pacs is None
+            if options.pacs is None
             else Pacs.parse(
-                given.pacs,
-                our_aet=given.aet,
-                store_port=given.store_port,
-                mrns=dict(pair.split("=", 1) for pair in given.mrn),
+                options.pacs,
+                our_aet=options.aet,
+                store_port=options.store_port,
+                mrns=dict(pair.split("=", 1) for pair in options.mrn),
             )
         )
     except ValueError as error:
         parser.error(str(error))
     sandbox = SandboxServer(
-        wado=given.wado,
-        retry_after=given.retry_after,
-        search_retry_after=given.search_retry_after,
-        slow=given.slow,
-        seed=given.seed,
-        port=given.port,
-        imaging_port=given.imaging_port,
-        public_url=given.public_url,
-        personality=given.personality,
+        wado=options.wado,
+        retry_after=options.retry_after,
+        search_retry_after=options.search_retry_after,
+        slow=options.slow,
+        seed=options.seed,
+        port=options.port,
+        imaging_port=options.imaging_port,
+        public_url=options.public_url,
+        personality=options.personality,
         pacs=pacs,
-        expose=given.expose,
+        expose=options.expose,
     )
     try:
         sandbox.start()
     except OSError as error:
         parser.exit(1, f"s4s sandbox: {error}\n")
     try:
-        _say(sandbox)
+        print(_json(sandbox) if options.json else _text(sandbox), flush=True)
         _wait()
     finally:
         sandbox.stop()
     return 0
 
 
-def _say(sandbox: SandboxServer) -> None:
-    print(
+def _text(sandbox: SandboxServer) -> str:
+    return (
         f"A practice data holder with made-up people: {', '.join(sandbox.patients)}\n"
         f"  FHIR, with sign-in   {sandbox.fhir_url}\n"
         f"  FHIR, open           {sandbox.open_fhir_url}\n"
         f"  images (WADO-RS)     {sandbox.wado_url}\n"
-        "Ctrl-C stops it.",
-        flush=True,
+        "Ctrl-C stops it."
+    )
+
+
+def _json(sandbox: SandboxServer) -> str:
+    return json.dumps(
+        {
+            "fhir_url": sandbox.fhir_url,
+            "open_fhir_url": sandbox.open_fhir_url,
+            "wado_url": sandbox.wado_url,
+            "patients": list(sandbox.patients),
+        }
     )
 
 
@@ -97,5 +115,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATIENT=ID",
         help="a patient's id in that archive; may be repeated",
     )
+    add("--json", action="store_true", help="print the addresses as one line of JSON")
     add("--expose", action="store_true", help="listen on all interfaces, not only on loopback")
     return parser

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 from .._connect import refuse_on_binder
 from ..connection import Connection
 from ..errors import AuthorizationError, S4SError, StoreError
-from ..smart.token_store import KeyringKeeper
+from ..smart.token_store import KeyringTokenStore
 from ..store import Participant, Store
 from ..task import TaskState
 from ..wording import clock
@@ -70,7 +70,7 @@ def sync(root: str | Path, *, images: bool = False, full: bool = False) -> int:
 def _one(store: Store, who: Participant, place: str, images: bool, full: bool) -> str:
     """Update one participant; says what came."""
     kept = store.remembered(who.holder, who.patient)
-    keyring = bool(kept) and isinstance(kept[0], KeyringKeeper)
+    keyring = bool(kept) and isinstance(kept[0], KeyringTokenStore)
     with Connection(
         who.holder,
         patient=who.patient,

@@ -15,7 +15,7 @@ from ..http.redact import Secret
 from ..smart import discovery
 from ..smart import registration as smart
 from ..smart.registration import Client, Grant, Login
-from ..smart.token_store import FileKeeper, KeyringKeeper
+from ..smart.token_store import FileTokenStore, KeyringTokenStore
 from ..smart.tokens import FixedToken, Tokens, from_record
 from ..store import Participant, Store
 from ..task import Cancel, Clock
@@ -312,9 +312,9 @@ class Session:
             )
         self.patient = patient
         tokens = Tokens(
-            self.transport, self.holder, client, grant, keeper=self._keeper(self.patient)
+            self.transport, self.holder, client, grant, token_store=self._token_store(self.patient)
         )
-        tokens.keep()
+        tokens.save()
         self.transport.tokens = tokens
         for origin in self.holder.imaging_origins:  # named on the panel, consented to by pressing
             self.origins.allow(origin)
@@ -324,31 +324,33 @@ class Session:
 
     # Remembering and forgetting
 
-    def _keeper(self, patient: str | None) -> FileKeeper | None:
+    def _token_store(self, patient: str | None) -> FileTokenStore | None:
         if not self._remember:
             return None
-        if self._remember != "file" and not KeyringKeeper.available():
+        if self._remember != "file" and not KeyringTokenStore.available():
             raise AuthorizationError(
                 "There is no keyring here to remember the approval in.",
                 hint='Connect without remember=, or with remember="file" for a file that only '
                 "you can read.",
             )
         kind: Literal["keyring", "file"] = "file" if self._remember == "file" else "keyring"
-        return self.store.keeper(self.base, self._client_id or "", patient or "", kind=kind)
+        return self.store.token_store(self.base, self._client_id or "", patient or "", kind=kind)
 
     def _has_grant(self, patient: str | None) -> bool:
         """Return whether an approval was remembered for this holder, client and patient."""
-        keeper = self._keeper(patient) if patient is not None else None
-        return keeper is not None and keeper.load() is not None
+        token_store = self._token_store(patient) if patient is not None else None
+        return token_store is not None and token_store.load() is not None
 
     def _recall_grant(self) -> None:
         """Use the remembered approval, if it is of this holder and patient."""
-        keeper = self._keeper(self.patient)
-        remembered = None if keeper is None else from_record(self.holder, keeper.load())
+        token_store = self._token_store(self.patient)
+        remembered = None if token_store is None else from_record(self.holder, token_store.load())
         if remembered is None or remembered[1].patient not in (None, self.patient):
             self.set_status("not authorised")
         else:
-            self.transport.tokens = Tokens(self.transport, self.holder, *remembered, keeper=keeper)
+            self.transport.tokens = Tokens(
+                self.transport, self.holder, *remembered, token_store=token_store
+            )
 
     def revoke(self) -> str:
         """Revoke the approval; see ``Connection.revoke``."""
@@ -364,9 +366,9 @@ class Session:
 
     def forget(self) -> None:
         """Forget the approval and the consents; see ``Connection.forget``."""
-        for keeper in self.store.remembered(self.base, self.patient):
-            with keeper.lock():  # a refresh under way would store its new token after this
-                keeper.forget()
+        for token_store in self.store.remembered(self.base, self.patient):
+            with token_store.lock():  # a refresh under way would store its new token after this
+                token_store.forget()
         if self.patient is not None:
             self.participant.forget_consents()
         self.origins.forget()

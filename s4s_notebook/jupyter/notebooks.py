@@ -1,4 +1,4 @@
-"""``s4s/notebooks``: puts the workshop into the person's own folder."""
+"""``s4s/notebooks``: copies the workshop into the person's own folder."""
 
 from __future__ import annotations
 
@@ -17,52 +17,54 @@ import s4s_notebook
 WORKSHOP = "s4s-workshop"
 CONTENTS = "README.md"  # the page that lists the notebooks
 _NOTEBOOKS = "[0-9]*.ipynb"
-_BESIDE = ("*.md", "how-to/*.md")
+_PAGES = ("*.md", "how-to/*.md")
 
 
 def shipped() -> tuple[Path, list[Path]]:
-    """Return the folder that comes with the package, and what a person gets of it, in order.
+    """Return the folder of notebooks that belongs to the package, and its files in order.
 
-    An installed package holds it; in a checkout it stands beside it. What only the tests need
-    is left out. The list is empty where there are no notebooks.
+    It is inside an installed package, and beside the package in a checkout. Files that only the
+    tests need are left out. The list is empty where there are no notebooks.
     """
     package = Path(s4s_notebook.__file__).parent
     for folder in (package / "notebooks", package.parent / "notebooks"):
         if notebooks := sorted(folder.glob(_NOTEBOOKS)):
-            beside = (path for kind in _BESIDE for path in sorted(folder.glob(kind)))
-            return folder, [*notebooks, *beside]
+            pages = (path for kind in _PAGES for path in sorted(folder.glob(kind)))
+            return folder, [*notebooks, *pages]
     return package, []
 
 
 class NotebooksHandler(APIHandler):
+    """Copies the workshop's notebooks into the person's own folder."""
+
     auth_resource = "contents"
 
     @authenticated
     @authorized
     async def post(self) -> None:
-        """Copy the workshop into a folder of its own, and say what to open there.
+        """Copy the workshop into a folder of its own, and answer which file to open there.
 
-        Asked with ``{"which": "first" | "workshop", "folder": path}``: the first notebook, or
-        the page that lists them all. They link to each other, so they come together. A file
-        that is there already is left as it is, for somebody may have worked in it.
+        The body is ``{"which": "first" | "workshop", "folder": path}``: the first notebook, or
+        the page that lists them all. They link to each other, so all are copied together. A
+        file that exists stays as it is, for somebody may have worked in it.
         """
-        asked = self.get_json_body() or {}
+        body = self.get_json_body() or {}
         source, files = shipped()
         if not files:
             raise HTTPError(404, "This installation brings no notebooks.")
-        folder = str(asked.get("folder", "")).strip("/")
+        folder = str(body.get("folder", "")).strip("/")
         if posixpath.basename(folder) != WORKSHOP:  # not a workshop within a workshop
             folder = posixpath.join(folder, WORKSHOP)
         names = [path.relative_to(source).as_posix() for path in files]
-        for place in dict.fromkeys(posixpath.dirname(name) for name in names):
-            await self._make(posixpath.join(folder, place).rstrip("/"))
+        for parent in dict.fromkeys(posixpath.dirname(name) for name in names):
+            await self._make_folder(posixpath.join(folder, parent).rstrip("/"))
         for path, name in zip(files, names, strict=True):
             await self._copy(path, posixpath.join(folder, name))
-        workshop = asked.get("which") == "workshop" and CONTENTS in names
+        workshop = body.get("which") == "workshop" and CONTENTS in names
         self.set_status(201)
         self.finish({"path": posixpath.join(folder, CONTENTS if workshop else names[0])})
 
-    async def _make(self, folder: str) -> None:
+    async def _make_folder(self, folder: str) -> None:
         contents: Any = self.contents_manager
         if not await ensure_async(contents.dir_exists(folder)):
             await ensure_async(contents.save({"type": "directory"}, folder))
@@ -74,7 +76,7 @@ class NotebooksHandler(APIHandler):
 
 
 def _model(file: Path) -> dict[str, Any]:
-    """The file as Jupyter's contents service takes it."""
+    """Return a file in the form that Jupyter's contents service takes."""
     if file.suffix == ".ipynb":
         content = json.loads(file.read_text(encoding="utf-8"))
         return {"type": "notebook", "format": "json", "content": content}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import json
 import os
-import re
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from typing import Any
@@ -14,48 +14,50 @@ from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from tornado.web import HTTPError, authenticated
 
-# `connect("sandbox")` in kernels that start from now on finds the running one by this.
+# `connect("sandbox")` in kernels that start from now on finds the running sandbox by this.
 SANDBOX_URL = "S4S_SANDBOX_URL"
-PATIENCE = 60.0  # seconds to start and to stop
-_FHIR = re.compile(rb"FHIR, with sign-in\s+(http://\S+)")
+TIMEOUT = 60.0  # seconds to start and to stop
 
 
-class SandboxKeeper:
-    """At most one sandbox, a process of its own on loopback."""
+class SandboxProcess:
+    """At most one sandbox, in a process of its own, on loopback."""
 
     def __init__(self) -> None:
         self._process: Process | None = None
         self._lock = asyncio.Lock()
         self.url = ""
-        atexit.register(self._end)
+        atexit.register(self._terminate)
 
     @property
     def running(self) -> bool:
+        """Whether the process has been started and has not ended."""
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
-        """Start it unless it runs.
+        """Start the sandbox unless it runs.
 
         Raises:
-            OSError, TimeoutError: it did not come up.
+            OSError: it ended at once.
+            TimeoutError: it did not start in time.
         """
         async with self._lock:
             if self.running:
                 return
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "s4s_notebook.sandbox"),
+                *(sys.executable, "-m", "s4s_notebook", "sandbox", "--json"),
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=DEVNULL,
             )
             try:
-                self.url = await asyncio.wait_for(self._address(), PATIENCE)
+                self.url = await asyncio.wait_for(self._read_address(), TIMEOUT)
             except TimeoutError:
-                self._end()
+                self._terminate()
                 raise
             os.environ[SANDBOX_URL] = self.url
 
     async def stop(self) -> None:
+        """Stop the sandbox if it runs."""
         async with self._lock:
             process, self._process, self.url = self._process, None, ""
             os.environ.pop(SANDBOX_URL, None)
@@ -63,44 +65,49 @@ class SandboxKeeper:
                 return
             process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), PATIENCE)
+                await asyncio.wait_for(process.wait(), TIMEOUT)
             except TimeoutError:
                 process.kill()
 
-    async def _address(self) -> str:
+    async def _read_address(self) -> str:
+        """Return the FHIR address from the line of JSON that `s4s sandbox --json` prints."""
         if self._process is None or self._process.stdout is None:
             raise OSError("The sandbox did not start.")
-        async for line in self._process.stdout:
-            if found := _FHIR.search(line):
-                return found[1].decode("ascii")
-        raise OSError("The sandbox ended at once; `s4s sandbox` in a terminal says why.")
+        line = await self._process.stdout.readline()
+        if not line:
+            raise OSError("The sandbox ended at once; `s4s sandbox` in a terminal says why.")
+        return str(json.loads(line)["fhir_url"])
 
-    def _end(self) -> None:
+    def _terminate(self) -> None:
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
 
 
 class SandboxHandler(APIHandler):
+    """Answers whether the sandbox runs and where; starts and stops it."""
+
     auth_resource = "terminals"  # it starts a process
 
-    def initialize(self, keeper: SandboxKeeper) -> None:
-        self._keeper = keeper
+    def initialize(self, sandbox: SandboxProcess) -> None:
+        """Take the process that all requests share."""
+        self._sandbox = sandbox
 
     @authenticated
     @authorized
     async def get(self) -> None:
-        self._tell()
+        """Answer whether the sandbox runs, and its address."""
+        self._send_state()
 
     @authenticated
     @authorized
     async def post(self) -> None:
-        """Start (``{"run": true}``) or stop it; answers where it is."""
-        asked: Any = self.get_json_body() or {}
+        """Start (``{"run": true}``) or stop the sandbox; answer as for GET."""
+        body: Any = self.get_json_body() or {}
         try:
-            await (self._keeper.start() if asked.get("run") else self._keeper.stop())
+            await (self._sandbox.start() if body.get("run") else self._sandbox.stop())
         except (OSError, TimeoutError) as error:
             raise HTTPError(502, str(error) or "The sandbox did not start in time.") from None
-        self._tell()
+        self._send_state()
 
-    def _tell(self) -> None:
-        self.finish({"running": self._keeper.running, "url": self._keeper.url})
+    def _send_state(self) -> None:
+        self.finish({"running": self._sandbox.running, "url": self._sandbox.url})

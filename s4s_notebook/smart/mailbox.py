@@ -30,7 +30,7 @@ from typing import Any
 
 from ..errors import UnsafeStore
 
-MAX_ASKS = 16  # sign-ins that one panel may have under way
+MAX_PENDING = 16  # sign-ins that one panel may have under way
 MAX_BYTES = 64 * 1024
 LIFETIME = 24 * 3600.0  # seconds after which a file is a leftover
 
@@ -38,12 +38,12 @@ _ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NUMBER = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
-def digest(state: str) -> str:
+def state_digest(state: str) -> str:
     """Return the name under which a sign-in with this ``state`` is kept."""
     return hashlib.sha256(state.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class Rendezvous:
+class Mailbox:
     """The folder, seen from either side.
 
     Raises:
@@ -76,14 +76,14 @@ class Rendezvous:
         for name in (f"panel-{panel}", *self._names(*beginnings)):
             self._remove(name)
 
-    def asks(self, panel: str) -> Iterator[tuple[str, str]]:
+    def sign_in_requests(self, panel: str) -> Iterator[tuple[str, str]]:
         """Take what was asked: number and redirect address."""
         for name in self._names(f"ask-{panel}-"):
             asked = self._take(name)
             if asked is not None:
                 yield name.rpartition("-")[2], str(asked.get("redirect_uri", ""))
 
-    def choices(self, panel: str) -> Iterator[dict[str, Any]]:
+    def take_choices(self, panel: str) -> Iterator[dict[str, Any]]:
         """Take what was chosen."""
         for name in self._names(f"choice-{panel}-"):
             chosen = self._take(name)
@@ -97,36 +97,36 @@ class Rendezvous:
         content = {"url": url, "name": name, "problem": problem}
         self._write(f"answer-{panel}-{number}", content)
 
-    def expect(self, state_hash: str) -> None:
+    def expect_reply(self, state_hash: str) -> None:
         """Let one reply for this sign-in in."""
         with contextlib.suppress(FileExistsError):
             self._write(f"expected-{state_hash}", {})
 
-    def unexpect(self, state_hash: str) -> None:
+    def cancel_reply(self, state_hash: str) -> None:
         """Let no reply in any more, and drop one that nobody read."""
         self._remove(f"expected-{state_hash}")
         self._remove(f"reply-{state_hash}")
 
-    def reply(self, state_hash: str) -> dict[str, Any] | None:
+    def take_reply(self, state_hash: str) -> dict[str, Any] | None:
         """Take the reply, if it is there."""
         return self._take(f"reply-{state_hash}")
 
-    def server_is_here(self) -> bool:
+    def has_server(self) -> bool:
         """Tell whether a Jupyter server with our extension uses this folder."""
         for name in self._names("server-"):
             pid = name.removeprefix("server-")
-            if pid.isdecimal() and _runs(int(pid)):
+            if pid.isdecimal() and _process_runs(int(pid)):
                 return True
             self._remove(name)
         return False
 
     # -- the server's side
 
-    def announce_server(self) -> None:
+    def register_server(self) -> None:
         with contextlib.suppress(FileExistsError):
             self._write(f"server-{os.getpid()}", {})
 
-    def withdraw_server(self) -> None:
+    def unregister_server(self) -> None:
         self._remove(f"server-{os.getpid()}")
 
     def has_panel(self, panel: str) -> bool:
@@ -136,38 +136,38 @@ class Rendezvous:
         made = self._read(f"panel-{panel}")
         if made is None:
             return False
-        if _runs(int(made.get("pid", 0))):
+        if _process_runs(int(made.get("pid", 0))):
             return True
         self.close_panel(panel)
         return False
 
-    def ask(self, panel: str, redirect_uri: str) -> str | None:
+    def request_sign_in(self, panel: str, redirect_uri: str) -> str | None:
         """Ask the panel's kernel for the page to go to; None when too many already ask."""
-        if len(self._names(f"ask-{panel}-", f"answer-{panel}-")) >= MAX_ASKS:
+        if len(self._names(f"ask-{panel}-", f"answer-{panel}-")) >= MAX_PENDING:
             return None
         number = secrets.token_hex(8)
         self._write(f"ask-{panel}-{number}", {"redirect_uri": redirect_uri})
         return number
 
-    def choose(self, panel: str, chosen: Mapping[str, str]) -> bool:
+    def add_choice(self, panel: str, chosen: Mapping[str, str]) -> bool:
         """Hand over what was chosen; False when too many choices wait already."""
-        if len(self._names(f"choice-{panel}-")) >= MAX_ASKS:
+        if len(self._names(f"choice-{panel}-")) >= MAX_PENDING:
             return False
         self._write(f"choice-{panel}-{time.time_ns():020d}", chosen)
         return True
 
-    def answered(self, panel: str, number: str) -> dict[str, Any] | None:
+    def take_answer(self, panel: str, number: str) -> dict[str, Any] | None:
         """Take the answer, if it is there."""
         if not _NUMBER.fullmatch(number):
             return None
         return self._take(f"answer-{panel}-{number}")
 
-    def withdraw(self, panel: str, number: str) -> None:
+    def cancel_request(self, panel: str, number: str) -> None:
         """Stop asking."""
         self._remove(f"ask-{panel}-{number}")
         self._remove(f"answer-{panel}-{number}")
 
-    def deliver(self, state_hash: str, reply: Mapping[str, str]) -> bool:
+    def deliver_reply(self, state_hash: str, reply: Mapping[str, str]) -> bool:
         """Hand over the browser's reply. True for the first reply of an expected sign-in.
 
         Whoever removes the ``expected`` file first has the right to write: exactly one wins.
@@ -226,7 +226,7 @@ class Rendezvous:
                     entry.unlink()
 
 
-def _runs(pid: int) -> bool:
+def _process_runs(pid: int) -> bool:
     if pid <= 0:
         return False
     if os.name == "nt":  # there, signal 0 is Ctrl-C

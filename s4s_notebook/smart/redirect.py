@@ -1,7 +1,7 @@
-"""A sign-in that comes back by itself, while a cell may be waiting for it.
+"""The redirect of a sign-in: carries the browser's reply to the kernel, also while a cell runs.
 
-The reply arrives in files that our Jupyter server pages write (:mod:`..rendezvous`), at a
-listener on 127.0.0.1, or by pasting; a thread of the kernel takes it to the connection.
+The reply arrives in files that the pages of the Jupyter server write (:mod:`.mailbox`), at a
+listener on 127.0.0.1 (:mod:`.loopback`), or by pasting. A thread of the kernel passes it on.
 """
 
 from __future__ import annotations
@@ -12,84 +12,72 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from ..errors import AuthorizationError, S4SError
+from ..errors import S4SError
 from .loopback import Listener
-from .mailbox import Rendezvous, digest
+from .mailbox import Mailbox, state_digest
 
-TICK = 0.2  # seconds between looks into the folder
-LIFETIME = 900.0  # seconds that a reply is let in
-
-
-class _Login(Protocol):
-    @property
-    def state_hash(self) -> str: ...
-
-
-class Signable(Protocol):
-    """The part of a Connection that signing in needs."""
-
-    @property
-    def redirect_uri(self) -> str | None: ...
-    @property
-    def login(self) -> _Login | None: ...
-    def authorize_url(self, redirect_uri: str | None = None) -> str: ...
-    def finish(self, redirected_url: str) -> object: ...
+POLL_INTERVAL = 0.2  # seconds
+REPLY_LIFETIME = 900.0  # seconds for which a reply is accepted
 
 
 class SignIn:
-    """Brings the browser's reply to ``connection.finish``.
+    """The routes by which the browser's reply reaches this kernel.
 
     Args:
-        connection: what signs in.
-        on_problem: told, in plain text, what went wrong; ``""`` when a new attempt starts.
-        runtime: the Jupyter runtime folder; by default where this kernel's own file lies.
+        begin: starts a sign-in with a redirect address; returns the holder's page and the
+            SHA-256 of the sign-in's state (see :attr:`.Login.state_hash`).
+        finish: takes the redirected address.
+        on_problem: gets, in plain text, what went wrong; ``""`` when a new attempt starts.
+        redirect_uri: the redirect address of a client registered by hand; None where any will do.
+        runtime: the Jupyter runtime folder; by default that of this kernel's connection file.
 
     Attributes:
-        panel: the name of the start page; good for as long as this kernel runs.
-        listener: on 127.0.0.1, or None while the Jupyter server does the work.
+        panel: the name of the start page, valid as long as this kernel runs.
+        listener: the one on 127.0.0.1, or None while the Jupyter server does the work.
     """
 
     def __init__(
         self,
-        connection: Signable,
+        begin: Callable[[str], tuple[str, str]],
+        finish: Callable[[str], object],
         *,
         on_problem: Callable[[str], None],
+        redirect_uri: str | None = None,
         runtime: Path | None = None,
     ) -> None:
-        self._connection = connection
+        self._begin_sign_in, self._finish_sign_in = begin, finish
         self._on_problem = on_problem
-        self._expected: dict[str, tuple[str, float]] = {}  # state hash: redirect address, until
+        self._expected: dict[str, tuple[str, float]] = {}  # by state hash
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._rendezvous = Rendezvous(runtime or runtime_folder())
-        self.panel = self._rendezvous.open_panel()
+        self._mailbox = Mailbox(runtime or jupyter_runtime_folder())
+        self.panel = self._mailbox.open_panel()
         self.listener: Listener | None = None
-        self._registered = connection.redirect_uri
-        if self._registered or not self._rendezvous.server_is_here():
+        self._registered = redirect_uri
+        if self._registered or not self._mailbox.has_server():
             self.listen()
         run = contextvars.copy_context().run
         self._thread = threading.Thread(
-            target=run, args=(self._watch,), name="s4s sign-in", daemon=True
+            target=run, args=(self._poll,), name="s4s sign-in", daemon=True
         )
         self._thread.start()
 
     def listen(self) -> Listener:
-        """Open the address on 127.0.0.1, for a browser that does not see our server pages."""
+        """Open the listener on 127.0.0.1, for a browser that does not reach our server pages."""
         with self._lock:
             if self.listener is None:
-                port, path = _on_this_machine(self._registered)
-                self.listener = Listener(self.panel, self._page, self._heard, port, path)
+                port, path = _loopback_address(self._registered)
+                self.listener = Listener(self.panel, self._authorize_url, self._receive, port, path)
             return self.listener
 
     def link(self) -> str:
         """Return the holder's page for a browser elsewhere; its reply has to be pasted."""
-        return self._page(self.listen().redirect_uri)
+        return self._authorize_url(self.listen().redirect_uri)
 
     def paste(self, redirected_url: str) -> None:
-        """Finish with an address that the person copied. Returns at once."""
+        """Finish in the background with an address that the person copied."""
         threading.Thread(
             target=contextvars.copy_context().run,
             args=(self._finish, redirected_url),
@@ -98,65 +86,64 @@ class SignIn:
         ).start()
 
     def close(self) -> None:
-        """End the routes; nothing of this sign-in stays on disk."""
+        """Close all routes; nothing of this sign-in stays on disk."""
         self._closed.set()
         self._thread.join(5)
         for name in list(self._expected):
-            self._rendezvous.unexpect(name)
-        self._rendezvous.close_panel(self.panel)
+            self._mailbox.cancel_reply(name)
+        self._mailbox.close_panel(self.panel)
         if self.listener is not None:
             self.listener.close()
 
     @property
     def must_paste(self) -> bool:
-        """Whether the registered redirect address leads where nobody listens for us."""
-        return self._registered is not None and _on_this_machine(self._registered)[0] == 0
+        """Whether the registered redirect address is one that this machine cannot serve."""
+        return self._registered is not None and _loopback_address(self._registered)[0] == 0
 
-    def _page(self, redirect_uri: str) -> str:
-        """Return the holder's page; from now on one reply to it is let in.
+    def _authorize_url(self, redirect_uri: str) -> str:
+        """Return the holder's page."""
+        return self._begin(redirect_uri)[0]
 
-        A client that somebody registered by hand has its own redirect address; another one
-        would be refused by the holder.
+    def _begin(self, redirect_uri: str) -> tuple[str, str]:
+        """Return the holder's page and the state's hash; one reply to it is accepted from now on.
+
+        A client that was registered by hand has its own redirect address; the holder would
+        refuse another one.
         """
         self._on_problem("")
         redirect_uri = self._registered or redirect_uri
-        url = self._connection.authorize_url(redirect_uri)
-        login = self._connection.login
-        if login is None:
-            raise AuthorizationError("There is nothing to authorise.", hint="Go on: it is open.")
-        self._expected[login.state_hash] = (redirect_uri, time.monotonic() + LIFETIME)
-        self._rendezvous.expect(login.state_hash)
-        return url
+        url, state_hash = self._begin_sign_in(redirect_uri)
+        self._expected[state_hash] = (redirect_uri, time.monotonic() + REPLY_LIFETIME)
+        self._mailbox.expect_reply(state_hash)
+        return url, state_hash
 
-    def _watch(self) -> None:
-        while not self._closed.wait(TICK):
-            with contextlib.suppress(FileNotFoundError):  # somebody cleaned the folder up
-                self._answer_asks()
+    def _poll(self) -> None:
+        while not self._closed.wait(POLL_INTERVAL):
+            with contextlib.suppress(FileNotFoundError):  # somebody removed the folder
+                self._answer_requests()
                 self._take_replies()
 
-    def _answer_asks(self) -> None:
-        for number, redirect_uri in self._rendezvous.asks(self.panel):
+    def _answer_requests(self) -> None:
+        for number, redirect_uri in self._mailbox.sign_in_requests(self.panel):
             try:
-                url = self._page(redirect_uri)
+                url, state_hash = self._begin(redirect_uri)
             except S4SError as error:
                 self._on_problem(str(error))
-                self._rendezvous.answer(self.panel, number, problem=error.problem)
+                self._mailbox.answer(self.panel, number, problem=error.problem)
             else:
-                login = self._connection.login
-                name = login.state_hash if login else ""
-                self._rendezvous.answer(self.panel, number, url=url, name=name)
+                self._mailbox.answer(self.panel, number, url=url, name=state_hash)
 
     def _take_replies(self) -> None:
-        for name, (redirect_uri, until) in list(self._expected.items()):
-            reply = self._rendezvous.reply(name)
+        for name, (redirect_uri, deadline) in list(self._expected.items()):
+            reply = self._mailbox.take_reply(name)
             if reply is not None:
                 self._forget(name)
                 self._finish(f"{redirect_uri}?{urlencode(reply)}")
-            elif time.monotonic() > until:
+            elif time.monotonic() > deadline:
                 self._forget(name)
 
-    def _heard(self, query: str) -> str:
-        """Take a reply that came to the listener; return how its page ends."""
+    def _receive(self, query: str) -> str:
+        """Take a reply from the listener; return the key of the page to show."""
         if not self._is_expected(query):
             return "unknown"
         redirect_uri = self.listen().redirect_uri
@@ -173,41 +160,41 @@ class SignIn:
         if not states:  # S4S's own server declines without a state
             return bool(self._expected) and any(key == "error" for key, _ in values)
         with self._lock:
-            known = [name for state in states if (name := digest(state)) in self._expected]
-            for name in known:
+            expected = [name for state in states if (name := state_digest(state)) in self._expected]
+            for name in expected:
                 self._forget(name)
-        return bool(known)
+        return bool(expected)
 
     def _forget(self, name: str) -> None:
         self._expected.pop(name, None)
-        self._rendezvous.unexpect(name)
+        self._mailbox.cancel_reply(name)
 
     def _finish(self, redirected_url: str) -> bool:
         try:
-            self._connection.finish(redirected_url)
+            self._finish_sign_in(redirected_url)
         except S4SError as error:
             self._on_problem(str(error))
             return False
-        except Exception as error:  # noqa: BLE001 - on a thread, only the panel can tell
+        except Exception as error:  # noqa: BLE001 - only the panel can show an error of this thread
             self._on_problem(f"The sign-in failed: {type(error).__name__}.")
             return False
         return True
 
 
-def _on_this_machine(redirect_uri: str | None) -> tuple[int, str]:
-    """Return port and path at which a listener can serve this address; 0 where it cannot."""
+def _loopback_address(redirect_uri: str | None) -> tuple[int, str]:
+    """Return the port and path of a loopback address; port 0 for any other."""
     address = urlsplit(redirect_uri or "")
     if address.scheme == "http" and address.hostname in {"127.0.0.1", "localhost"}:
         return address.port or 80, address.path or "/"
     return 0, "/callback"
 
 
-def runtime_folder() -> Path:
+def jupyter_runtime_folder() -> Path:
     """Return the folder of this kernel's connection file, which its Jupyter server made."""
     from jupyter_core.paths import jupyter_runtime_dir
 
-    from_kernel = _connection_file()
-    return from_kernel.parent if from_kernel else Path(jupyter_runtime_dir())
+    connection_file = _connection_file()
+    return connection_file.parent if connection_file else Path(jupyter_runtime_dir())
 
 
 def _connection_file() -> Path | None:

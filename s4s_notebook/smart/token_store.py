@@ -24,7 +24,7 @@ _LARGEST = 1 << 16  # bytes
 _Key = tuple[str, str, str]
 
 
-class FileKeeper:
+class FileTokenStore:
     """Keeps a grant in ``<root>/tokens/``, readable by nobody else."""
 
     _END = ""
@@ -84,7 +84,7 @@ class FileKeeper:
             self._folder.write(self._name + self._END, text.encode())
 
 
-class KeyringKeeper(FileKeeper):
+class KeyringTokenStore(FileTokenStore):
     """Keeps a grant in the system keyring. A file without secrets says that there is one, as a
     keyring cannot be asked for all that it keeps."""
 
@@ -142,15 +142,15 @@ def _opening() -> Iterator[None]:
 
 def remembered(
     root: system.Folder, issuer: str | None = None, patient: str | None = None
-) -> list[FileKeeper]:
+) -> list[FileTokenStore]:
     """The keepers of every sign-in that is kept, of one issuer and patient where they are given."""
-    found: list[FileKeeper] = []
+    found: list[FileTokenStore] = []
     with system.disk("looking for tokens"), suppress(FileNotFoundError, NotADirectoryError):
         tokens = root.child(_FOLDER)
         for name in tokens.names():
             key = _key_of(tokens, name)
             if key is not None and issuer in (None, key[0]) and patient in (None, key[2]):
-                make = KeyringKeeper if name.endswith(_RING) else FileKeeper
+                make = KeyringTokenStore if name.endswith(_RING) else FileTokenStore
                 found.append(make(root, *key))
         tokens.close()
     return found

@@ -39,7 +39,7 @@ _KINDS: dict[str, Any] = {
 _PAUSE = 30.0  # seconds before a refresh ahead of time is tried again after it failed
 
 
-class Keeper(Protocol):
+class TokenStore(Protocol):
     """Where an approval is kept from one process to the next."""
 
     def lock(self) -> AbstractContextManager[Any]:
@@ -101,11 +101,11 @@ class Tokens:
         client: Client,
         grant: Grant,
         *,
-        keeper: Keeper | None = None,
+        token_store: TokenStore | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._transport, self._holder, self._client = transport, holder, client
-        self._grant, self._keeper = grant, keeper
+        self._grant, self._token_store = grant, token_store
         self._clock: Clock = clock or transport.clock
         self._held = {grant.access_token}  # what was ours once is never taken over again
         self._lock = threading.Lock()
@@ -125,11 +125,11 @@ class Tokens:
         """Who holds it."""
         return self._client
 
-    def keep(self) -> None:
+    def save(self) -> None:
         """Save the grant with the keeper, as after a new sign-in."""
-        if self._keeper is not None:
-            with self._keeper.lock():
-                self._keeper.save(to_record(self._holder, self._client, self._grant))
+        if self._token_store is not None:
+            with self._token_store.lock():
+                self._token_store.save(to_record(self._holder, self._client, self._grant))
 
     def bearer(self) -> str:
         """The token to send now, renewed if it is due.
@@ -190,7 +190,7 @@ class Tokens:
             if cancel is not None:
                 cancel.check()
         try:
-            with self._keeper.lock() if self._keeper else nullcontext():
+            with self._token_store.lock() if self._token_store else nullcontext():
                 yield
         finally:
             self._lock.release()
@@ -206,7 +206,7 @@ class Tokens:
 
     def _kept(self) -> tuple[Client, Grant] | None:
         """What the keeper holds for this patient."""
-        kept = from_record(self._holder, self._keeper.load()) if self._keeper else None
+        kept = from_record(self._holder, self._token_store.load()) if self._token_store else None
         return kept if kept and kept[1].patient == self._grant.patient else None
 
     def _ask(self, token: Secret, cancel: Cancel | None) -> Response:
@@ -227,16 +227,16 @@ class Tokens:
         if said:  # without an OAuth error it may be a proxy that speaks, and nothing is over
             self._over = f"The approval is used up: {said}."
             kept = self._kept()
-            if self._keeper and kept and kept[1].access_token in self._held:
-                self._keeper.forget()
+            if self._token_store and kept and kept[1].access_token in self._held:
+                self._token_store.forget()
             raise errors.ReauthorizationRequired(self._over, request=reply.request)
         if reply.status != 200:
             raise refusal(reply)
         self._grant = read_grant(reply, now=now, asked=self._grant.scope, before=self._grant)
         self._held.add(self._grant.access_token)
         # Saved before it is used: if this process dies now, the next one has the new tokens.
-        if self._keeper is not None:
-            self._keeper.save(to_record(self._holder, self._client, self._grant))
+        if self._token_store is not None:
+            self._token_store.save(to_record(self._holder, self._client, self._grant))
 
 
 def to_record(holder: Holder, client: Client, grant: Grant) -> dict[str, Any]:

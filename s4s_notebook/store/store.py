@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .. import private_files as system
-from ..smart.token_store import FileKeeper, KeyringKeeper, remembered
+from ..smart.token_store import FileTokenStore, KeyringTokenStore, remembered
 from .index import Index
 from .journal import encode
 from .names import safe_name
@@ -191,11 +191,11 @@ class Store:
             quarantine = self._folder.child(_QUARANTINE, create=True)
         return StudyFolder(participant, quarantine, uid)
 
-    def keeper(
+    def token_store(
         self, issuer: str, client_id: str, patient: str, *, kind: Literal["keyring", "file"]
-    ) -> FileKeeper:
+    ) -> FileTokenStore:
         """Return where to remember a sign-in of this issuer, client and patient."""
-        make = FileKeeper if kind == "file" else KeyringKeeper
+        make = FileTokenStore if kind == "file" else KeyringTokenStore
         return make(self._folder, issuer, client_id, patient)
 
     def verify(self) -> list[FileProblem]:
@@ -238,8 +238,8 @@ class Store:
                 self._purge_study(participant, study)
 
     def _purge_all(self) -> None:
-        for keeper in remembered(self._folder):
-            keeper.forget()
+        for token_store in remembered(self._folder):
+            token_store.forget()
         self._index.close()
         for participant in list(self._participants.values()):
             participant.close()
@@ -254,8 +254,8 @@ class Store:
         # The index last: while the patient is in it, a purge that failed can be repeated.
         with self._guard:
             self._participants.pop((participant.holder, participant.patient), None)
-        for keeper in remembered(self._folder, participant.holder, participant.patient):
-            keeper.forget()
+        for token_store in remembered(self._folder, participant.holder, participant.patient):
+            token_store.forget()
         participant.close()
         self._remove_below(participant.names)
         self._remove_below((_QUARANTINE, *participant.names))
@@ -268,7 +268,7 @@ class Store:
             partial(_without_study, re.compile(rf"(?<![\d.]){re.escape(uid)}(?![\d.])"))
         )
 
-    def remembered(self, issuer: str, patient: str | None) -> list[FileKeeper]:
+    def remembered(self, issuer: str, patient: str | None) -> list[FileTokenStore]:
         """Return the remembered sign-ins of an issuer, and of one patient where that is given."""
         return remembered(self._folder, issuer, patient)
 

@@ -20,8 +20,8 @@ import traitlets
 
 from ..connection.known_holders import Holders
 from ..errors import DiscoveryError, S4SError
-from ..smart.mailbox import Rendezvous
-from ..smart.redirect import runtime_folder
+from ..smart.mailbox import Mailbox
+from ..smart.redirect import jupyter_runtime_folder
 from ..wording import safe_text
 from .assets import source
 from .line import Line
@@ -52,8 +52,8 @@ class ChooserPanel(anywidget.AnyWidget):
         self._holders = holders
         self._others = others
         self._pressed: deque[Mapping[str, Any]] = deque(maxlen=64)
-        self._rendezvous = Rendezvous(runtime or runtime_folder())
-        self.panel = self._rendezvous.open_panel()
+        self._mailbox = Mailbox(runtime or jupyter_runtime_folder())
+        self.panel = self._mailbox.open_panel()
         super().__init__(picture=self._drawn(), line=Line(self._pressed.append))
 
     def __repr__(self) -> str:
@@ -73,7 +73,7 @@ class ChooserPanel(anywidget.AnyWidget):
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             with contextlib.suppress(FileNotFoundError):  # somebody cleaned the folder up
-                self._pressed.extend(self._rendezvous.choices(self.panel))
+                self._pressed.extend(self._mailbox.take_choices(self.panel))
             while self._pressed:
                 chosen = self._take(self._pressed.popleft())
                 if chosen:
@@ -87,7 +87,7 @@ class ChooserPanel(anywidget.AnyWidget):
 
     def end(self) -> None:
         """Let no choice in any more."""
-        self._rendezvous.close_panel(self.panel)
+        self._mailbox.close_panel(self.panel)
         self.close()
         self.line.close()
 

@@ -13,6 +13,7 @@ import anywidget
 import ipywidgets
 import traitlets
 
+from ..errors import AuthorizationError
 from ..smart.redirect import SignIn
 from ..wording import safe_text
 from .acting import act
@@ -53,7 +54,13 @@ class ConnectPanel(anywidget.AnyWidget):
         self._manage = ""
         self._typed = False  # a client's id and secret, in this panel
         self._lock = threading.Lock()
-        self.sign_in = SignIn(connection.session, on_problem=self._say, runtime=runtime)
+        self.sign_in = SignIn(
+            self._begin_sign_in,
+            connection.session.finish,
+            on_problem=self._say,
+            redirect_uri=connection.session.redirect_uri,
+            runtime=runtime,
+        )
         super().__init__(picture=self._drawn(), line=Line(self._from_browser))
         connection.session.on_status(lambda *_: self._draw())
 
@@ -65,6 +72,14 @@ class ConnectPanel(anywidget.AnyWidget):
     def __repr__(self) -> str:
         # Stays in a saved notebook, so it says nothing that passes.
         return "Connect: press Authorise in this panel (it needs a notebook that shows widgets)."
+
+    def _begin_sign_in(self, redirect_uri: str) -> tuple[str, str]:
+        """Return the holder's page and the hash of the sign-in's state."""
+        session = self._connection.session
+        url = session.authorize_url(redirect_uri)
+        if session.login is None:
+            raise AuthorizationError("There is nothing to authorise.", hint="Go on: it is open.")
+        return url, session.login.state_hash
 
     def _say(self, problem: str) -> None:
         self._problem = _lines(problem)

@@ -14,7 +14,7 @@ from s4s_notebook._version import __version__
 from s4s_notebook.cli import doctor as checkup
 from s4s_notebook.cli import main
 from s4s_notebook.cli.doctor import extensions, machine, packages
-from s4s_notebook.smart.mailbox import Rendezvous
+from s4s_notebook.smart.mailbox import Mailbox
 
 
 def by_name(findings):
@@ -120,7 +120,7 @@ def test_a_kernel_whose_server_has_no_pages_of_ours_is_told(tmp_path, monkeypatc
     monkeypatch.setattr(extensions, "in_notebook", lambda: True)
     route, _ = extensions.sign_in()
     assert "→ restart Jupyter" in str(route)
-    Rendezvous(tmp_path / "runtime").announce_server()
+    Mailbox(tmp_path / "runtime").register_server()
     route, _ = extensions.sign_in()
     assert route.good
 

@@ -408,8 +408,8 @@ def test_a_refused_approval_while_another_stands_changes_nothing(locked, connect
 def test_a_remembered_approval_that_is_another_patients_is_not_used(locked, connect, canary, store):
     canary.allow(store.root / "tokens")
     sign_in(connect(patient=None, remember="file"))
-    kept = store.keeper(locked.fhir, "", "p1", kind="file").load()
-    store.keeper(locked.fhir, "", "p2", kind="file").save(kept)
+    kept = store.token_store(locked.fhir, "", "p1", kind="file").load()
+    store.token_store(locked.fhir, "", "p2", kind="file").save(kept)
     me = connect(patient="p2", remember="file")
     assert me.status == "approved"
     with pytest.raises(AuthorizationRequired):

@@ -20,8 +20,7 @@ from s4s_notebook.http.redact import Secret
 from s4s_notebook.http.retry import WaitPolicy
 from s4s_notebook.smart import registration as smart
 from s4s_notebook.smart.authorization import Login
-from s4s_notebook.smart.discovery import discover
-from s4s_notebook.smart.metadata import read_configuration
+from s4s_notebook.smart.discovery import discover, read_configuration
 from s4s_notebook.smart.token_endpoint import Client, Grant
 from s4s_notebook.smart.tokens import Tokens
 from tests.faultserver import FaultServer, Sink

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from s4s_notebook.errors import UnsafeStore
-from s4s_notebook.smart.mailbox import MAX_ASKS, Rendezvous, digest
+from s4s_notebook.smart.mailbox import MAX_PENDING, Mailbox, state_digest
 from tests.browser.jupyterserver import BASE_URL, TOKEN, JupyterServer
 
 
@@ -28,7 +28,7 @@ def server(tmp_path_factory):
 @pytest.fixture
 def meeting(server):
     """The kernel's side of the folder; what a test leaves there is taken away."""
-    place = Rendezvous(server.runtime)
+    place = Mailbox(server.runtime)
     before = set(os.listdir(place.folder))
     yield place
     for name in set(os.listdir(place.folder)) - before:
@@ -63,13 +63,13 @@ def listing(meeting):
 
 
 def test_a_reply_reaches_the_kernel_once(server, meeting, canary):
-    meeting.expect(digest("the-state"))
+    meeting.expect_reply(state_digest("the-state"))
     reply = callback(code=canary.code, state="the-state", iss="https://holder.example", extra="x")
     assert ask(server, reply).status == 200
-    mode = stat.S_IMODE((meeting.folder / f"reply-{digest('the-state')}").stat().st_mode)
+    mode = stat.S_IMODE((meeting.folder / f"reply-{state_digest('the-state')}").stat().st_mode)
     assert mode == 0o600
     assert ask(server, reply).status == 400, "the second reply is refused"
-    assert meeting.reply(digest("the-state")) == {
+    assert meeting.take_reply(state_digest("the-state")) == {
         "code": canary.code,
         "state": "the-state",
         "iss": "https://holder.example",
@@ -79,7 +79,7 @@ def test_a_reply_reaches_the_kernel_once(server, meeting, canary):
 
 @pytest.mark.fault("H01")
 def test_nobody_who_is_not_logged_in_hands_over_a_reply(server, meeting, canary):
-    meeting.expect(digest("the-state"))
+    meeting.expect_reply(state_digest("the-state"))
     reply = callback(code=canary.code, state="the-state")
     first = ask(server, reply, logged_in=False)
     assert first.status == 200
@@ -89,7 +89,7 @@ def test_nobody_who_is_not_logged_in_hands_over_a_reply(server, meeting, canary)
     assert start.status == 302
     assert "origin" not in start.headers["Location"]
     assert ask(server, "s4s/status", logged_in=False).status == 403
-    assert meeting.reply(digest("the-state")) is None
+    assert meeting.take_reply(state_digest("the-state")) is None
     assert not [name for name in listing(meeting) if name.startswith("ask-")]
 
 
@@ -99,7 +99,7 @@ def test_nobody_who_is_not_logged_in_hands_over_a_reply(server, meeting, canary)
 )
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_no_other_method_does_anything(server, meeting, path, method):
-    meeting.expect(digest("the-state"))
+    meeting.expect_reply(state_digest("the-state"))
     if path.endswith("/"):
         path += meeting.open_panel()
     before = listing(meeting)
@@ -122,8 +122,8 @@ def test_a_choice_reaches_the_kernel_once(server, meeting):
     [file] = [name for name in listing(meeting) if name.startswith("choice-")]
     assert stat.S_IMODE((meeting.folder / file).stat().st_mode) == 0o600
     chosen = [{"do": "use", "url": "https://holder.example/fhir"}]
-    assert list(meeting.choices(panel)) == chosen
-    assert list(meeting.choices(panel)) == []
+    assert list(meeting.take_choices(panel)) == chosen
+    assert list(meeting.take_choices(panel)) == []
 
 
 @pytest.mark.fault("H02", "H08")
@@ -141,7 +141,7 @@ def test_no_stranger_chooses_and_nobody_without_end(server, meeting):
     for odd in ("", "[]", '{"do": "revoke"}', '{"do": "use", "url": "' + "a" * 9000 + '"}'):
         assert ask(server, place, method="POST", body=odd).status == 400, odd[:20]
     assert not [name for name in listing(meeting) if name.startswith("choice-")]
-    for _ in range(MAX_ASKS):
+    for _ in range(MAX_PENDING):
         assert ask(server, place, method="POST", body=CHOICE).status == 204
     assert ask(server, place, method="POST", body=CHOICE).status == 429
     meeting.close_panel(panel)
@@ -150,7 +150,7 @@ def test_no_stranger_chooses_and_nobody_without_end(server, meeting):
 
 @pytest.mark.fault("H02")
 def test_a_get_that_belongs_to_nothing_changes_nothing(server, meeting):
-    meeting.expect(digest("the-state"))
+    meeting.expect_reply(state_digest("the-state"))
     before = listing(meeting)
     for path in (
         callback(code="a", state="another"),
@@ -179,7 +179,7 @@ def test_a_get_that_belongs_to_nothing_changes_nothing(server, meeting):
     ],
 )
 def test_next_is_ignored(server, meeting, value):
-    meeting.expect(digest("the-state"))
+    meeting.expect_reply(state_digest("the-state"))
     answers = [
         ask(server, callback(code="a", state="the-state", next=value)),
         ask(server, callback(code="a", state="gone", next=value, url=value, redirect=value)),
@@ -205,7 +205,7 @@ MARKUP = [
 @pytest.mark.parametrize("logged_in", [True, False])
 @pytest.mark.parametrize("text", MARKUP)
 def test_nothing_is_reflected_as_markup(server, meeting, text, logged_in):
-    meeting.expect(digest(text))
+    meeting.expect_reply(state_digest(text))
     for path in (
         callback(error=text, error_description=text, state=text),
         callback(error=text, error_description=text, state="gone", x=text),
@@ -226,7 +226,7 @@ def test_nothing_is_reflected_as_markup(server, meeting, text, logged_in):
 @pytest.mark.fault("H05")
 def test_no_log_line_holds_a_code_or_a_state(server, meeting, canary):
     state = canary.secret
-    meeting.expect(digest(state))
+    meeting.expect_reply(state_digest(state))
     reply = callback(code=canary.code, state=state)
     odd = f"s4s/callback?c%6fde={canary.code}&st%61te={state}&again=1"
     for path in (reply, reply, odd, f"{reply}&code=x", callback(code="é" * 3000, state=state)):
@@ -248,7 +248,7 @@ def test_no_log_line_holds_a_code_or_a_state(server, meeting, canary):
     assert "could not be kept" in log
     assert canary.code not in log
     assert state not in log
-    assert digest(state) not in log
+    assert state_digest(state) not in log
 
 
 @pytest.mark.fault("H07")
@@ -259,7 +259,7 @@ def test_the_redirect_address_is_the_one_that_the_browser_came_to(server, meetin
 
     def kernel():
         while not asked:
-            asked.extend(meeting.asks(panel))
+            asked.extend(meeting.sign_in_requests(panel))
         meeting.answer(panel, asked[0][0], url="https://holder.example/authorize?a=b", name="n")
 
     thread = threading.Thread(target=kernel)
@@ -311,16 +311,16 @@ def test_a_server_for_this_machine_only_refuses_other_names(tmp_path):
 
 @pytest.mark.fault("H07")
 def test_users_do_not_meet(tmp_path):
-    mine, theirs = Rendezvous(tmp_path / "a"), Rendezvous(tmp_path / "b")
-    mine.expect(digest("s"))
-    assert not theirs.deliver(digest("s"), {"code": "x"})
+    mine, theirs = Mailbox(tmp_path / "a"), Mailbox(tmp_path / "b")
+    mine.expect_reply(state_digest("s"))
+    assert not theirs.deliver_reply(state_digest("s"), {"code": "x"})
     assert stat.S_IMODE(mine.folder.stat().st_mode) == 0o700
     mine.folder.chmod(0o777)
-    assert stat.S_IMODE(Rendezvous(tmp_path / "a").folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(Mailbox(tmp_path / "a").folder.stat().st_mode) == 0o700
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "s4s").symlink_to(theirs.folder)
     with pytest.raises(UnsafeStore):
-        Rendezvous(tmp_path / "c")
+        Mailbox(tmp_path / "c")
 
 
 @pytest.mark.fault("H07")
@@ -329,22 +329,22 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path):
     (tmp_path / "s4s").mkdir()
     os.chown(tmp_path / "s4s", 12345, 12345)
     with pytest.raises(UnsafeStore, match="somebody else"):
-        Rendezvous(tmp_path)
+        Mailbox(tmp_path)
 
 
 @pytest.mark.fault("H07")
 def test_a_planted_link_is_not_followed(tmp_path):
-    place = Rendezvous(tmp_path)
+    place = Mailbox(tmp_path)
     secret = tmp_path / "private"
     secret.write_text('{"code": "x"}')
-    (place.folder / f"reply-{digest('s')}").symlink_to(secret)
-    assert place.reply(digest("s")) is None
+    (place.folder / f"reply-{state_digest('s')}").symlink_to(secret)
+    assert place.take_reply(state_digest("s")) is None
     assert secret.read_text() == '{"code": "x"}'
 
 
 @pytest.mark.fault("H08")
 def test_ten_megabytes_of_query_are_refused(server, meeting):
-    meeting.expect(digest("the-state"))
+    meeting.expect_reply(state_digest("the-state"))
     before = listing(meeting)
     try:
         answer = ask(server, "s4s/callback?state=the-state&code=" + "a" * (10 << 20))
@@ -357,20 +357,20 @@ def test_ten_megabytes_of_query_are_refused(server, meeting):
 
 @pytest.mark.fault("H08")
 def test_a_thousand_replies_at_once_leave_one(server, meeting):
-    meeting.expect(digest("the-state"))
+    meeting.expect_reply(state_digest("the-state"))
     paths = [callback(code=str(number), state="the-state") for number in range(500)]
     paths += [callback(code=str(number), state=f"other-{number}") for number in range(500)]
     with ThreadPoolExecutor(20) as pool:
         statuses = list(pool.map(lambda path: ask(server, path).status, paths))
     assert statuses.count(200) == 1
     assert statuses.count(400) == 999
-    assert listing(meeting) == {f"reply-{digest('the-state')}"}
+    assert listing(meeting) == {f"reply-{state_digest('the-state')}"}
 
 
 @pytest.mark.fault("H08")
 def test_a_panel_takes_so_many_starts_and_no_more(server, meeting):
     panel = meeting.open_panel()
-    numbers = [meeting.ask(panel, "http://x/") for _ in range(MAX_ASKS)]
+    numbers = [meeting.request_sign_in(panel, "http://x/") for _ in range(MAX_PENDING)]
     assert None not in numbers
     origin = urlencode({"origin": f"http://127.0.0.1:{server.port}"})
     assert ask(server, f"s4s/start/{panel}?{origin}").status == 429

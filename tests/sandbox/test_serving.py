@@ -19,14 +19,11 @@ from s4s_notebook.sandbox import Pacs
 from .conftest import get
 from .test_signin import app
 
-RUN = "import sys; from s4s_notebook.cli import main; sys.exit(main(['sandbox', *sys.argv[1:]]))"
-
-
 @contextmanager
 def command(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """``s4s sandbox`` as its own process; yields it and the addresses that it printed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN, "--imaging-port", "0", *options],
+        [sys.executable, "-m", "s4s_notebook", "sandbox", "--imaging-port", "0", *options],
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from s4s_notebook import errors
-from s4s_notebook.smart.metadata import read_configuration
+from s4s_notebook.smart.discovery import read_configuration
 from s4s_notebook.smart.tokens import Tokens, from_record
 from tests.faultserver.holder import Answer, Asked, Holder, configuration, transport_to
 
 
-class FileKeeper:
-    """A keeper on a file, for tests: written beside and renamed, locked beside."""
+class FileTokenStore:
+    """A token store on a file, for tests: written beside and renamed, locked beside."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -98,13 +98,13 @@ class Rotating:
 
 def main(base: str, file: str, threads: str) -> None:
     at = read_configuration(configuration(base.removesuffix("/fhir")), base)
-    keeper = FileKeeper(Path(file))
+    token_store = FileTokenStore(Path(file))
     with transport_to(base) as transport, ThreadPoolExecutor(int(threads)) as pool:
-        kept = from_record(at, keeper.load())
+        kept = from_record(at, token_store.load())
         if kept is None:
             print("nothing kept")
             return
-        transport.tokens = Tokens(transport, at, *kept, keeper=keeper)
+        transport.tokens = Tokens(transport, at, *kept, token_store=token_store)
         start = threading.Barrier(int(threads))
 
         def ask(_: int) -> str:

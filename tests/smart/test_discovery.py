@@ -9,8 +9,13 @@ from typing import Any
 import pytest
 
 from s4s_notebook import errors
-from s4s_notebook.smart.discovery import Holder, check_base, discover
-from s4s_notebook.smart.metadata import read_configuration, read_statement
+from s4s_notebook.smart.discovery import (
+    Holder,
+    check_base,
+    discover,
+    read_configuration,
+    read_statement,
+)
 from tests.faultserver.holder import Answer, configuration, holder, transport_to
 
 WELL_KNOWN = "/fhir/.well-known/smart-configuration"

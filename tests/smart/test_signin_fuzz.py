@@ -15,7 +15,7 @@ from s4s_notebook.fhir.resources import key_of, version_of
 from s4s_notebook.http.redact import Secret
 from s4s_notebook.http.response import Response
 from s4s_notebook.smart.authorization import Login
-from s4s_notebook.smart.metadata import Holder, read_configuration, read_statement
+from s4s_notebook.smart.discovery import Holder, read_configuration, read_statement
 from s4s_notebook.smart.token_endpoint import Client, Grant, oauth_error, read_grant
 from s4s_notebook.smart.tokens import from_record, to_record
 

@@ -22,7 +22,7 @@ from IPython.core.ultratb import VerboseTB
 from s4s_notebook import errors
 from s4s_notebook.http.redact import Secret
 from s4s_notebook.smart.authorization import SCOPE, Login, challenge
-from s4s_notebook.smart.metadata import Holder, read_configuration
+from s4s_notebook.smart.discovery import Holder, read_configuration
 from s4s_notebook.smart.registration import exchange, register, revoke
 from s4s_notebook.smart.token_endpoint import Client, Grant
 from tests.faultserver import FakeClock

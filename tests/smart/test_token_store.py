@@ -12,7 +12,7 @@ import keyring.errors
 import pytest
 
 from s4s_notebook.errors import StoreError, UnsafeStore
-from s4s_notebook.smart.token_store import KeyringKeeper
+from s4s_notebook.smart.token_store import KeyringTokenStore
 from s4s_notebook.store import Store
 
 GRANT = {"refresh_token": "canary-refresh", "expires_at": 5.0}
@@ -54,13 +54,13 @@ def store(tmp_path):
 
 
 def test_kept_given_back_and_forgotten(store, kind):
-    keeper = store.keeper(*KEY, kind=kind)
-    assert keeper.load() is None
-    keeper.save(GRANT)
-    assert store.keeper(*KEY, kind=kind).load() == GRANT
-    keeper.forget()
-    keeper.forget()
-    assert keeper.load() is None
+    token_store = store.token_store(*KEY, kind=kind)
+    assert token_store.load() is None
+    token_store.save(GRANT)
+    assert store.token_store(*KEY, kind=kind).load() == GRANT
+    token_store.forget()
+    token_store.forget()
+    assert token_store.load() is None
     assert not list((store.root / "tokens").iterdir())
 
 
@@ -77,13 +77,14 @@ def test_kept_given_back_and_forgotten(store, kind):
     ],
 )
 def test_one_issuers_token_is_never_given_to_another(store, kind, other):
-    store.keeper(*KEY, kind=kind).save(GRANT)
-    assert store.keeper(*other, kind=kind).load() is None
+    store.token_store(*KEY, kind=kind).save(GRANT)
+    assert store.token_store(*other, kind=kind).load() is None
 
 
 @pytest.mark.fault("F09")
 def test_a_file_moved_by_hand_is_not_believed(store):
-    mine, other = store.keeper(*KEY, kind="file"), store.keeper("b", "c", "d", kind="file")
+    mine = store.token_store(*KEY, kind="file")
+    other = store.token_store("b", "c", "d", kind="file")
     mine.save(GRANT)
     other.save({"refresh_token": "other"})
     one, two = sorted((store.root / "tokens").iterdir())
@@ -97,23 +98,23 @@ def test_a_file_moved_by_hand_is_not_believed(store):
 @pytest.mark.fault("A12")
 @pytest.mark.parametrize("cut", [0, 1, 20, -1])
 def test_a_torn_file_is_as_none(store, cut):
-    keeper = store.keeper(*KEY, kind="file")
-    keeper.save(GRANT)
+    token_store = store.token_store(*KEY, kind="file")
+    token_store.save(GRANT)
     [path] = (store.root / "tokens").iterdir()
     path.write_bytes(path.read_bytes()[:cut])
-    assert keeper.load() is None
-    keeper.save(GRANT)
-    assert keeper.load() == GRANT
+    assert token_store.load() is None
+    token_store.save(GRANT)
+    assert token_store.load() == GRANT
 
 
 @pytest.mark.fault("A12")
 def test_killed_while_saving_the_old_or_the_new_token_is_there(store, tmp_path):
-    keeper = store.keeper(*KEY, kind="file")
-    keeper.save(GRANT)
+    token_store = store.token_store(*KEY, kind="file")
+    token_store.save(GRANT)
     new = {"refresh_token": "canary-new"}
     code = (
         "import sys\nfrom tests.store import killed\nfrom s4s_notebook.store import Store\n"
-        f"k=Store(sys.argv[1]).keeper(*{KEY!r},kind='file')\nkilled.arm(int(sys.argv[2]))\n"
+        f"k=Store(sys.argv[1]).token_store(*{KEY!r},kind='file')\nkilled.arm(int(sys.argv[2]))\n"
         f"with k.lock(): k.save({new!r})\nimport os; os._exit(0)"
     )
     seen = []
@@ -124,8 +125,8 @@ def test_killed_while_saving_the_old_or_the_new_token_is_there(store, tmp_path):
             timeout=60,
             check=False,
         )
-        with keeper.lock():  # the lock went with its process
-            seen.append(keeper.load())
+        with token_store.lock():  # the lock went with its process
+            seen.append(token_store.load())
         if done.returncode == 0:
             break
     assert seen[0] == GRANT
@@ -137,8 +138,8 @@ def test_killed_while_saving_the_old_or_the_new_token_is_there(store, tmp_path):
 def test_a_token_file_that_others_can_read_is_refused(store):
     old = os.umask(0)
     try:
-        keeper = store.keeper(*KEY, kind="file")
-        keeper.save(GRANT)
+        token_store = store.token_store(*KEY, kind="file")
+        token_store.save(GRANT)
     finally:
         os.umask(old)
     [path] = (store.root / "tokens").iterdir()
@@ -146,18 +147,18 @@ def test_a_token_file_that_others_can_read_is_refused(store):
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     os.chmod(path, 0o644)
     with pytest.raises(UnsafeStore):
-        keeper.load()
+        token_store.load()
 
 
 def test_where_there_is_no_keyring_it_says_so(kind):
-    assert KeyringKeeper.available()
+    assert KeyringTokenStore.available()
     keyring.set_keyring(keyring.backends.fail.Keyring())
-    assert not KeyringKeeper.available()
+    assert not KeyringTokenStore.available()
 
 
 def test_a_keyring_that_does_not_open_is_an_error_that_says_so(store, kind, monkeypatch):
-    keeper = store.keeper(*KEY, kind="keyring")
-    keeper.save(GRANT)
+    token_store = store.token_store(*KEY, kind="keyring")
+    token_store.save(GRANT)
 
     def locked(*args):
         raise keyring.errors.KeyringLocked("cancelled by the user")
@@ -165,10 +166,10 @@ def test_a_keyring_that_does_not_open_is_an_error_that_says_so(store, kind, monk
     with monkeypatch.context() as patch:
         patch.setattr(Ring, "get_password", locked)
         patch.setattr(Ring, "set_password", locked)
-        for call in (keeper.load, lambda: keeper.save(GRANT), keeper.forget):
+        for call in (token_store.load, lambda: token_store.save(GRANT), token_store.forget):
             with pytest.raises(StoreError, match="keyring does not open"):
                 call()
-    assert keeper.load() == GRANT
+    assert token_store.load() == GRANT
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(StoreError, match="cannot be opened from here"):
         store.remembered(KEY[0], KEY[2])

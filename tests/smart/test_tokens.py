@@ -20,13 +20,13 @@ import pytest
 from s4s_notebook import errors
 from s4s_notebook.http.redact import Secret
 from s4s_notebook.http.retry import WaitPolicy
-from s4s_notebook.smart.metadata import Holder, read_configuration
+from s4s_notebook.smart.discovery import Holder, read_configuration
 from s4s_notebook.smart.token_endpoint import Client, Grant
 from s4s_notebook.smart.tokens import FixedToken, Tokens, from_record, to_record
 from s4s_notebook.task import Cancel
 from tests.faultserver import FakeClock
 from tests.faultserver.holder import Answer, configuration, holder, transport_to
-from tests.smart.rotating import FileKeeper, Rotating
+from tests.smart.rotating import FileTokenStore, Rotating
 
 BACK = "http://127.0.0.1:9999/callback"
 
@@ -70,11 +70,11 @@ def tokens(transport, at, client, rotating) -> Tokens:
 
 
 @pytest.fixture
-def keeper(tmp_path, canary) -> FileKeeper:
-    keeper = FileKeeper(tmp_path / "kept.json")
-    canary.allow(keeper.path)
-    canary.allow(keeper.path.with_suffix(".new"))
-    return keeper
+def token_store(tmp_path, canary) -> FileTokenStore:
+    token_store = FileTokenStore(tmp_path / "kept.json")
+    canary.allow(token_store.path)
+    canary.allow(token_store.path.with_suffix(".new"))
+    return token_store
 
 
 def ask(transport, server):
@@ -174,7 +174,7 @@ def test_what_is_not_sent_anew_stays(transport, server, at, client, rotating):
 
 
 def test_without_a_keeper_nothing_is_kept(tokens, client):
-    tokens.keep()
+    tokens.save()
     assert tokens.client == client
 
 
@@ -219,9 +219,9 @@ def _rejecting_first(rotating, then=None):
     return rule
 
 
-def run_children(server, keeper, count: int, threads: int) -> list[str]:
+def run_children(server, token_store, count: int, threads: int) -> list[str]:
     root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-m", "tests.smart.rotating", server.base, str(keeper.path)]
+    command = [sys.executable, "-m", "tests.smart.rotating", server.base, str(token_store.path)]
     children = [
         subprocess.Popen([*command, str(threads)], cwd=root, stdout=subprocess.PIPE, text=True)
         for _ in range(count)
@@ -235,38 +235,40 @@ def run_children(server, keeper, count: int, threads: int) -> list[str]:
 
 @pytest.mark.fault("A11")
 @pytest.mark.parametrize("how", ["due", "rejected"])
-def test_two_processes_with_twenty_requests_renew_once(server, at, client, rotating, keeper, how):
+def test_two_processes_with_twenty_requests_renew_once(
+    server, at, client, rotating, token_store, how
+):
     grant = grant_of(rotating, expires_at=1.0 if how == "due" else None)
-    keeper.save(to_record(at, client, grant))
+    token_store.save(to_record(at, client, grant))
     if how == "rejected":
         server.on("/fhir/Patient/p", _rejecting_first(rotating))
-    assert run_children(server, keeper, 2, 10) == ["ok"] * 20
+    assert run_children(server, token_store, 2, 10) == ["ok"] * 20
     assert server.count("/token") == 1
-    assert keeper.load()["access_token"] == rotating.access
+    assert token_store.load()["access_token"] == rotating.access
 
 
-def test_the_new_tokens_are_saved_before_they_are_used(server, at, client, rotating, keeper):
+def test_the_new_tokens_are_saved_before_they_are_used(server, at, client, rotating, token_store):
     held = []
 
     def resource(asked):
-        held.append((keeper.load()["access_token"], asked.headers["authorization"]))
+        held.append((token_store.load()["access_token"], asked.headers["authorization"]))
         return rotating.resource(asked)
 
     server.on("/fhir/Patient/p", resource)
     with transport_to(server.base) as transport:
         grant = grant_of(rotating, expires_at=1.0)
-        transport.tokens = Tokens(transport, at, client, grant, keeper=keeper)
-        transport.tokens.keep()
+        transport.tokens = Tokens(transport, at, client, grant, token_store=token_store)
+        transport.tokens.save()
         ask(transport, server)
     assert held == [(rotating.access, f"Bearer {rotating.access}")]
 
 
 def test_the_approval_of_another_patient_is_not_adopted(
-    transport, server, at, client, rotating, keeper
+    transport, server, at, client, rotating, token_store
 ):
     other = grant_of(rotating, access_token=Secret("other"), patient="q")
-    keeper.save(to_record(at, client, other))
-    tokens = Tokens(transport, at, client, grant_of(rotating), keeper=keeper)
+    token_store.save(to_record(at, client, other))
+    tokens = Tokens(transport, at, client, grant_of(rotating), token_store=token_store)
     tokens.refresh(rotating.access)
     assert tokens.grant.patient == "p"
     assert tokens.bearer() == rotating.access
@@ -473,37 +475,39 @@ def test_waiting_ends_with_the_budget(server, at, client, rotating):
 
 @pytest.mark.fault("A12")
 def test_a_full_disk_is_an_error_but_the_new_tokens_are_held(
-    transport, server, at, client, rotating, keeper, monkeypatch
+    transport, server, at, client, rotating, token_store, monkeypatch
 ):
     def full(record):
         raise errors.DiskProblem("The disk is full.")
 
-    tokens = transport.tokens = Tokens(transport, at, client, grant_of(rotating), keeper=keeper)
-    tokens.keep()
-    monkeypatch.setattr(keeper, "save", full)
+    tokens = transport.tokens = Tokens(
+        transport, at, client, grant_of(rotating), token_store=token_store
+    )
+    tokens.save()
+    monkeypatch.setattr(token_store, "save", full)
     with pytest.raises(errors.DiskProblem):
         tokens.refresh(rotating.access)
     ask(transport, server)
     assert server.count("/token") == 1
     monkeypatch.undo()
     tokens.refresh(rotating.access)  # what the disk holds is older, so it is not taken over
-    assert tokens.bearer() == rotating.access == keeper.load()["access_token"]
+    assert tokens.bearer() == rotating.access == token_store.load()["access_token"]
 
 
 @pytest.mark.fault("A12")
 def test_a_used_up_approval_is_forgotten_and_a_new_one_of_another_process_taken_over(
-    transport, server, at, client, rotating, keeper
+    transport, server, at, client, rotating, token_store
 ):
-    tokens = Tokens(transport, at, client, grant_of(rotating), keeper=keeper)
-    tokens.keep()
+    tokens = Tokens(transport, at, client, grant_of(rotating), token_store=token_store)
+    tokens.save()
     rotating.number = 5
     with pytest.raises(errors.ReauthorizationRequired):
         tokens.refresh(tokens.bearer())
-    assert keeper.load() is None
+    assert token_store.load() is None
     with pytest.raises(errors.ReauthorizationRequired):
         tokens.bearer()
     other = Client("registered anew", None, BACK)
-    keeper.save(to_record(at, other, grant_of(rotating)))
+    token_store.save(to_record(at, other, grant_of(rotating)))
     assert tokens.bearer() == rotating.access
     assert tokens.client == other
     assert server.count("/token") == 1
@@ -511,21 +515,21 @@ def test_a_used_up_approval_is_forgotten_and_a_new_one_of_another_process_taken_
 
 @pytest.mark.fault("A12")
 def test_the_end_of_one_approval_leaves_that_of_another_patient(
-    transport, server, at, client, rotating, keeper
+    transport, server, at, client, rotating, token_store
 ):
     other = grant_of(rotating, access_token=Secret("other"), patient="q")
-    tokens = Tokens(transport, at, client, grant_of(rotating), keeper=keeper)
-    keeper.save(to_record(at, client, other))
+    tokens = Tokens(transport, at, client, grant_of(rotating), token_store=token_store)
+    token_store.save(to_record(at, client, other))
     rotating.number = 5
     with pytest.raises(errors.ReauthorizationRequired):
         tokens.refresh(tokens.bearer())
-    assert from_record(at, keeper.load()) == (client, other)
+    assert from_record(at, token_store.load()) == (client, other)
 
 
 @pytest.mark.fault("A12")
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_killed_while_the_holder_renews(server, at, client, rotating, keeper, moment):
-    keeper.save(to_record(at, client, grant_of(rotating, expires_at=1.0)))
+def test_killed_while_the_holder_renews(server, at, client, rotating, token_store, moment):
+    token_store.save(to_record(at, client, grant_of(rotating, expires_at=1.0)))
     children: list[subprocess.Popen] = []
 
     def kill(asked):
@@ -536,24 +540,38 @@ def test_killed_while_the_holder_renews(server, at, client, rotating, keeper, mo
 
     setattr(rotating, moment, kill)
     root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-m", "tests.smart.rotating", server.base, str(keeper.path), "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.smart.rotating",
+        server.base,
+        str(token_store.path),
+        "1",
+    ]
     children.append(subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True))
     out, _ = children[0].communicate(timeout=30)
     assert (out, children[0].returncode) == ("", -signal.SIGKILL)
     # "before": the old token is still usable; "after": the new one is lost, the person is asked
     expected = {"before": ["ok"], "after": ["ReauthorizationRequired"]}[moment]
-    assert run_children(server, keeper, 1, 1) == expected
+    assert run_children(server, token_store, 1, 1) == expected
     assert server.count("/token") == 2
 
 
 @pytest.mark.fault("A12")
-def test_killed_at_random_moments_around_the_rotation(server, at, client, rotating, keeper):
+def test_killed_at_random_moments_around_the_rotation(server, at, client, rotating, token_store):
     random.seed(12)
     root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-m", "tests.smart.rotating", server.base, str(keeper.path), "3"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.smart.rotating",
+        server.base,
+        str(token_store.path),
+        "3",
+    ]
     ends = []
     for _ in range(5):
-        keeper.save(to_record(at, client, grant_of(rotating, expires_at=1.0)))
+        token_store.save(to_record(at, client, grant_of(rotating, expires_at=1.0)))
         began = server.count("/token")
         child = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
         while server.count("/token") == began:
@@ -561,7 +579,7 @@ def test_killed_at_random_moments_around_the_rotation(server, at, client, rotati
         time.sleep(random.random() * 0.02)
         child.kill()
         child.communicate(timeout=10)
-        ends += run_children(server, keeper, 1, 1)
+        ends += run_children(server, token_store, 1, 1)
         assert server.count("/token") - began <= 2
     assert len(ends) == 5
     assert set(ends) <= {"ok", "ReauthorizationRequired"}
@@ -606,11 +624,13 @@ def test_no_record(at, record):
 
 @pytest.mark.fault("A12")
 @pytest.mark.parametrize("text", ["", "{", '{"base": "x"', "[]", "null", "\x00" * 100])
-def test_a_torn_file_does_not_stop_a_renewal(transport, server, at, client, rotating, keeper, text):
-    tokens = Tokens(transport, at, client, grant_of(rotating), keeper=keeper)
-    keeper.path.write_text(text)
+def test_a_torn_file_does_not_stop_a_renewal(
+    transport, server, at, client, rotating, token_store, text
+):
+    tokens = Tokens(transport, at, client, grant_of(rotating), token_store=token_store)
+    token_store.path.write_text(text)
     tokens.refresh(rotating.access)
-    assert tokens.bearer() == rotating.access == keeper.load()["access_token"]
+    assert tokens.bearer() == rotating.access == token_store.load()["access_token"]
 
 
 # ------------------------------------------------------------------ a token that one already has

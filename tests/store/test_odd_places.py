@@ -10,7 +10,7 @@ import pytest
 
 from s4s_notebook import private_files as system
 from s4s_notebook.errors import DiskProblem, StoreError, UnsafeStore
-from s4s_notebook.smart.token_store import KeyringKeeper
+from s4s_notebook.smart.token_store import KeyringTokenStore
 from s4s_notebook.store import Store, index
 
 from .killed import HOLDER, file_study
@@ -178,7 +178,7 @@ def test_a_lock_on_a_file_that_its_holder_removed_guards_nothing(tmp_path, monke
 
 def test_without_the_keyring_package_there_is_no_keyring(monkeypatch):
     monkeypatch.setitem(sys.modules, "keyring", None)
-    assert not KeyringKeeper.available()
+    assert not KeyringTokenStore.available()
 
 
 @pytest.mark.parametrize("longest", [1, 3, 4, 5, 9, 100])

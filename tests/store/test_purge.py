@@ -52,10 +52,12 @@ def test_purge_leaves_nothing(tmp_path, what):
         study = open_study(store)
         with study.lock(), Receiver(study, lambda path, size: None) as receiver:
             receiver.receive(dicom.chunks(dicom.make(study="1.2.3")))
-        store.keeper(HOLDER, "client", "p1", kind="file").save({"refresh_token": "Canary^Name"})
+        store.token_store(HOLDER, "client", "p1", kind="file").save(
+            {"refresh_token": "Canary^Name"}
+        )
         assert canaries(root, "Canary^Name")
         if what == "study":
-            store.keeper(HOLDER, "client", "p1", kind="file").forget()
+            store.token_store(HOLDER, "client", "p1", kind="file").forget()
             store.purge(study=dicom.STUDY)
             assert list(participant.resources("ImagingStudy")) == [keep]
             assert participant.sync_point("ImagingStudy") is not None
@@ -85,22 +87,25 @@ def test_purge_wants_to_be_told_one_thing(tmp_path):
 def test_a_remembered_sign_in_goes_with_its_patient(tmp_path, kind):  # noqa: F811
     with Store(tmp_path / "s") as store:
         keepers = {
-            who: store.keeper(HOLDER, "client", who, kind=kind) for who in ("p1", "p2", "p3")
+            who: store.token_store(HOLDER, "client", who, kind=kind) for who in ("p1", "p2", "p3")
         }
-        for who, keeper in keepers.items():
-            keeper.save({"refresh_token": f"canary-{who}"})
+        for who, token_store in keepers.items():
+            token_store.save({"refresh_token": f"canary-{who}"})
             store.participant(HOLDER, who)
         store.purge(patient="p1")
-        assert [bool(keeper.load()) for keeper in keepers.values()] == [False, True, True]
-        assert [keeper.key[2] for keeper in store.remembered(HOLDER, None)] != []
-        assert {keeper.key[2] for keeper in store.remembered(HOLDER, None)} == {"p2", "p3"}
+        assert [bool(token_store.load()) for token_store in keepers.values()] == [False, True, True]
+        assert [token_store.key[2] for token_store in store.remembered(HOLDER, None)] != []
+        assert {token_store.key[2] for token_store in store.remembered(HOLDER, None)} == {
+            "p2",
+            "p3",
+        }
         assert store.remembered("https://other.example", None) == []
         tokens = store.root / "tokens"
         (tokens / "torn").write_bytes(b'{"for": ["a",')
         (tokens / "odd").write_bytes(b"[]")
         (tokens / "link").symlink_to(tmp_path)
         store.purge("all")
-        assert not any(keeper.load() for keeper in keepers.values() if tokens.exists())
+        assert not any(token_store.load() for token_store in keepers.values() if tokens.exists())
         assert not tokens.exists()
 
 

@@ -23,7 +23,7 @@ def panel(tmp_path):
 
 
 def test_a_choice_through_the_server_ends_the_wait(panel):
-    meeting = panel._rendezvous
+    meeting = panel._mailbox
     later = threading.Timer(
         0.3, meeting.choose, (panel.panel, {"do": "use", "url": " https://c.example "})
     )

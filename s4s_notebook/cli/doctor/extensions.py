@@ -12,8 +12,8 @@ from typing import Any
 from ..._connect import in_notebook
 from ..._version import __version__
 from ...errors import S4SError
-from ...smart.mailbox import Rendezvous
-from ...smart.redirect import runtime_folder
+from ...smart.mailbox import Mailbox
+from ...smart.redirect import jupyter_runtime_folder
 from .finding import Finding
 
 LAB = "s4s-notebook"
@@ -105,9 +105,9 @@ def _enable_server(place: Path) -> str:
 
 def sign_in() -> Iterator[Finding]:
     what = "Sign-in route"
-    folder = runtime_folder()
+    folder = jupyter_runtime_folder()
     try:
-        meeting = Rendezvous(folder)
+        meeting = Mailbox(folder)
     except (S4SError, OSError) as error:
         said = str(error).splitlines()[0]
         yield Finding(False, what, said, f"make {folder} a folder that only you can write to")
@@ -115,7 +115,7 @@ def sign_in() -> Iterator[Finding]:
     if not os.access(meeting.folder, os.W_OK):
         said = f"{meeting.folder} is read-only"
         yield Finding(False, what, said, f"chmod u+w '{meeting.folder}'")
-    elif in_notebook() and not meeting.server_is_here():
+    elif in_notebook() and not meeting.has_server():
         said = "this Jupyter server does not have our pages; Authorise works on this machine only"
         yield Finding(False, what, said, "restart Jupyter; elsewhere, paste the address back")
     else:
