@@ -245,7 +245,7 @@ def test_no_log_line_holds_a_code_or_a_state(server, meeting, canary):
         away.rename(meeting.folder)
     log = server.log.read_text()
     assert "s4s/callback" in log, "the log must be on for this test to say anything"
-    assert "could not be kept" in log
+    assert "could not be stored" in log
     assert canary.code not in log
     assert state not in log
     assert state_digest(state) not in log
