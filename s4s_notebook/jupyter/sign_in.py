@@ -189,7 +189,7 @@ class CallbackHandler(SignInHandler):
             delivered = bool(name) and self.mailbox.deliver_reply(name, reply)
         except OSError as error:
             self.log.warning("s4s: a sign-in's reply could not be stored: %s", error.strerror)
-            self.show(500, "The reply could not be stored", "The disk of this server is the reason.")
+            self.show(500, "The reply could not be stored", "Look into the log of this server.")
             return
         if not delivered:
             self.show(400, *ENDINGS["unknown"])

@@ -19,6 +19,7 @@ from s4s_notebook.sandbox import Pacs
 from .conftest import get
 from .test_signin import app
 
+
 @contextmanager
 def command(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """``s4s sandbox`` as its own process; yields it and the addresses that it printed."""
