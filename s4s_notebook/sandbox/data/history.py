@@ -10,6 +10,7 @@ import datetime as dt
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from . import claims
 from .archive import ArchivedStudy
@@ -120,6 +121,10 @@ class ImagingCharge:
     billing: str = "global"
     delay_days: int = 0
     diagnosis: tuple[str, str] = ("R91.8", "OTHER NONSPECIFIC ABNORMAL FINDING OF LUNG FIELD")
+
+    def service_line(self, share: float = 1, **more: Any) -> ServiceLine:
+        """Return a service line with a share of the charges and further attributes."""
+        return ServiceLine(self.code, self.charge * share, self.allowed * share, **more)
 
 
 # By study description. Studies that are missing here were not billed to Medicare.
@@ -294,49 +299,26 @@ class ClaimGenerator:
             )
 
     def _charge_claims(self, charge: ImagingCharge, day: str) -> Iterator[tuple[str, str, int]]:
-        diagnoses = (charge.diagnosis,)
-        procedure = ServiceLine(charge.code, charge.charge, charge.allowed, service_type="4")
-        professional = ServiceLine(
-            charge.code, charge.charge * 0.3, charge.allowed * 0.3, ("26",), service_type="4"
-        )
-        technical = ServiceLine(
-            charge.code, charge.charge * 0.7, charge.allowed * 0.7, ("TC",), service_type="4"
-        )
-        hospital = ServiceLine(
-            charge.code, charge.charge * 0.7, charge.allowed * 0.7, revenue=charge.revenue
-        )
+        """Add the claims of a charge; yield component, claim id and line of each payment."""
+
+        def carrier_claim(*lines: ServiceLine) -> str:
+            return self._claim(claims.carrier_claim, day, lines, (charge.diagnosis,))
+
         if charge.billing == "global":
             consultation = ServiceLine("99213", 145, 74.1)
-            yield (
-                "global",
-                self._claim(claims.carrier_claim, day, [consultation, procedure], diagnoses),
-                2,
-            )
-        elif charge.billing == "components":
-            yield (
-                "professional",
-                self._claim(claims.carrier_claim, day, [professional], diagnoses),
-                1,
-            )
-            yield "technical", self._claim(claims.carrier_claim, day, [technical], diagnoses), 1
+            yield "global", carrier_claim(consultation, charge.service_line(service_type="4")), 2
+            return
+        professional = charge.service_line(0.3, modifiers=("26",), service_type="4")
+        yield "professional", carrier_claim(professional), 1
+        if charge.billing == "components":
+            technical = charge.service_line(0.7, modifiers=("TC",), service_type="4")
+            yield "technical", carrier_claim(technical), 1
         elif charge.billing == "split":
             clinic = ServiceLine("G0463", 190, 98.0, revenue="0510")
-            yield (
-                "professional",
-                self._claim(claims.carrier_claim, day, [professional], diagnoses),
-                1,
-            )
-            yield (
-                "technical",
-                self._claim(claims.outpatient_claim, day, [clinic, hospital], diagnoses),
-                2,
-            )
+            lines = [clinic, charge.service_line(0.7, revenue=charge.revenue)]
+            claim = self._claim(claims.outpatient_claim, day, lines, (charge.diagnosis,))
+            yield "technical", claim, 2
         else:
-            yield (
-                "professional",
-                self._claim(claims.carrier_claim, day, [professional], diagnoses),
-                1,
-            )
             yield "stay", self._stay(_add_days(day, -1), 4, charge, "065", 7410.0), 2
 
     def _header(self, start: str, end: str, diagnoses: tuple[tuple[str, str], ...]) -> ClaimHeader:
@@ -358,12 +340,12 @@ class ClaimGenerator:
 
     def _claim(
         self,
-        make: Callable[[ClaimHeader, Sequence[ServiceLine]], Resource],
+        build: Callable[[ClaimHeader, Sequence[ServiceLine]], Resource],
         day: str,
         lines: Sequence[ServiceLine],
         diagnoses: tuple[tuple[str, str], ...] = (),
     ) -> str:
-        return self._add(make(self._header(day, day, diagnoses), lines))
+        return self._add(build(self._header(day, day, diagnoses), lines))
 
     def _add(self, claim: Resource) -> str:
         self._history.claims.append(claim)
