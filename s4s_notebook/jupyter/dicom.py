@@ -21,14 +21,14 @@ from jupyter_server.utils import ApiPath, ensure_async, to_os_path
 from tornado.web import HTTPError, authenticated
 
 if TYPE_CHECKING:
-    from ..widgets.viewer_pictures import Pictures
+    from ..widgets.viewer.pictures import Pictures
 
 DECODE_TIMEOUT = 60.0  # seconds for one picture
 _PARAMETERS = ("have", "series", "plane", "key")
 
 
 class DicomReader:
-    """Answers the viewer's requests (see ``viewer_panel.js``) about files on this machine."""
+    """Answers the viewer's requests (see ``viewer/panel.js``) about files on this machine."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
@@ -129,6 +129,6 @@ def _pictures_of(
 @lru_cache(maxsize=4)
 def _open_pictures(path: str, _version: int) -> Pictures:
     from ..imaging import read
-    from ..widgets.viewer_pictures import Pictures
+    from ..widgets.viewer.pictures import Pictures
 
     return Pictures(read([path], force=True))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .ask import ask_origin
 from .browse import explore
-from .choose import choose
 from .connect import connect_panel, opened
+from .connect.ask import ask_origin
+from .connect.choose import choose
 from .progress import progress_panel, show_progress
 
 __all__ = [

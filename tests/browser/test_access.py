@@ -12,8 +12,9 @@ AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 PANELS = """
 from tests.browser.fakes import *
 from s4s_notebook.connection.known_holders import Holders
-from s4s_notebook.widgets.choose import ChooserPanel
-from s4s_notebook.widgets import ask, connect_panel, explore, progress_panel
+from s4s_notebook.widgets.connect.choose import ChooserPanel
+from s4s_notebook.widgets.connect import ask
+from s4s_notebook.widgets import connect_panel, explore, progress_panel
 from IPython.display import display
 from s4s_notebook.errors import HolderUnavailable
 import ipywidgets, pathlib, tempfile, threading

@@ -83,7 +83,8 @@ def away():
 HOSTILE = """
 from tests.browser.fakes import *
 from tests.browser.hostile import strings
-from s4s_notebook.widgets import explore, connect_panel, progress_panel, ask
+from s4s_notebook.widgets import explore, connect_panel, progress_panel
+from s4s_notebook.widgets.connect import ask
 from s4s_notebook.errors import S4SError
 from IPython.display import display
 texts = strings({away!r})

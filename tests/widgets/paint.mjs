@@ -3,8 +3,8 @@
 import { readFileSync, writeSync } from "node:fs";
 
 const widgets = new URL("../../s4s_notebook/widgets/", import.meta.url);
-const { Painter } = await import(new URL("viewer_grey.js", widgets));
-const { unpack } = await import(new URL("viewer.js", widgets));
+const { Painter } = await import(new URL("viewer/grayscale.js", widgets));
+const { unpack } = await import(new URL("viewer/viewer.js", widgets));
 
 const input = readFileSync(0);
 const painter = new Painter();

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s4s_notebook.widgets.browse_rows import (
+from s4s_notebook.widgets.browse.rows import (
     BENEFITS,
     PAGE,
     STUDIES,

@@ -8,7 +8,7 @@ import pytest
 
 from s4s_notebook.connection.known_holders import Holders
 from s4s_notebook.errors import DiscoveryError
-from s4s_notebook.widgets.choose import ChooserPanel
+from s4s_notebook.widgets.connect.choose import ChooserPanel
 
 
 @pytest.fixture

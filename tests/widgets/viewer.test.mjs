@@ -3,15 +3,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 const at = (name) => import(new URL(`../../s4s_notebook/widgets/${name}`, import.meta.url));
-const { Painter, greyFunction, pixelsOf, valueOf } = await at("viewer_grey.js");
+const { Painter, greyFunction, pixelsOf, valueOf } = await at("viewer/grayscale.js");
 const { imagePoint, lengthOf, panForZoom, patientPoint, place, stagePoint } =
-  await at("viewer_geometry.js");
-const { Slices, nearestFirst } = await at("viewer_slices.js");
-const { KEYS, nameOf, ownKey, press } = await at("viewer_keys.js");
-const { Place } = await at("viewer_place.js");
-const { byHand, dragged, entriesFor, windowOf, windowText } = await at("viewer_windows.js");
-const { Asker, unpack } = await at("viewer.js");
-const { short } = await at("viewer_parts.js");
+  await at("viewer/geometry.js");
+const { Slices, nearestFirst } = await at("viewer/slice_cache.js");
+const { KEYS, nameOf, ownKey, press } = await at("viewer/keyboard.js");
+const { Place } = await at("viewer/position.js");
+const { byHand, dragged, entriesFor, windowOf, windowText } = await at("viewer/windowing.js");
+const { Asker, unpack } = await at("viewer/viewer.js");
+const { short } = await at("viewer/elements.js");
 
 const PLAIN = { rows: 1, slope: 1, intercept: 0, windows: [] };
 const greys = (slice, window, inverted = false) => [...new Painter().paint(slice, window, inverted,

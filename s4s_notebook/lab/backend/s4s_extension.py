@@ -22,8 +22,8 @@ def is_stale() -> bool:
         *LAB.glob("style/*"),
         *LAB.glob("schema/*"),
         *LAB.glob("*.json"),
-        *LAB.parent.glob("widgets/viewer*.js"),
-        *LAB.parent.glob("widgets/viewer.css"),
+        *LAB.parent.glob("widgets/viewer/*.js"),
+        *LAB.parent.glob("widgets/viewer/*.css"),
     ]
     return any(source.stat().st_mtime > built for source in made_of)
 

@@ -11,8 +11,8 @@ import { LabIcon } from '@jupyterlab/ui-components';
 import { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 
-import { Viewer } from '../../widgets/viewer_panel.js';
-import { unpack } from '../../widgets/viewer.js';
+import { Viewer } from '../../widgets/viewer/panel.js';
+import { unpack } from '../../widgets/viewer/viewer.js';
 import sliceSvg from '../style/slice.svg';
 import { message } from './server';
 

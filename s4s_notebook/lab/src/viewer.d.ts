@@ -1,6 +1,6 @@
-// The viewer is plain JavaScript that notebooks use too: s4s_notebook/widgets/viewer_*.js.
+// The viewer is plain JavaScript that notebooks use too: s4s_notebook/widgets/viewer/*.js.
 
-declare module '*/viewer_panel.js' {
+declare module '*/viewer/panel.js' {
   export class Viewer {
     constructor(source: object, options: { height?: number; limit?: number });
     readonly node: HTMLElement;
@@ -9,7 +9,7 @@ declare module '*/viewer_panel.js' {
   }
 }
 
-declare module '*/viewer.js' {
+declare module '*/viewer/viewer.js' {
   export function unpack(
     slice: Record<string, any>,
     buffers: DataView[]

@@ -1,0 +1,36 @@
+// What a panel asks of our pages on the Jupyter server (s4s_notebook/jupyter).
+
+// Where this page's Jupyter server is, or "" where there is none that we know.
+export function serverBase() {
+  const config = document.getElementById("jupyter-config-data");
+  try {
+    const base = JSON.parse(config?.textContent ?? "{}").baseUrl;
+    return base ? new URL(base, location.href).pathname : "";
+  } catch {
+    return "";
+  }
+}
+
+export async function serverHasOurPages(base) {
+  if (!base) return false;
+  try {
+    const reply = await fetch(`${base}s4s/status`, { credentials: "same-origin" });
+    return reply.ok && typeof (await reply.json()).s4s === "string";
+  } catch {
+    return false;
+  }
+}
+
+// Hand something to a waiting kernel by way of the server; false where that cannot be done.
+export async function post(base, place, content) {
+  const xsrf = /(?:^|; )_xsrf=([^;]*)/.exec(document.cookie)?.[1];
+  const headers = { "Content-Type": "application/json" };
+  if (xsrf) headers["X-XSRFToken"] = decodeURIComponent(xsrf);
+  try {
+    const body = JSON.stringify(content);
+    const where = `${base}s4s/${place}`;
+    return (await fetch(where, { method: "POST", credentials: "same-origin", headers, body })).ok;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,246 @@
+"""What a viewer is told and given: plain messages and bytes, whoever carries them.
+
+The four questions of ``panel.js``: which series there are (:meth:`Pictures.study`),
+one slice (:meth:`Pictures.slice`), a small picture (:meth:`Pictures.thumbnail`), and the names,
+which leave this process only when a person asks to see them (:meth:`Pictures.names`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ...errors import NotAnImage
+from ...imaging.frame import Frame
+from ...imaging.geometry import edges
+from ...imaging.greys import measured, render
+from ...imaging.series import Series
+from ...imaging.study import Study
+from ...imaging.windows import Array, Choice, Table, Window, spread
+from ...wording import count, safe_text
+from .planes import Cuts
+
+Answer = tuple[dict[str, Any], list[memoryview]]
+THUMBNAIL = 96  # pixels, the longer side at most
+NAMES = {
+    "PatientName": "Name",
+    "PatientID": "ID",
+    "PatientBirthDate": "Born",
+    "PatientSex": "Sex",
+    "AccessionNumber": "Accession",
+    "InstitutionName": "At",
+}
+
+
+class Pictures:
+    """The pictures of a study, which may still grow while ``growing()`` is true. Thread-safe.
+
+    Series, planes and slices are known to the browser by short keys that stay the same while
+    more files come; no UID and no name is in them.
+    """
+
+    def __init__(self, study: Study, growing: Callable[[], bool] = lambda: False) -> None:
+        self._study = study
+        self._growing = growing
+        self._lock = threading.RLock()
+        self._numbers: dict[Hashable, str] = {}
+        self._series: dict[str, Series] = {}
+        self._frames: dict[str, Frame] = {}
+        self._burned: dict[str, bool] = {}
+        self._cuts = Cuts()
+
+    def study(self, have: str | None = None) -> dict[str, Any]:
+        """The series with their slices, or ``{"unchanged": True}`` when ``have`` is up to date."""
+        with self._lock:
+            growing = self._growing()  # before the series: what comes later is then asked for
+            version = f"{len(self._study.instances)}/{len(self._study.errors)}/{growing}"
+            if version == have:
+                return {"unchanged": True}
+            many = self._study.series
+            shown = [self._describe(one, growing) for one in many if one.frames]
+            return {
+                "version": version,
+                "growing": growing,
+                "note": self._note(many, growing),
+                "series": shown,
+            }
+
+    def slice(self, series: str, plane: str, key: str) -> Answer:
+        """One slice: stored values (or RGB) and all that is needed to show and to measure it.
+
+        Raises NotAnImage for keys that are not known, and what ``Frame.stored`` raises.
+        """
+        with self._lock:
+            one = self._known(self._series, series)
+            frame = self._known(self._frames, key) if plane == "stack" else None
+        if frame is None:
+            return self._cut(one, plane, int(key))
+        label = [frame_number(frame), place(frame)]
+        return packed(*described(frame, "\n".join(part for part in label if part)))
+
+    def _cut(self, series: Series, plane: str, index: int) -> Answer:
+        """Return one slice of a plane that the series was not acquired in."""
+        frame, description, pixels = self._cuts.cut(series, plane, index)
+        buffers: list[Array] = []
+        message = {**scale(frame, frame.windows, buffers), **description}
+        return packed({**message, "whole": window(spread(pixels), [])}, pixels, buffers)
+
+    def thumbnail(self, series: str) -> Answer:
+        """The middle slice of a series as grey levels or RGB, at most 96 pixels a side."""
+        with self._lock:
+            one = self._known(self._series, series)
+        picture = render(one.frames[len(one.frames) // 2])
+        step = max(1, -(-max(picture.shape[:2]) // THUMBNAIL))
+        return packed({}, picture[::step, ::step])
+
+    def names(self, series: str) -> dict[str, Any]:
+        """The person's name and what else identifies them: ``{"names": [[label, text], …]}``."""
+        with self._lock:
+            header = self._known(self._series, series).instances[0].header()
+        found = [(label, header.get(keyword)) for keyword, label in NAMES.items()]
+        return {"names": [[label, safe_text(text, 64)] for label, text in found if text]}
+
+    def first(self) -> Frame | None:
+        """The slice that a viewer opens on, None while there is none."""
+        return next((one.frames[0] for one in self._study.series if one.frames), None)
+
+    def _known(self, known: Mapping[str, Any], key: str) -> Any:
+        try:
+            return known[key]
+        except KeyError:
+            raise NotAnImage("This picture is no longer part of the study.") from None
+
+    def _number(self, name: Hashable) -> str:
+        return self._numbers.setdefault(name, str(len(self._numbers)))
+
+    def _describe(self, series: Series, growing: bool) -> dict[str, Any]:
+        key = self._number(series.key)
+        self._series[key] = series
+        ids = []
+        for frame in series.frames:
+            source = frame.instance.path or id(frame.instance)
+            ids.append(self._number((source, frame.index)))
+            self._frames[ids[-1]] = frame
+        number = series.instances[0].series_number
+        title = " · ".join(
+            part for part in (f"{number:g}" if number is not None else "", series.modality) if part
+        )
+        time = series.frame_time
+        own = {"key": "stack", "name": series.plane.capitalize() or "Images", "ids": ids}
+        return {
+            "key": key,
+            "title": title or "Series",
+            "detail": self._detail(series, key),
+            "modality": series.modality,
+            "rate": 1000 / time if time else None,
+            "presets": presets(series),
+            "planes": [own, *([] if growing else self._cuts.planes(series))],
+        }
+
+    def _detail(self, series: Series, key: str) -> str:
+        lines = [series.description, series.part]
+        if key not in self._burned:
+            burned = series.instances[0].header().get("BurnedInAnnotation")
+            self._burned[key] = str(burned).strip().upper() == "YES"
+        if self._burned[key]:
+            lines.append("names may be part of the picture")
+        return "\n".join(line for line in lines if line)
+
+    def _note(self, many: list[Series], growing: bool) -> str:
+        if growing:
+            return f"{count(len(self._study.instances), 'file')} so far …"
+        parts = sorted({one.kind for one in many if not one.frames})
+        problems = self._study.problems
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            parts.append(f"{problems[0].why}{more}")
+        return safe_text("; ".join(parts), 200)
+
+
+def presets(series: Series) -> list[dict[str, Any]]:
+    """Windows by name that are not the file's own."""
+    own = {id(one) for frame in series.frames for one in frame.windows}
+    return [
+        {**window(choice, []), "name": name}
+        for name, choice in series.window_choices.items()
+        if id(choice) not in own
+    ]
+
+
+def window(choice: Choice, buffers: list[Array]) -> dict[str, Any]:
+    """A window as the browser has it; a table's entries are appended to ``buffers``."""
+    if isinstance(choice, Window):
+        return {
+            "center": choice.center,
+            "width": choice.width,
+            "rule": choice.function,
+            "label": choice.name,
+        }
+    return table(choice, buffers)
+
+
+def table(one: Table, buffers: list[Array]) -> dict[str, Any]:
+    """A lookup table as the browser has it: its entries are ``buffers[buffer]``."""
+    buffers.append(np.asarray(one.entries, "<f8"))
+    return {"buffer": len(buffers), "first": one.first, "bits": one.bits, "label": one.name}
+
+
+def described(frame: Frame, label: str) -> tuple[dict[str, Any], Array, list[Array]]:
+    """What the browser must know of a frame, its pixels, and the tables these refer to."""
+    geometry = {
+        "spacing": frame.spacing,
+        "aspect": frame.aspect,
+        "position": frame.position,
+        "orientation": frame.orientation,
+        "edges": edges(frame),
+        "label": label,
+    }
+    if frame.color:
+        return {**geometry, "windows": []}, render(frame), []
+    buffers: list[Array] = []
+    grey = scale(frame, frame.windows, buffers)
+    return {**geometry, **grey, "whole": window(measured(frame), [])}, frame.stored(), buffers
+
+
+def scale(frame: Frame, windows: tuple[Choice, ...], buffers: list[Array]) -> dict[str, Any]:
+    """The grey scale of a frame: from stored value to unit, and its windows."""
+    return {
+        "slope": frame.slope,
+        "intercept": frame.intercept,
+        "modality": None if frame.table is None else table(frame.table, buffers),
+        "unit": frame.unit,
+        "inverse": frame.photometric == "MONOCHROME1",
+        "padding": None if frame.padding is None else list(frame.padding),
+        "windows": [window(one, buffers) for one in windows],
+    }
+
+
+def packed(about: dict[str, Any], pixels: Array, tables: list[Array] | None = None) -> Answer:
+    """``pixels`` as little-endian bytes, their kind and shape in the message."""
+    kind = "rgb" if pixels.ndim == 3 else pixels.dtype.name
+    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize == 8:
+        pixels, kind = pixels.astype(np.float64), "float64"
+    message = {**about, "type": kind, "rows": pixels.shape[0], "columns": pixels.shape[1]}
+    arrays = [pixels, *(tables or [])]
+    return message, [
+        np.ascontiguousarray(one, one.dtype.newbyteorder("<")).data.cast("B") for one in arrays
+    ]
+
+
+def frame_number(frame: Frame) -> str:
+    """ "Image 12", "Frame 3 of 20"."""
+    if frame.instance.count > 1:
+        return f"Frame {frame.index + 1} of {frame.instance.count}"
+    return "" if frame.instance.number is None else f"Image {frame.instance.number:g}"
+
+
+def place(frame: Frame) -> str:
+    """Where the slice lies along the body axis that it cuts: "z -12.5 mm", with a minus sign."""
+    if frame.position is None or frame.orientation is None:
+        return ""
+    normal = np.cross(frame.orientation[:3], frame.orientation[3:])
+    axis = int(np.argmax(np.abs(normal)))
+    return f"{'xyz'[axis]} {frame.position[axis]:.1f} mm".replace("-", "\N{MINUS SIGN}")

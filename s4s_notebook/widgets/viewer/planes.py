@@ -1,0 +1,145 @@
+"""The other two planes through a stack: axial, coronal, sagittal, cut where the voxels lie.
+
+Nothing is interpolated: a cut at a fixed row or column of all slices is shown with its own
+spacing, turned so that the head is up (or the front, in axial planes) and the patient's left
+is on the right, as radiologists look at it.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import NotAnImage, PixelBudget
+from ...imaging.frame import Frame
+from ...imaging.geometry import depth, letters, named_edges
+from ...imaging.series import Series
+from ...imaging.volume import Volume
+from ...imaging.windows import Array
+
+#: The most bytes of a stack that are kept for cutting; larger ones offer their own plane only.
+BUDGET = 2**30
+
+#: Normal along x, y, z: the plane's name, and where right and down point (LPS).
+_VIEWS = (
+    ("Sagittal", (0.0, 1.0, 0.0), (0.0, 0.0, -1.0)),
+    ("Coronal", (1.0, 0.0, 0.0), (0.0, 0.0, -1.0)),
+    ("Axial", (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
+)
+
+
+class Layout(NamedTuple):
+    """How the cuts at a fixed ``axis`` of a volume are laid out on screen."""
+
+    name: str
+    axis: int
+    down: int
+    right: int
+    down_sign: int
+    right_sign: int
+
+
+def layout(axes: NDArray[np.float64], axis: int) -> Layout:
+    """The layout of the cuts that keep volume axis ``axis`` (1 row, 2 column) fixed."""
+    name, right, down = _VIEWS[int(np.argmax(np.abs(axes[axis])))]
+    one, other = (at for at in range(3) if at != axis)
+    pairs = [(one, other), (other, one)]
+    a, b = max(pairs, key=lambda p: abs(axes[p[0]] @ down) + abs(axes[p[1]] @ right))
+    signs = [-1 if float(way) < 0 else 1 for way in (axes[a] @ down, axes[b] @ right)]
+    return Layout(name, axis, a, b, signs[0], signs[1])
+
+
+class Cuts:
+    """Cuts stacks; keeps the voxels of the one that was cut last. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._series: Series | None = None
+        self._volume: Volume | None = None
+        self._voxels: Array | None = None
+
+    def planes(self, series: Series) -> list[dict[str, Any]]:
+        """What else than its own plane a series offers, as ``Pictures.study`` gives it."""
+        volume = _volume(series)
+        if volume is None:
+            return []
+        found = [layout(volume.axes, axis) for axis in (1, 2)]
+        return [
+            {"key": str(one.axis), "name": one.name, "ids": list(range(volume.shape[one.axis]))}
+            for one in found
+        ]
+
+    def cut(self, series: Series, plane: str, index: int) -> tuple[Frame, dict[str, Any], Array]:
+        """Return one slice of another plane.
+
+        Returns:
+            The frame whose windows apply, values and geometry for the browser, and the pixels.
+
+        Raises:
+            NotAnImage: There is no such plane or slice.
+        """
+        volume, voxels = self._load(series)
+        axis = int(plane)
+        if axis not in (1, 2) or not 0 <= index < volume.shape[axis]:
+            raise NotAnImage("There is no such plane.")
+        one = layout(volume.axes, axis)
+        picture = np.take(voxels, index, axis)
+        if one.down > one.right:
+            picture = picture.T
+        picture = picture[:: one.down_sign, :: one.right_sign]
+        middle = series.frames[len(series.frames) // 2]
+        return middle, {**_values(middle), **_geometry(volume, one, index)}, picture
+
+    def _load(self, series: Series) -> tuple[Volume, Array]:
+        with self._lock:
+            if self._series is not series or self._volume is None or self._voxels is None:
+                volume = _volume(series)
+                if volume is None:
+                    raise NotAnImage("This series makes no volume.")
+                self._series, self._volume, self._voxels = series, volume, np.asarray(volume)
+            return self._volume, self._voxels
+
+
+def _volume(series: Series) -> Volume | None:
+    """The series as a volume worth cutting: grey, three slices or more, one behind another."""
+    depths = [depth(frame) for frame in series.frames]
+    if len(depths) < 3 or None in depths or series.frames[0].color:
+        return None
+    if min(np.diff(np.array(depths, np.float64))) < 1e-3:
+        return None
+    try:
+        volume = series.volume()
+    except (NotAnImage, PixelBudget):
+        return None
+    size = int(np.prod(volume.shape)) * volume.dtype.itemsize
+    return volume if size <= BUDGET else None
+
+
+def _values(frame: Frame) -> dict[str, Any]:
+    """A volume holds modality values already, so only the padding must be carried over."""
+    padding = None
+    if frame.padding is not None:
+        ends = frame.modality(np.array(frame.padding))
+        padding = [float(ends.min()), float(ends.max())]
+    return {"slope": 1.0, "intercept": 0.0, "modality": None, "padding": padding}
+
+
+def _geometry(volume: Volume, one: Layout, index: int) -> dict[str, Any]:
+    steps = volume.axes * np.array(volume.spacing)[:, None]
+    position = np.array(volume.origin) + steps[one.axis] * index
+    for axis, sign in ((one.down, one.down_sign), (one.right, one.right_sign)):
+        if sign < 0:
+            position = position + steps[axis] * (volume.shape[axis] - 1)
+    right, down = volume.axes[one.right] * one.right_sign, volume.axes[one.down] * one.down_sign
+    main = int(np.argmax(np.abs(volume.axes[one.axis])))
+    return {
+        "spacing": [volume.spacing[one.down], volume.spacing[one.right]],
+        "aspect": volume.spacing[one.down] / volume.spacing[one.right],
+        "position": position.tolist(),
+        "orientation": [*right.tolist(), *down.tolist()],
+        "edges": named_edges(letters(right), letters(down)),
+        "label": f"{'xyz'[main]} {position[main]:.1f} mm".replace("-", "\N{MINUS SIGN}"),
+    }
