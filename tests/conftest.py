@@ -223,7 +223,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         record = session.config.rootpath / ".pytest_cache" / name
         record.parent.mkdir(exist_ok=True)
         known: dict[str, dict[str, str]] = {}
-        if session.config.getoption("lf") and record.exists():  # those that failed, once more
+        if session.config.getoption("lf", False) and record.exists():  # once more
             known = json.loads(record.read_text())
         for case, ends in _outcomes.items():
             known.setdefault(case, {}).update(ends)
