@@ -9,14 +9,14 @@ _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def safe_text(value: object, limit: int = 300) -> str:
-    """Return ``value`` as one line of visible text, cut with "…" to at most ``limit`` letters.
+    r"""Return ``value`` as one line of visible text, cut with "…" to at most ``limit`` letters.
 
     Control and format characters (ANSI escapes, direction overrides, NUL, lone surrogates,
-    unassigned code points) come out as ``\\u202e``: a holder's text reaches terminals and saved
+    unassigned code points) come out as ``\u202e``: a holder's text reaches terminals and saved
     notebooks, where they would act.
 
     >>> print(safe_text("gnp" + chr(0x202E) + "exe", limit=5))
-    gnp\\u202e…
+    gnp\u202e…
     """
     line = " ".join(str(value).split())
     cut = line if len(line) <= limit else line[: limit - 1] + "…"

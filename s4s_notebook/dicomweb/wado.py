@@ -1,4 +1,4 @@
-"""Fetching images over DICOMweb: WADO-RS (PS3.18 10.4), and QIDO-RS to see what there is."""
+"""Retrieval of images over DICOMweb: WADO-RS (PS3.18 10.4), and QIDO-RS to list instances."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Instance(NamedTuple):
 
 
 def instance_url(url: str, instance: Instance) -> str:
-    """The address of one instance below :func:`study_url`."""
+    """Return the address of one instance below :func:`study_url`."""
     path, question, query = url.partition("?")
     series, uid = check_uid(instance.series_uid), check_uid(instance.instance_uid)
     return f"{path}/series/{series}/instances/{uid}{question}{query}"
@@ -40,7 +40,7 @@ def instance_url(url: str, instance: Instance) -> str:
 def instances(
     transport: Transport, url: str, *, cancel: Cancel | None = None, token: bool = True
 ) -> list[Instance] | None:
-    """What a holder says a study has (QIDO-RS), or None where it does not offer to say."""
+    """Return the instances that a holder lists for a study (QIDO-RS); None without a list."""
     path, question, query = url.partition("?")
     reply = transport.request(
         "GET",
@@ -53,13 +53,13 @@ def instances(
     if reply.status != 200:
         return None
     try:
-        listed = [
+        instances_listed = [
             Instance(check_uid(_value(item, "0020000E")), check_uid(_value(item, "00080018")))
             for item in objects(reply.json())
         ]
     except errors.ContentError:
         return None
-    return listed or None
+    return instances_listed or None
 
 
 def _value(item: Mapping[str, Any], tag: str) -> object:
@@ -77,7 +77,9 @@ def retrieve(
     on_wait: OnWait | None = None,
     token: bool = True,
 ) -> Iterator[Iterator[Part]]:
-    """Fetch a study, series or instance: ``with retrieve(...) as parts: for part in parts: ...``
+    """Fetch a study, series or instance.
+
+    Use it as ``with retrieve(...) as parts: for part in parts: ...``.
 
     The iteration ends without an error only if everything that the holder sent arrived.
 
@@ -102,7 +104,7 @@ def _open(
     on_wait: OnWait | None,
     token: bool,
 ) -> ResponseStream:
-    """The answer to the first form of Accept that the holder understands."""
+    """Open the response to the first form of Accept that the holder understands."""
     first, second = (
         transport.stream(url, accept=accept, token=token, cancel=cancel, on_wait=on_wait)
         for accept in _ACCEPTS
@@ -119,8 +121,8 @@ def _parts(stream: ResponseStream) -> Iterator[Part]:
     count = 0
     for part in _framed(stream):
         if part.content_type not in ("application/dicom", ""):
-            what = redact.text(part.content_type, limit=60)
-            raise errors.MalformedResponse(f"A part of the answer is {what!r}, not DICOM.")
+            content_kind = redact.text(part.content_type, limit=60)
+            raise errors.MalformedResponse(f"A part of the answer is {content_kind!r}, not DICOM.")
         count += 1
         yield part
     if not count:
@@ -135,8 +137,10 @@ def _framed(stream: ResponseStream) -> Iterable[Part]:
     if kind == "multipart/related":
         return Parts(content_type, stream.chunks())
     if kind != "application/dicom":
-        what = redact.text(kind, limit=60) or "of no stated type"
-        raise errors.MalformedResponse(f"The holder answered with {what!r} instead of images.")
+        content_kind = redact.text(kind, limit=60) or "of no stated type"
+        raise errors.MalformedResponse(
+            f"The holder answered with {content_kind!r} instead of images."
+        )
     if not {"content-length", "transfer-encoding"} & stream.headers.keys():
         raise errors.IntegrityError("The answer does not say where it ends.")
     return [Part({"content-type": kind}, stream.chunks())]

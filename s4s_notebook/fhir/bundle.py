@@ -1,4 +1,4 @@
-"""A searchset Bundle, read leniently, with whatever is odd reported (FHIR STU3 section 2.36)."""
+"""A searchset Bundle, read leniently; every problem is reported (FHIR STU3 section 2.36)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Page:
     """One page of a search.
 
     Attributes:
-        resources: resources of the type asked for, in the holder's order.
+        resources: resources of the requested type, in the holder's order.
         included: resources of other types that came with them.
-        problems: what is odd about this page; nothing is dropped without one.
+        problems: what is wrong with this page; nothing is dropped without one.
         next: the address of the next page, or None on the last; resume there.
         total: the holder's count of all matches, or None.
         date: POSIX time by the holder's clock when it answered, or None.
@@ -37,7 +37,11 @@ class Page:
 
 
 def read_page(reply: Response, type: str, url: str) -> Page:  # noqa: A002
-    """A searchset Bundle as a Page (FHIR STU3 section 2.36). Raises MalformedResponse."""
+    """Return a searchset Bundle as a Page (FHIR STU3 section 2.36).
+
+    Raises:
+        MalformedResponse: the response is no searchset Bundle.
+    """
     body = json_object(reply)
     if body.get("resourceType") != "Bundle":
         raise errors.MalformedResponse(
@@ -48,8 +52,8 @@ def read_page(reply: Response, type: str, url: str) -> Page:  # noqa: A002
     if not isinstance(entries, list):
         raise errors.MalformedResponse("Bundle.entry is no list.", request=reply.request)
     sorter = _Sorter(type)
-    for place, entry in enumerate(entries):
-        sorter.take(place, entry)
+    for position, entry in enumerate(entries):
+        sorter.take(position, entry)
     total = body.get("total")
     if total is not None and (not isinstance(total, int) or isinstance(total, bool) or total < 0):
         sorter.report("Bundle", "total", total, "is no count")
@@ -66,7 +70,7 @@ def read_page(reply: Response, type: str, url: str) -> Page:  # noqa: A002
 
 
 class _Sorter:
-    """Sorts the entries of a Bundle into asked for, included, and odd."""
+    """Sorts the entries of a Bundle into requested, included, and problems."""
 
     def __init__(self, type: str) -> None:  # noqa: A002
         self.type = type
@@ -78,8 +82,8 @@ class _Sorter:
     def report(self, resource: str, path: str, value: Any, why: str) -> None:
         self.problems.append(Problem(resource, path, redact.text(str(value), limit=80), why))
 
-    def take(self, place: int, entry: Any) -> None:
-        where = f"Bundle.entry[{place}]"
+    def take(self, position: int, entry: Any) -> None:
+        where = f"Bundle.entry[{position}]"
         resource = entry.get("resource") if isinstance(entry, dict) else None
         if not isinstance(resource, dict):
             self.report(where, "resource", resource, "an entry without a resource")
@@ -104,16 +108,18 @@ class _Sorter:
     def _outcome(self, where: str, outcome: dict[str, Any]) -> None:
         for issue in objects(outcome.get("issue")) or [{}]:
             why = f"the holder reports: {issue.get('severity', 'issue')}"
-            self.report(where, "OperationOutcome.issue", _words(issue), redact.text(why, limit=80))
+            self.report(
+                where, "OperationOutcome.issue", _issue_text(issue), redact.text(why, limit=80)
+            )
 
     def _full_url(self, where: str, url: Any, resource: dict[str, Any]) -> None:
-        """A fullUrl may repeat only for another version (invariant bdl-7)."""
+        """Report a fullUrl that repeats for the same version (invariant bdl-7)."""
         if not isinstance(url, str):
             return
-        mark = (url, version_of(resource))
-        if mark in self._urls:
+        version = (url, version_of(resource))
+        if version in self._urls:
             self.report(where, "fullUrl", url, "stands twice in one page; both are kept")
-        self._urls.add(mark)
+        self._urls.add(version)
 
 
 def _next(body: dict[str, Any], reply: Response) -> str | None:
@@ -129,7 +135,11 @@ def _next(body: dict[str, Any], reply: Response) -> str | None:
 
 
 def json_object(reply: Response) -> dict[str, Any]:
-    """The object that an answer holds. Raises MalformedResponse."""
+    """Return the JSON object of a response.
+
+    Raises:
+        MalformedResponse: it is empty, or no JSON object.
+    """
     if not reply.body.strip():
         raise errors.MalformedResponse(
             "The answer is empty.",
@@ -143,16 +153,16 @@ def json_object(reply: Response) -> dict[str, Any]:
 
 
 def kind_of(body: dict[str, Any]) -> str:
-    """The resource type, fit to be shown."""
+    """Return the resource type as safe text."""
     return redact.text(str(body.get("resourceType") or "JSON object without a type"), limit=60)
 
 
 def _diagnosis(body: dict[str, Any]) -> str:
-    words = "; ".join(filter(None, map(_words, objects(body.get("issue")))))
+    words = "; ".join(filter(None, map(_issue_text, objects(body.get("issue")))))
     return f" It says: {redact.text(words, limit=300)}" if words else ""
 
 
-def _words(issue: dict[str, Any]) -> str:
+def _issue_text(issue: dict[str, Any]) -> str:
     details = issue.get("details")
     text = details.get("text") if isinstance(details, dict) else None
     return str(issue.get("diagnostics") or text or issue.get("code") or "")

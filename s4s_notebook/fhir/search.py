@@ -1,8 +1,8 @@
 """FHIR search and read: pages of resources, never a short list in silence.
 
 FHIR STU3 section 3.1.6 (search), 2.36 (Bundle); S4S imaging data use case
-(first-connection, periodic-update). Read as leniently as real holders write, but whatever is
-odd is reported as a Problem of its page.
+(first-connection, periodic-update). Read as leniently as real holders write, but whatever
+is wrong is reported as a Problem of its page.
 """
 
 from __future__ import annotations
@@ -56,14 +56,19 @@ def search(
     on_wait: OnWait | None = None,
     max_pages: int = MAX_PAGES,
 ) -> Iterator[Page]:
-    """Pages of ``GET {base}/{type}?{params}``, each fetched when it is asked for.
+    """Yield the pages of ``GET {base}/{type}?{params}``, each fetched when it is needed.
 
     Pages that came before an error stay good: go on with ``start=page.next`` of the last one.
     Pages may overlap; :func:`key_of` and :func:`version_of` tell the same resource.
 
     Args:
+        transport: sends the requests.
+        base: the FHIR base of the holder.
+        type: the resource type.
         params: names and values; values are percent-encoded.
         start: the address of the page to begin at instead of the first.
+        cancel: stops the search.
+        on_wait: called while the holder makes us wait.
         max_pages: the most pages that one search may have.
 
     Raises:
@@ -74,17 +79,17 @@ def search(
         HTTPStatusError, HolderUnavailable, RetryAfterTooLong, Cancelled: as the transport says.
     """
     url = start or search_url(base, type, params)
-    walk = _Walk(type, whole=start is None, max_pages=max_pages)
+    progress = _Progress(type, complete=start is None, max_pages=max_pages)
     while url:
-        walk.enter(url)
+        progress.start_page(url)
         reply = transport.request("GET", url, accept=FHIR_JSON, cancel=cancel, on_wait=on_wait)
-        page = walk.page(_none(reply, type, url) or read_page(reply.checked(), type, url))
+        page = progress.page(_no_studies(reply, type, url) or read_page(reply.checked(), type, url))
         yield page
         url = page.next or ""
 
 
 def search_url(base: str, type: str, params: Sequence[tuple[str, str]]) -> str:  # noqa: A002
-    """The address of a search's first page.
+    """Return the address of a search's first page.
 
     >>> search_url("https://h/fhir", "ImagingStudy", [("patient", "smart 1+1")])
     'https://h/fhir/ImagingStudy?patient=smart%201%2B1'
@@ -105,7 +110,7 @@ def read(
     cancel: Cancel | None = None,
     on_wait: OnWait | None = None,
 ) -> dict[str, Any]:
-    """``GET {base}/{type}/{id}`` as a dict (FHIR STU3 section 3.1.0.1).
+    """Return ``GET {base}/{type}/{id}`` as a dict (FHIR STU3 section 3.1.0.1).
 
     Raises:
         InvalidUID: an id that could change the request; nothing was asked.
@@ -120,13 +125,13 @@ def read(
         )
     if body.get("id", id) != id:
         raise errors.MalformedResponse(
-            f"Another {type} came than the one asked for.", request=reply.request
+            f"Another {type} came than the requested one.", request=reply.request
         )
     return body
 
 
 def check_id(text: str) -> str:
-    """``text`` if it can stand in an address as one id; real ids are freer than FHIR allows.
+    """Return ``text`` if it can stand in an address as one id; real ids are freer than FHIR allows.
 
     >>> check_id("-20140000000296--4")
     '-20140000000296--4'
@@ -146,27 +151,29 @@ def check_id(text: str) -> str:
 
 
 @dataclass
-class _Walk:
-    """Where a search has been: finds loops, and counts what came against ``total``."""
+class _Progress:
+    """The pages of a search so far: detects loops, and compares the count with ``total``."""
 
     type: str
-    whole: bool
+    complete: bool
     max_pages: int
     visited: set[str] = field(default_factory=set)
     seen: set[tuple[str, str]] = field(default_factory=set)
     keys: set[str] = field(default_factory=set)
     stale: int = 0
 
-    def enter(self, url: str) -> None:
-        mark = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
+    def start_page(self, url: str) -> None:
+        digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
         count = len(self.visited)
-        if mark in self.visited:
-            raise _loop(f"Page {count} of {self.type} leads back to an earlier page.", url)
+        if digest in self.visited:
+            raise _paging_loop(f"Page {count} of {self.type} leads back to an earlier page.", url)
         if count >= self.max_pages:
-            raise _loop(f"{self.type} has more than {self.max_pages} pages.", url)
+            raise _paging_loop(f"{self.type} has more than {self.max_pages} pages.", url)
         if self.stale > MAX_STALE:
-            raise _loop(f"{self.stale} pages of {self.type} in a row brought nothing new.", url)
-        self.visited.add(mark)
+            raise _paging_loop(
+                f"{self.stale} pages of {self.type} in a row brought nothing new.", url
+            )
+        self.visited.add(digest)
 
     def page(self, page: Page) -> Page:
         before = len(self.seen)
@@ -175,21 +182,21 @@ class _Walk:
             self.keys.add(key)
             self.seen.add((key, version_of(resource)))
         self.stale = self.stale + 1 if len(self.seen) == before else 0
-        if page.next is None and self.whole and page.total not in (None, len(self.keys)):
+        if page.next is None and self.complete and page.total not in (None, len(self.keys)):
             why = f"the holder counts {page.total}, but {len(self.keys)} came"
-            odd = Problem("Bundle", "total", str(page.total), why)
-            return replace(page, problems=(*page.problems, odd))
+            problem = Problem("Bundle", "total", str(page.total), why)
+            return replace(page, problems=(*page.problems, problem))
         return page
 
 
-def _loop(problem: str, url: str) -> errors.PagingLoop:
+def _paging_loop(problem: str, url: str) -> errors.PagingLoop:
     return errors.PagingLoop(problem, request=errors.Request("GET", redact.url(url)))
 
 
-def _none(reply: Response, type: str, url: str) -> Page | None:  # noqa: A002
-    """An empty page where a 500 only means "no studies", as S4S's broker of 2018 has it."""
+def _no_studies(reply: Response, type: str, url: str) -> Page | None:  # noqa: A002
+    """Return an empty page where a status of 500 only means "no studies" (S4S broker, 2018)."""
     if reply.status != 500 or type != "ImagingStudy" or not _NO_STUDIES.search(reply.body[:2000]):
         return None
-    said = redact.text(reply.body[:2000].decode("utf-8", "replace"), limit=80)
-    odd = Problem(type, "", said, "a status of 500 that says so was read as no match")
-    return Page((), (), (odd,), None, None, reply.date, url)
+    message = redact.text(reply.body[:2000].decode("utf-8", "replace"), limit=80)
+    problem = Problem(type, "", message, "a status of 500 that says so was read as no match")
+    return Page((), (), (problem,), None, None, reply.date, url)

@@ -9,7 +9,7 @@ entries) in, a DataFrame out, STU3 and R4 alike::
 
 - Every frame has all its columns in the same order and dtype, whatever came in.
 - What does not parse is null in the frame and a :class:`~s4s_notebook.problems.Problem` in
-  ``problems``; one odd value costs its own cell, never a row.
+  ``problems``; one wrong value costs its own cell, never a row.
 - Copies of a resource are merged: the newest version stays, ``frame.attrs["duplicates"]``
   counts the others. Rows are in the order of patient, day and key, whatever the order of the
   resources.
@@ -71,8 +71,14 @@ TableOf = Callable[..., pd.DataFrame]
 
 
 def builder(*names: str, problems: list[Problem] | None = None) -> Builder:
-    """A builder for several tables from one pass: ``add(resources)`` as often as needed, then
-    ``frames()``. Only rows are kept, so resources can be streamed page by page."""
+    """Return a builder for several tables from one pass.
+
+    Call ``add(resources)`` as often as needed, then ``frames()``. Only rows are stored, so
+    resources can be streamed page by page.
+
+    Raises:
+        ValueError: there is no such table.
+    """
     unknown = [name for name in names if name not in TABLES]
     if unknown:
         raise ValueError(f"no table {unknown[0]!r}; there are {', '.join(TABLES)}")
@@ -82,7 +88,7 @@ def builder(*names: str, problems: list[Problem] | None = None) -> Builder:
 def build(
     names: Iterable[str], resources: Iterable[Any], problems: list[Problem] | None = None
 ) -> dict[str, pd.DataFrame]:
-    """Several tables from one pass over the resources.
+    """Build several tables from one pass over the resources.
 
     Args:
         names: which of :data:`TABLES`.
@@ -126,19 +132,19 @@ adjudications = _table("adjudications", "an adjudication, at whatever level of t
 
 
 def read_csv(name: str, path: Any) -> pd.DataFrame:
-    """Read a table back from CSV with the dtypes that it had.
+    r"""Read a table back from CSV with the dtypes that it had.
 
     Args:
         name: which of :data:`TABLES`.
         path: what :func:`pandas.read_csv` takes. Further columns, such as ``participant``,
             come back as text. Lines end with a line feed: on Windows write them with
-            ``to_csv(path, index=False, lineterminator="\\n")``.
+            ``to_csv(path, index=False, lineterminator="\n")``.
     """
     frame = pd.read_csv(
         path, dtype="str", keep_default_na=False, na_values=[""], lineterminator="\n"
     )
     kinds = {column.name: column for column in declared(name)}
-    for column in [kinds[found] for found in frame.columns if found in kinds]:
+    for column in [kinds[name] for name in frame.columns if name in kinds]:
         text: Any = frame[column.name]
         if column.kind in {"date", "instant"}:
             text = pd.to_datetime(text, utc=column.kind == "instant", format="ISO8601")

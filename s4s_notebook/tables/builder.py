@@ -1,4 +1,4 @@
-"""Streams resources into tables: one pass, duplicates merged, nothing dropped in silence."""
+"""Streams resources into tables: one pass, duplicates merged, nothing dropped silently."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import numpy as np
 import pandas as pd
 
 from ..problems import Problem
-from .extract import Odd
+from ..wording import safe_text
+from .extract import Report
 from .rows import Rows, Table
-from .versions import Name, Register, content_of, digest_of, said_of
+from .versions import Identity, Versions, content_of, digest_of, stated_version
 
 _DIFFER = "two copies of the same version differ; the later, else one by its values, is kept"
-_DIFFER_UNSAID = "two copies differ and neither has a version; one is kept"
+_DIFFER_UNVERSIONED = "two copies differ and neither has a version; one is kept"
 
-Emit = Callable[[dict[str, Any], str, Rows, Odd], None]
-"""Drafts the rows of a resource: (resource, key, rows, odd)."""
+Emit = Callable[[dict[str, Any], str, Rows, Report], None]
+"""Drafts the rows of a resource: (resource, key, rows, report)."""
 
 
 Notes = Mapping[tuple[str, str], Any]
-"""What ``Emit`` left with ``rows.note``, by participant and key."""
+"""What ``Emit`` stored with ``rows.note``, by participant and key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,8 @@ class Kind:
         identify: the resource → (patient, day, key): what rows are ordered by; patient and key
             together are what makes two copies the same. An empty key: told apart by content.
         emit: table name → what adds the rows.
-        amend: table name → what puts the last hand to the frame, with the notes of its rows
-            by participant and key.
+        amend: table name → function that completes the frame, with the notes of its rows by
+            participant and key.
     """
 
     identify: Callable[[Mapping[str, Any]], tuple[str, str, str]]
@@ -46,7 +47,7 @@ class Builder:
     """Builds several tables from one stream of resources.
 
     Args:
-        names: the tables wanted.
+        names: the tables to build.
         kinds: resource type → :class:`Kind`.
         tables: name → :class:`Table`.
         problems: a list that receives a :class:`Problem` for each value that did not parse.
@@ -59,8 +60,8 @@ class Builder:
         tables: Mapping[str, Table],
         problems: list[Problem] | None = None,
     ) -> None:
-        self._register = Register()
-        self._told: dict[tuple[int, Problem], None] = {}  # number of the resource, or -1
+        self._versions = Versions()
+        self._reported: dict[tuple[int, Problem], None] = {}  # number of the resource, or -1
         self._into = problems
         self._kinds = kinds
         self._rows = {name: Rows(tables[name], self._report) for name in names}
@@ -85,69 +86,71 @@ class Builder:
             return
         patient, day, key = kind.identify(resource)
         key = key or f"sha256:{content_of(resource)}"
-        name = Name(participant, patient, day, key, resource["resourceType"])
-        told: list[tuple[str, Any, str]] = []
+        name = Identity(participant, patient, day, key, resource["resourceType"])
+        problems: list[tuple[str, Any, str]] = []
 
-        def odd(path: str, value: Any, why: str) -> None:
-            told.append((path, value, why))
+        def report(path: str, value: Any, why: str) -> None:
+            problems.append((path, value, why))
 
         def drafted() -> bytes:
             for emit, rows in emits:
-                emit(resource, key, rows, odd)
+                emit(resource, key, rows, report)
             return digest_of([rows.draft for _, rows in emits])
 
-        number = self._register.enter(name, said_of(resource), drafted)
+        number = self._versions.add(name, stated_version(resource), drafted)
         for _, rows in emits:
             rows.settle(number)
         if number is not None:
-            for path, value, why in told:
+            for path, value, why in problems:
                 self._report(number, path, value, why)
 
     def _report(self, number: int, path: str, value: Any, why: str) -> None:
-        name = self._register.name(number)
-        problem = Problem(f"{name.type}/{name.key}", path, shown(value), why)
-        self._told[number, problem] = None
+        name = self._versions.identity(number)
+        problem = Problem(f"{name.type}/{name.key}", path, safe_text(value, 80), why)
+        self._reported[number, problem] = None
 
     def _note(self, problem: Problem) -> None:
-        self._told[-1, problem] = None
+        self._reported[-1, problem] = None
 
     def frames(self) -> dict[str, pd.DataFrame]:
-        """The tables, each with the same columns and dtypes whatever came in.
+        """Return the tables, each with the same columns and dtypes whatever came in.
 
-        To be called once: what was collected is used up, so that no more than one column is
-        held twice.
+        To be called once: the collected rows are consumed, so that no more than one column is
+        in memory twice.
         """
         for rows in self._rows.values():
-            rows.flush()  # tells of problems, which needs the keys
-        register = self._register
-        rank = register.ranks()
+            rows.flush()  # reports problems, which needs the keys
+        versions = self._versions
+        rank = versions.ranks()
         problems = self._problems(rank)
         for rows in self._rows.values():
-            names = {number: register.name(number) for number in rows.notes if rank[number] >= 0}
+            names = {
+                number: versions.identity(number) for number in rows.notes if rank[number] >= 0
+            }
             rows.notes = {(n.participant, n.key): rows.notes[i] for i, n in names.items()}
-        participants, who = register.participants()
-        self._copies = register.copies
-        del self._register, register
+        participants, codes = versions.participants()
+        self._copies = versions.copies
+        del self._versions, versions
         frames = {}
         for name, rows in self._rows.items():
             frame, owners = rows.frame(rank)
             if self._participants:
                 texts = pd.array(participants, dtype="str")
-                frame.insert(0, "participant", pd.Series(texts.take(who[owners])))
+                frame.insert(0, "participant", pd.Series(texts.take(codes[owners])))
             frames[name] = self._finished(name, frame, len(problems))
         if self._into is not None:
             self._into.extend(problems)
         return frames
 
     def _problems(self, rank: np.ndarray[Any, Any]) -> list[Problem]:
-        """Each once, those of the copies that stay, in the order of the rows."""
-        for number, versioned in self._register.differing():
-            self._report(number, "", "", _DIFFER if versioned else _DIFFER_UNSAID)
-        ranked = [(int(rank[n]) if n >= 0 else -1, n, problem) for n, problem in self._told]
-        told = [problem for _, n, problem in ranked if n < 0]
-        told += [problem for _, problem in sorted((r, p) for r, n, p in ranked if n >= 0 <= r)]
-        self._told.clear()
-        return list(dict.fromkeys(told))
+        """Return each problem once, those of the newest copies, in the order of the rows."""
+        for number, versioned in self._versions.differing():
+            self._report(number, "", "", _DIFFER if versioned else _DIFFER_UNVERSIONED)
+        ranked = [(int(rank[n]) if n >= 0 else -1, n, problem) for n, problem in self._reported]
+        ordered = [problem for _, n, problem in ranked if n < 0]
+        ordered += [problem for _, problem in sorted((r, p) for r, n, p in ranked if n >= 0 <= r)]
+        self._reported.clear()
+        return list(dict.fromkeys(ordered))
 
     def _finished(self, name: str, frame: pd.DataFrame, problems: int) -> pd.DataFrame:
         types = [type_ for type_, kind in self._kinds.items() if name in kind.emit]
@@ -162,9 +165,9 @@ class Builder:
 
 
 def unbundled(
-    resources: Iterable[Any], note: Callable[[Problem], None], place: str = "resource"
+    resources: Iterable[Any], note: Callable[[Problem], None], origin: str = "resource"
 ) -> Iterator[Any]:
-    """The resources themselves, Bundles and their entries opened.
+    """Yield the resources themselves, those of Bundles and their entries too.
 
     Raises:
         TypeError: those are no resources, but text, or nothing.
@@ -183,17 +186,11 @@ def unbundled(
             if isinstance(entries, list):
                 yield from unbundled(entries, note, "Bundle.entry")
             else:
-                note(Problem("Bundle", "entry", shown(entries), "a list was expected"))
+                note(Problem("Bundle", "entry", safe_text(entries, 80), "a list was expected"))
         elif type(type_) is str:
             yield resource
         elif isinstance(resource, dict) and isinstance(resource.get("resource"), dict):
             yield from unbundled((resource["resource"],), note)
         else:
-            what = f"{place} {number}"
-            note(Problem(what, "resourceType", shown(resource), "not a resource"))
-
-
-def shown(value: Any) -> str:
-    """A value as text, at most 80 characters."""
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 80 else text[:79] + "…"
+            label = f"{origin} {number}"
+            note(Problem(label, "resourceType", safe_text(resource, 80), "not a resource"))

@@ -10,7 +10,7 @@ from ..fhir.resources import objects
 from .builder import Emit
 from .claims import Member, eob_type, team_of
 from .columns import BB
-from .extract import OBJECT, Odd, code_of, codings, inner, listed
+from .extract import OBJECT, Report, code_of, codings, inner, listed
 from .rows import Rows, Table
 
 _LINE_BY_HAND = ("service_from", "service_to")
@@ -18,10 +18,10 @@ LINES = Table("benefit_lines", below="item", by_hand=_LINE_BY_HAND)
 
 
 def line_items(eob: Mapping[str, Any]) -> Iterator[tuple[str, int, Any]]:
-    """Element, place in its list and the line itself, odd ones included."""
+    """Yield element, position in its list, and the line itself, of whatever type."""
     for element in ("item", "addItem"):
-        for place, line in enumerate(listed(eob, element)):
-            yield element, place, line
+        for position, line in enumerate(listed(eob, element)):
+            yield element, position, line
 
 
 (_CLAIM, _PATIENT, _TYPE, _INDEX, _KIND, _FROM, _TO, _SOURCE, _CENTER, _TOTAL, _NPI, _SPECIAL,
@@ -43,24 +43,24 @@ _DRUG = {
 }
 
 
-def emit_lines(eob: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
-    """One row an ``item`` or ``addItem``; an odd one makes an empty row, never none."""
+def emit_lines(eob: dict[str, Any], key: str, rows: Rows, report: Report) -> None:
+    """Add one row per ``item`` or ``addItem``; a malformed one makes an empty row."""
     patient = inner(eob, "patient", "reference")
     kind = eob_type(eob)
     period = eob.get("billablePeriod")
     team = team_of(eob)
     tests = blood_tests(eob)
-    element, place = "", 0
+    element, position = "", 0
 
     def within(path: str, value: Any, why: str) -> None:
-        odd(f"{element}[{place}].{path}", value, why)
+        report(f"{element}[{position}].{path}", value, why)
 
-    for index, (element, place, line) in enumerate(line_items(eob), 1):
+    for index, (element, position, line) in enumerate(line_items(eob), 1):
         row = LINES.blank.copy()
         row[_CLAIM], row[_PATIENT], row[_TYPE] = key, patient, kind or None
         row[_INDEX], row[_KIND] = index, "item" if element == "item" else "added"
         if type(line) is dict:
-            LINES.walk(line, row, within)
+            LINES.extract(line, row, within)
             row[_DETAILS] = len(listed(line, "detail"))
             if team:
                 _performer(line, team, row)
@@ -70,17 +70,19 @@ def emit_lines(eob: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
             if row[_UNIT] is not None and row[_UNITS] is None:
                 _drug_quantity(line, row)
         else:
-            odd(f"{element}[{place}]", line, OBJECT)
+            report(f"{element}[{position}]", line, OBJECT)
         center = row[_CENTER]
         row[_TOTAL] = type(center) is str and center.strip().lstrip("0") == "1"
         if kind == "PDE" and "supportingInfo" in eob:
             _drug(eob, row)
-        rows.add(row, place)
+        rows.add(row, position)
 
 
 def _drug_quantity(line: Mapping[str, Any], row: list[Any]) -> None:
-    """CMS's R4 server gives the quantity of a drug where that of the service belongs, and its
-    unit as a modifier among the others."""
+    """Put the quantity of a drug into its own column.
+
+    CMS's R4 server gives it where that of the service belongs, and its unit as a modifier.
+    """
     row[_UNITS] = inner(line, "quantity", "value")
     if row[_QUANTITY] is row[_UNITS]:
         row[_QUANTITY] = None
@@ -89,11 +91,11 @@ def _drug_quantity(line: Mapping[str, Any], row: list[Any]) -> None:
         row[slot] = modifier
 
 
-def _dated(line: Mapping[str, Any], claim: Any, row: list[Any], odd: Odd) -> None:
-    """The days of the service; those of the claim where the line has none, and say which."""
+def _dated(line: Mapping[str, Any], claim: Any, row: list[Any], report: Report) -> None:
+    """Fill in the days of the service, else those of the claim, and where they come from."""
     period, day = line.get("servicedPeriod"), line.get("servicedDate")
     if period is not None and type(period) is not dict:
-        odd("servicedPeriod", period, OBJECT)
+        report("servicedPeriod", period, OBJECT)
     elif period:
         row[_FROM], row[_TO], row[_SOURCE] = period.get("start"), period.get("end"), _PERIOD
     if row[_FROM] is None and row[_TO] is None:
@@ -106,7 +108,7 @@ def _dated(line: Mapping[str, Any], claim: Any, row: list[Any], odd: Odd) -> Non
 
 
 def _performer(line: Mapping[str, Any], team: Mapping[int, Member], row: list[Any]) -> None:
-    """Who performed this line; a performer before the general ``primary`` of R4."""
+    """Fill in who performed this line; a performer before the general ``primary`` of R4."""
     links = line.get("careTeamLinkId") or line.get("careTeamSequence")
     if type(links) is not list:
         return
@@ -118,13 +120,13 @@ def _performer(line: Mapping[str, Any], team: Mapping[int, Member], row: list[An
 
 
 def _drug(eob: Mapping[str, Any], row: list[Any]) -> None:
-    """R4 keeps what belongs to the drug of an event at the claim."""
+    """Fill in what R4 states about a drug event at the claim."""
     for info in objects(eob.get("supportingInfo")):
         slot = _DRUG.get(code_of(info.get("category")) or "")
         if slot is not None and row[slot] is None:
             codes = (coding.get("code") for coding in codings(info.get("code")))
-            given = inner(info, "valueQuantity", "value")
-            row[slot] = next(codes, None) if given is None else given
+            quantity = inner(info, "valueQuantity", "value")
+            row[slot] = next(codes, None) if quantity is None else quantity
 
 
 DIAGNOSES = Table("diagnoses", below="diagnosis")
@@ -133,31 +135,31 @@ ADJUDICATIONS = Table("adjudications", below="adjudication", by_hand=["variable"
 
 
 def repeating(table: Table) -> Emit:
-    """A reader for an element of the claim that is a table of its own."""
+    """Return a reader for an element of the claim that is a table of its own."""
 
-    def emit(eob: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
-        found = eob.get(table.below)
-        for place, one in enumerate(
-            found if type(found) is list else () if found is None else (found,)
+    def emit(eob: dict[str, Any], key: str, rows: Rows, report: Report) -> None:
+        values = eob.get(table.below)
+        for position, item in enumerate(
+            values if type(values) is list else () if values is None else (values,)
         ):
             row = table.blank.copy()
             row[table.at["claim_id"]] = key
             row[table.at["patient_id"]] = inner(eob, "patient", "reference")
-            if type(one) is dict:
-                table.walk(one, row, odd)
+            if type(item) is dict:
+                table.extract(item, row, report)
             else:
-                odd(f"{table.below}[{place}]", one, OBJECT)
-            rows.add(row, place)
+                report(f"{table.below}[{position}]", item, OBJECT)
+            rows.add(row, position)
 
     return emit
 
 
 def _adjudications(eob: dict[str, Any]) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
-    """Path of the list, (level, line index, line number, detail index) and the list."""
-    for index, (element, place, line) in enumerate(line_items(eob), 1):
+    """Yield the path of each list, (level, line index, line number, detail index) and the list."""
+    for index, (element, position, line) in enumerate(line_items(eob), 1):
         if type(line) is not dict:
             continue
-        path, number = f"{element}[{place}].", line.get("sequence")
+        path, number = f"{element}[{position}].", line.get("sequence")
         level = "line" if element == "item" else "added"
         yield path + "adjudication", (level, index, number, None), listed(line, "adjudication")
         for nth, detail in enumerate(objects(line.get("detail")), 1):
@@ -169,13 +171,13 @@ def _adjudications(eob: dict[str, Any]) -> Iterator[tuple[str, tuple[Any, ...], 
                 yield below, (level, index, number, nth), listed(owner, "adjudication")
     yield "adjudication", ("claim", None, None, None), listed(eob, "adjudication")
     yield "total", ("total", None, None, None), listed(eob, "total")
-    for place, balance in enumerate(objects(eob.get("benefitBalance"))):
+    for position, balance in enumerate(objects(eob.get("benefitBalance"))):
         used = [
             {"category": f.get("type"), "amount": f.get("usedMoney"), "value": count}
             for f in objects(balance.get("financial"))
             for count in (f.get("usedUnsignedInt"),)
         ]
-        yield f"benefitBalance[{place}].financial", ("balance", None, None, None), used
+        yield f"benefitBalance[{position}].financial", ("balance", None, None, None), used
 
 
 _ADJUDICATED = tuple(
@@ -184,35 +186,35 @@ _ADJUDICATED = tuple(
 )
 
 
-def emit_adjudications(eob: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
-    """One row per adjudication at any level, and one per ``total`` and a ``benefitBalance``."""
+def emit_adjudications(eob: dict[str, Any], key: str, rows: Rows, report: Report) -> None:
+    """Add one row per adjudication at any level, and one per ``total`` and a ``benefitBalance``."""
     patient = inner(eob, "patient", "reference")
     at = ADJUDICATIONS.at
-    path, place = "", 0
+    path, position = "", 0
 
     def within(below: str, value: Any, why: str) -> None:
-        odd(f"{path}[{place}].{below}", value, why)
+        report(f"{path}[{position}].{below}", value, why)
 
-    for path, where, found in _adjudications(eob):
-        for place, one in enumerate(found):
+    for path, where, adjudications in _adjudications(eob):
+        for position, item in enumerate(adjudications):
             row = ADJUDICATIONS.blank.copy()
             row[at["claim_id"]], row[at["patient_id"]] = key, patient
-            for slot, value in zip(_ADJUDICATED, (*where, place + 1), strict=True):
+            for slot, value in zip(_ADJUDICATED, (*where, position + 1), strict=True):
                 row[slot] = value
-            if type(one) is dict:
-                ADJUDICATIONS.walk(one, row, within)
-                row[at["variable"]], row[at["category"]] = _variable(one.get("category"))
+            if type(item) is dict:
+                ADJUDICATIONS.extract(item, row, within)
+                row[at["variable"]], row[at["category"]] = _variable(item.get("category"))
             else:
-                odd(f"{path}[{place}]", one, OBJECT)
-            rows.add(row, place)
+                report(f"{path}[{position}]", item, OBJECT)
+            rows.add(row, position)
 
 
 def _variable(category: Any) -> tuple[str | None, str | None]:
-    """The Blue Button variable, or the code as given; and the general code beside it."""
+    """Return the Blue Button variable, or the code as given, and the general code beside it."""
     codes = [code for c in codings(category) if type(code := c.get("code")) is str]
-    found = code_of(category) or next(iter(codes), None)
-    general = next((code for code in codes if code != found), None)
-    return found and found.removeprefix(BB + "variables/").lower(), general
+    variable = code_of(category) or next(iter(codes), None)
+    general = next((code for code in codes if code != variable), None)
+    return variable and variable.removeprefix(BB + "variables/").lower(), general
 
 
 # Blood tests: CMS puts the haematocrit or haemoglobin of a patient into a contained Observation,
@@ -230,18 +232,20 @@ class BloodTest(NamedTuple):
 
 
 def blood_tests(eob: Mapping[str, Any]) -> dict[str, BloodTest]:
-    """The contained Observations, by the reference that leads to each."""
+    """Return the contained Observations by the reference that leads to each."""
     return {
-        f"#{one['id']}": BloodTest(code_of(one.get("code")), inner(one, "valueQuantity", "value"))
-        for one in objects(eob.get("contained"))
-        if one.get("resourceType") == "Observation" and type(one.get("id")) is str
+        f"#{item['id']}": BloodTest(
+            code_of(item.get("code")), inner(item, "valueQuantity", "value")
+        )
+        for item in objects(eob.get("contained"))
+        if item.get("resourceType") == "Observation" and type(item.get("id")) is str
     }
 
 
 def blood_test_of(
     line: Mapping[str, Any], eob: Mapping[str, Any], tests: Mapping[str, BloodTest]
 ) -> BloodTest | None:
-    """The first blood test that a line refers to."""
+    """Return the first blood test that a line refers to."""
     for owner in _owners(line, eob):
         reference = inner(owner, "valueReference", "reference")
         if type(reference) is str and reference in tests:
@@ -250,8 +254,8 @@ def blood_test_of(
 
 
 def _owners(line: Mapping[str, Any], eob: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The elements of a line, and of its claim on its behalf, that may refer to a blood test."""
-    yield from (one for one in objects(line.get("extension")) if one.get("url") == _RESULT)
+    """Yield the elements of a line, and of its claim, that may refer to a blood test."""
+    yield from (item for item in objects(line.get("extension")) if item.get("url") == _RESULT)
     linked = listed(line, "informationSequence")
     for info in objects(eob.get("supportingInfo")) if linked else ():
         if info.get("sequence") in linked and code_of(info.get("category")) == _RESULT:

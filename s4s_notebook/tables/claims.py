@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from ..fhir.resources import objects
 from .columns import BB
-from .extract import Odd, code_of, codings, inner, listed, odd_id, usable
+from .extract import Report, code_of, codings, inner, listed, report_id, usable
 from .people import patient_of
 from .rows import Rows, Table
 
-# The roles of R4 and of STU3, for each column that names somebody of the claim's care team.
+# The roles of R4 and of STU3, for each column that names a member of the claim's care team.
 _ROLES = {
     "attending_npi": ("attending",),
     "operating_npi": ("operating", "assist"),
@@ -42,7 +42,7 @@ BENEFITS = Table("benefits", by_hand=_CLAIM_BY_HAND)
 
 
 def identify(eob: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Patient, first day and claim id; the id falls back to the claim identifier."""
+    """Return patient, first day and claim id; the id falls back to the claim identifier."""
     start = inner(eob, "billablePeriod", "start")
     key = eob.get("id")
     if not usable(key):
@@ -58,7 +58,7 @@ def _identifier(eob: Mapping[str, Any], system: str) -> str:
 
 
 def eob_type(eob: Mapping[str, Any]) -> str:
-    """Which of the eight kinds of claim; by the NCH type where the holder does not say."""
+    """Return which of the eight kinds of claim it is; by the NCH type where none is stated."""
     kind = ""
     for coding in codings(eob.get("type")):
         system, code = coding.get("system"), coding.get("code")
@@ -72,7 +72,7 @@ def eob_type(eob: Mapping[str, Any]) -> str:
 
 
 class Member(NamedTuple):
-    """One of the care team of a claim."""
+    """A member of the care team of a claim."""
 
     npi: Any
     role: str | None
@@ -82,33 +82,33 @@ class Member(NamedTuple):
 
 
 def team_of(eob: Mapping[str, Any]) -> dict[int, Member]:
-    """The care team by its sequence numbers; one without a number gets a negative one."""
+    """Return the care team by sequence number; a member without one gets a negative number."""
     team: dict[int, Member] = {}
-    for place, member in enumerate(objects(eob.get("careTeam")), 1):
+    for position, member in enumerate(objects(eob.get("careTeam")), 1):
         identifiers = objects(inner(member, "provider", "identifier"))
         npi = next((i.get("value") for i in identifiers), None)
         specialties = codings(member.get("qualification"))
         specialty = next(
             (c.get("code") for c in specialties if c.get("system") == _SPECIALTY), None
         )
-        said = {
+        codes = {
             url: inner(extension, "valueCoding", "code")
             for extension in objects(member.get("extension"))
             if type(url := extension.get("url")) is str
         }
         sequence = member.get("sequence")
-        number = sequence if type(sequence) is int else -place
+        number = sequence if type(sequence) is int else -position
         role = code_of(member.get("role"))
-        person = Member(npi, role, specialty, said.get(_TYPE), said.get(_PARTICIPATES))
+        person = Member(npi, role, specialty, codes.get(_TYPE), codes.get(_PARTICIPATES))
         team.setdefault(number, person)
     return team
 
 
-def emit_benefit(eob: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
-    """One row per claim."""
+def emit_benefit(eob: dict[str, Any], key: str, rows: Rows, report: Report) -> None:
+    """Add one row per claim."""
     row = BENEFITS.blank.copy()
-    odd_id(eob, key, odd)
-    BENEFITS.walk(eob, row, odd)
+    report_id(eob, key, report)
+    BENEFITS.extract(eob, row, report)
     at = BENEFITS.at
     row[at["claim_id"]] = key
     row[at["line_count"]] = len(listed(eob, "item")) + len(listed(eob, "addItem"))
@@ -127,23 +127,23 @@ _ATTENDING, _PRESCRIBER = BENEFITS.at["attending_npi"], BENEFITS.at["prescriber_
 
 
 def _roles(team: Mapping[int, Member], kind: str, row: list[Any]) -> None:
-    """Who did what for the claim; the first of each role."""
+    """Fill in the NPI of the first member of each role."""
     if not team:
         return
-    found: dict[str | None, Any] = {}
+    npis: dict[str | None, Any] = {}
     for member in team.values():
-        found.setdefault(member.role, member.npi)
+        npis.setdefault(member.role, member.npi)
     for slot, roles in _NAMED:
         for role in roles:
-            if role in found and row[slot] is None:
-                row[slot] = found[role]
+            if role in npis and row[slot] is None:
+                row[slot] = npis[role]
     primary = _ATTENDING if kind in _INSTITUTIONAL else _PRESCRIBER if kind == "PDE" else None
     if primary is not None and row[primary] is None:
-        row[primary] = found.get("primary")
+        row[primary] = npis.get("primary")
 
 
 def _misnamed_total(eob: dict[str, Any], row: list[Any]) -> None:
-    """CMS's R4 server calls what a prior payer paid on a carrier claim the total charge."""
+    """Move what a prior payer paid, which CMS's R4 server calls the total charge."""
     for total in objects(eob.get("total")):
         codes = {str(coding.get("code")) for coding in codings(total.get("category"))}
         if {"priorpayerpaid", BB + "variables/clm_tot_chrg_amt"} <= codes:

@@ -57,6 +57,7 @@ class Column:
 
     @property
     def dtype(self) -> str:
+        """The pandas dtype of the column."""
         return DTYPES[self.kind]
 
     @property
@@ -68,13 +69,13 @@ class Column:
 
 @cache
 def declared(table: str) -> tuple[Column, ...]:
-    """The columns of one table, in order."""
+    """Return the columns of one table, in order."""
     text = files(__package__).joinpath("declared", f"{table}.csv").read_text("utf-8")
     return tuple(Column(**row) for row in csv.DictReader(text.splitlines()))
 
 
 def dictionary(table: str) -> pd.DataFrame:
-    """The data dictionary of one table.
+    """Return the data dictionary of one table.
 
     Args:
         table: its name, as in ``"benefit_lines"``.
@@ -104,14 +105,14 @@ def dictionary(table: str) -> pd.DataFrame:
 
 
 def spell_out(path: str) -> str:
-    """The path with its abbreviated system URLs in full."""
+    """Return the path with its abbreviated system URLs in full."""
     for short, full in PREFIXES.items():
         path = path.replace(f"={short}", f"={full}")
     return path
 
 
 def describe(table: str) -> str:
-    """The columns as lines for a docstring."""
+    """Return the columns as lines for a docstring."""
     columns = declared(table)
     width = max(len(c.name) for c in columns)
     return "\n".join(

@@ -1,4 +1,4 @@
-"""ImagingStudy → studies and series; series that only the downloaded files tell of."""
+"""ImagingStudy → studies and series; and the series that only downloaded files have."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..fhir.endpoints import (
 from ..fhir.resources import bare_uid, given_study_uid, is_uid, objects, read_reference, study_uid
 from .builder import Kind, Notes
 from .columns import declared
-from .extract import OBJECT, Odd, codings
+from .extract import OBJECT, Report, codings
 from .people import patient_of
 from .rows import Rows, Table, sparse, spread
 from .values import convert
@@ -41,10 +41,10 @@ def identify(study: Mapping[str, Any]) -> tuple[str, str, str]:
     return patient_of(study, "patient", "subject"), started if type(started) is str else "", key
 
 
-def emit_study(study: dict[str, Any], _key: str, rows: Rows, odd: Odd) -> None:
-    """One row per ImagingStudy."""
+def emit_study(study: dict[str, Any], _key: str, rows: Rows, report: Report) -> None:
+    """Add one row per ImagingStudy."""
     row = STUDIES.blank.copy()
-    STUDIES.walk(study, row, odd)
+    STUDIES.extract(study, row, report)
     at = STUDIES.at
     started = study.get("started")
     if type(started) is str:
@@ -77,8 +77,8 @@ def _zone(started: str) -> str | None:
 
 
 def _modalities(study: Mapping[str, Any]) -> list[str]:
-    """Distinct modalities of the study and of its series, in alphabetical order."""
-    found: set[str] = set()
+    """Return the distinct modalities of the study and of its series, in alphabetical order."""
+    codes: set[str] = set()
     for owner, element in [
         (study, "modalityList"),
         (study, "modality"),
@@ -87,14 +87,14 @@ def _modalities(study: Mapping[str, Any]) -> list[str]:
         for coding in objects(owner.get(element)):
             for code in (coding, *codings(coding)):
                 if type(code.get("code")) is str and code["code"].isprintable():
-                    found.add(code["code"])
-    return sorted(found)
+                    codes.add(code["code"])
+    return sorted(codes)
 
 
 def _all_series_away(study: Mapping[str, Any]) -> bool:
-    """STU3 servers may say that images are away at the series alone."""
-    said = [series.get("availability") for series in objects(study.get("series"))]
-    return bool(said) and all(type(a) is str and a in _AWAY for a in said)
+    """Return whether no series is available; STU3 servers may state it at the series alone."""
+    availabilities = [series.get("availability") for series in objects(study.get("series"))]
+    return bool(availabilities) and all(type(a) is str and a in _AWAY for a in availabilities)
 
 
 def endpoint(study: Mapping[str, Any]) -> tuple[str | None, bool | None]:
@@ -112,29 +112,29 @@ def endpoint(study: Mapping[str, Any]) -> tuple[str | None, bool | None]:
     return (references[0], None) if references else (None, False)
 
 
-def emit_series(study: dict[str, Any], _key: str, rows: Rows, odd: Odd) -> None:
-    """One row per series that the holder lists."""
+def emit_series(study: dict[str, Any], _key: str, rows: Rows, report: Report) -> None:
+    """Add one row per series that the holder lists."""
     at = SERIES.at
     uid = given_study_uid(study)
-    found = study.get("series")
+    values = study.get("series")
     patient = next((p for e in ("patient", "subject") for p in objects(study.get(e))), {})
-    for place, one in enumerate(
-        found if type(found) is list else () if found is None else (found,)
+    for position, series in enumerate(
+        values if type(values) is list else () if values is None else (values,)
     ):
         row = SERIES.blank.copy()
         row[at["study_uid"]], row[at["patient_id"]] = uid, patient.get("reference")
         row[at["source"]] = "fhir"
-        if type(one) is dict:
-            SERIES.walk(one, row, odd)
-            row[at["started_date"]] = one.get("started")
-            if row[at["instance_count"]] is None and type(one.get("instance")) is list:
-                row[at["instance_count"]] = len(one["instance"])
+        if type(series) is dict:
+            SERIES.extract(series, row, report)
+            row[at["started_date"]] = series.get("started")
+            if row[at["instance_count"]] is None and type(series.get("instance")) is list:
+                row[at["instance_count"]] = len(series["instance"])
         else:
-            odd(f"series[{place}]", one, OBJECT)
-        rows.add(row, place)
+            report(f"series[{position}]", series, OBJECT)
+        rows.add(row, position)
 
 
-def emit_endpoint(resource: dict[str, Any], _key: str, rows: Rows, _report: Odd) -> None:
+def emit_endpoint(resource: dict[str, Any], _key: str, rows: Rows, _report: Report) -> None:
     """Add no row: an Endpoint that came beside the studies says where their images are."""
     try:
         address = read_endpoint(resource).address
@@ -166,11 +166,13 @@ def resolve(frame: pd.DataFrame, endpoints: Notes) -> None:
 
 
 KIND = Kind(identify, {"studies": emit_study, "series": emit_series}, {"studies": resolve})
-ENDPOINT = Kind(lambda found: ("", "", str(found.get("id"))), {"studies": emit_endpoint})
+ENDPOINT = Kind(
+    lambda endpoint_resource: ("", "", str(endpoint_resource.get("id"))), {"studies": emit_endpoint}
+)
 
 
 def complete_series(frame: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """The series table completed from downloaded DICOM.
+    """Return the series table completed from downloaded DICOM.
 
     Args:
         frame: as :func:`s4s_notebook.tables.series` makes it.
@@ -183,11 +185,11 @@ def complete_series(frame: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> p
         files and ``source`` is "both".
     """
     columns = declared("series")
-    found = list(rows)
-    order = np.arange(len(found))
+    mappings = list(rows)
+    order = np.arange(len(mappings))
     made = {}
     for column in columns:
-        block = convert(column.kind, [row.get(column.name) for row in found], lambda *_: None)
+        block = convert(column.kind, [row.get(column.name) for row in mappings], lambda *_: None)
         blocks = [sparse(column.kind, block)]
         made[column.name] = spread(column.kind, blocks, order, len(order))
     extra = pd.DataFrame(made)

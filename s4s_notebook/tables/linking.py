@@ -1,7 +1,7 @@
-"""Which claim line paid for which study: candidates with a score and reasons, never a guess.
+"""Which claim line paid for which study: candidate pairs with a score and reasons.
 
-Claims do not name images. What both sides say is who, when, which kind of machine and, more or
-less, which part of the body; those are compared. See :mod:`.radiology`.
+Claims do not name images. Both sides state the participant, the day, the modality and, more or
+less, the part of the body; those are compared. See :mod:`.radiology`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .radiology import coded, same_machine, same_place, seen
+from .radiology import examination_of_code, examination_of_study, same_modality, same_region
 
 _COMPONENTS = {"26": "professional", "TC": "technical"}
 _STOPPED = {"53", "73"}  # discontinued before it was done
@@ -62,8 +62,8 @@ def link(
         studies: as :func:`s4s_notebook.tables.studies` makes it; further columns do no harm.
             With ``participant`` in both frames, pairs stay within a participant.
         benefit_lines: as :func:`s4s_notebook.tables.benefit_lines` makes it.
-        days_before, days_after: how far the day of service may lie before and after that of
-            the study.
+        days_before: how many days the service may lie before the study.
+        days_after: how many days the service may lie after the study.
         threshold: pairs with a lower score are listed as ``weak``.
 
     Returns:
@@ -98,31 +98,37 @@ def link(
     """
     _check("studies", studies, _OF_STUDIES)
     _check("benefit_lines", benefit_lines, _OF_LINES)
-    who = [c for c in ("participant", "patient_id") if c in studies and c in benefit_lines]
+    keys = [c for c in ("participant", "patient_id") if c in studies and c in benefit_lines]
     lines = _radiology(benefit_lines)
-    sights: list[Any] = [seen(row) for row in _records(studies)]
-    sighted = studies.assign(_sight=pd.Series(sights, index=studies.index, dtype=object))
-    known = sighted.dropna(subset=who)  # two unknown participants are not the same one
-    pairs = known.merge(lines, on=who, how="inner", suffixes=("", "_line"))
+    examinations: list[Any] = [examination_of_study(row) for row in _records(studies)]
+    examined = studies.assign(
+        _examination=pd.Series(examinations, index=studies.index, dtype=object)
+    )
+    identified = examined.dropna(subset=keys)  # two unknown participants are not the same one
+    pairs = identified.merge(lines, on=keys, how="inner", suffixes=("", "_line"))
     apart = (pairs["service_from"] - pairs["started_date"]).dt.days
     around = (apart <= 0) & (pairs["started_date"] <= pairs["service_to"])
     rows = []
     for pair in _records(pairs[around | apart.between(-days_before, days_after)]):
-        found = _compare(pair, days_before, days_after)
-        if found is not None:
-            rows.append({**pair, **found})
-    _settle(rows, threshold, who)
-    taken_lines = {_line_key(row, who) for row in rows}
-    taken_studies = {_study_key(row, who) for row in rows}
+        result = _compare(pair, days_before, days_after)
+        if result is not None:
+            rows.append({**pair, **result})
+    _choose(rows, threshold, keys)
+    taken_lines = {_line_key(row, keys) for row in rows}
+    taken_studies = {_study_key(row, keys) for row in rows}
     for line in _records(lines):
-        if _line_key(line, who) not in taken_lines:
+        if _line_key(line, keys) not in taken_lines:
             why = "no study of this participant fits in kind of machine, day and part of the body"
             rows.append({**line, "status": "line unmatched", "reasons": f"{_named(line)}; {why}"})
-    for study in _records(sighted):
-        if _study_key(study, who) not in taken_studies:
-            why = "no radiology line fits" if study["_sight"].family else "not billed as radiology"
+    for study in _records(examined):
+        if _study_key(study, keys) not in taken_studies:
+            why = (
+                "no radiology line fits"
+                if study["_examination"].family
+                else "not billed as radiology"
+            )
             rows.append({**study, "status": "study unmatched", "reasons": why})
-    return _frame(rows, [c for c in who if c not in _DTYPES])
+    return _frame(rows, [c for c in keys if c not in _DTYPES])
 
 
 def _check(name: str, frame: pd.DataFrame, columns: tuple[str, ...]) -> None:
@@ -142,46 +148,47 @@ def _frame(rows: list[dict[str, Any]], further: list[str]) -> pd.DataFrame:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows as mappings, None for every kind of null."""
+    """Return the rows as mappings, None for every kind of null."""
     plain = frame.astype(object)
     records: list[Any] = plain.where(frame.notna(), None).to_dict("records")
     return records
 
 
-def _line_key(row: dict[str, Any], who: list[str]) -> tuple[Any, ...]:
-    return (*(row[c] for c in who), row["claim_id"], row["line_index"])
+def _line_key(row: dict[str, Any], keys: list[str]) -> tuple[Any, ...]:
+    return (*(row[c] for c in keys), row["claim_id"], row["line_index"])
 
 
-def _study_key(row: dict[str, Any], who: list[str]) -> tuple[Any, ...]:
-    return (*(row[c] for c in who), row["study_uid"])
+def _study_key(row: dict[str, Any], keys: list[str]) -> tuple[Any, ...]:
+    return (*(row[c] for c in keys), row["study_uid"])
 
 
 def _radiology(lines: pd.DataFrame) -> pd.DataFrame:
-    """The lines that are for imaging, with what their codes say."""
-    wanted = [*_OF_LINES, *(c for c in ("participant", "patient_id") if c in lines)]
+    """Return the lines that are for imaging, with the examination of their codes."""
+    columns = [*_OF_LINES, *(c for c in ("participant", "patient_id") if c in lines)]
     code = lines["hcpcs_code"].fillna("")
     center = lines["revenue_center"].fillna("").str.zfill(4)
     maybe = code.str.match(r"7\d{4}$|G0\d{3}$") | (
         (code == "") & center.str.match(r"0(3[2-5]|40|61)\d$")
     )
-    chosen = lines.loc[maybe.astype(bool), wanted].copy()
-    sights: list[Any] = [
-        coded(c, r) for c, r in zip(code[chosen.index], center[chosen.index], strict=True)
+    radiology = lines.loc[maybe.astype(bool), columns].copy()
+    examinations: list[Any] = [
+        examination_of_code(c, r)
+        for c, r in zip(code[radiology.index], center[radiology.index], strict=True)
     ]
-    chosen["_code"] = pd.Series(sights, index=chosen.index, dtype=object)
-    known = np.array([bool(sight.family) for sight in sights], dtype=bool)
-    return chosen.loc[known]
+    radiology["_code"] = pd.Series(examinations, index=radiology.index, dtype=object)
+    has_family = np.array([bool(sight.family) for sight in examinations], dtype=bool)
+    return radiology.loc[has_family]
 
 
 def _compare(pair: dict[str, Any], before: int, after: int) -> dict[str, Any] | None:
-    """The score and reasons of a pair; None where something speaks against it."""
-    study, line = pair["_sight"], pair["_code"]
-    when, place = _when(pair, before, after), same_place(study, line)
-    if when is None or place is None or not same_machine(study.family, line.family):
+    """Return the score and reasons of a pair; None where something contradicts it."""
+    study, line = pair["_examination"], pair["_code"]
+    when, agreement = _when(pair, before, after), same_region(study, line)
+    if when is None or agreement is None or not same_modality(study.family, line.family):
         return None
     if {pair["modifier_1"], pair["modifier_2"]} & _STOPPED and not pair["payment_amount"]:
         return None
-    alike, where = place
+    alike, where = agreement
     nearness, days, day = when
     return {
         "score": round(_MODALITY + _DATE * nearness + _PLACE * alike, 4),
@@ -193,12 +200,12 @@ def _compare(pair: dict[str, Any], before: int, after: int) -> dict[str, Any] | 
 
 def _named(line: dict[str, Any]) -> str:
     code = line["hcpcs_code"]
-    what = f"revenue centre {line['revenue_center']}" if code is None else f"code {code}"
-    return f"{what} is {line['_code'].family} ({line['_code'].meaning})"
+    description = f"revenue centre {line['revenue_center']}" if code is None else f"code {code}"
+    return f"{description} is {line['_code'].family} ({line['_code'].meaning})"
 
 
 def _when(pair: dict[str, Any], before: int, after: int) -> tuple[float, Any, str] | None:
-    """How near in time from 0 to 1, the days apart, and in words; None outside the window."""
+    """Return nearness in time, 0 to 1, the days apart, and words; None outside the window."""
     study, start, end = pair["started_date"], pair["service_from"], pair["service_to"]
     if study is None or start is None:
         return None
@@ -224,22 +231,22 @@ def _component(pair: dict[str, Any]) -> str:
     return "global" if pair["revenue_center"] is None else "technical"
 
 
-def _settle(rows: list[dict[str, Any]], threshold: float, who: list[str]) -> None:
-    """For each line keep its best study; say so where several are about as good."""
+def _choose(rows: list[dict[str, Any]], threshold: float, keys: list[str]) -> None:
+    """Reduce each line to its best study, or to several that are about equally good."""
     best: dict[tuple[Any, ...], float] = {}
     for row in rows:
-        key = _line_key(row, who)
+        key = _line_key(row, keys)
         best[key] = max(best.get(key, 0.0), row["score"])
-    kept = [row for row in rows if row["score"] > best[_line_key(row, who)] - _CLOSE]
+    candidates = [row for row in rows if row["score"] > best[_line_key(row, keys)] - _CLOSE]
     rivals: dict[tuple[Any, ...], int] = {}
-    for row in kept:
-        rivals[_line_key(row, who)] = rivals.get(_line_key(row, who), 0) + 1
-    for row in kept:
+    for row in candidates:
+        rivals[_line_key(row, keys)] = rivals.get(_line_key(row, keys), 0) + 1
+    for row in candidates:
         if row["score"] < threshold:
             row["status"] = "weak"
-        elif rivals[_line_key(row, who)] > 1:
+        elif rivals[_line_key(row, keys)] > 1:
             row["status"] = "ambiguous"
-            row["reasons"] += f"; fits {rivals[_line_key(row, who)]} studies about equally"
+            row["reasons"] += f"; fits {rivals[_line_key(row, keys)]} studies about equally"
         else:
             row["status"] = "linked"
-    rows[:] = kept
+    rows[:] = candidates

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..fhir.resources import objects
 from .builder import Kind
-from .extract import Odd, codings, inner, odd_id
+from .extract import Report, codings, inner, report_id
 from .rows import Rows, Table
 from .values import reference_id
 
@@ -17,27 +17,27 @@ _MBI = "http://hl7.org/fhir/sid/us-mbi"
 
 
 def patient_of(resource: Mapping[str, Any], *elements: str) -> str:
-    """The id within the reference to the patient; empty where there is none."""
+    """Return the id within the reference to the patient; empty where there is none."""
     for element in elements:
-        found = inner(resource, element, "reference")
-        if type(found) is str and found.strip():
+        reference = inner(resource, element, "reference")
+        if type(reference) is str and reference.strip():
             try:
-                return reference_id(found)[0]
+                return reference_id(reference)[0]
             except ValueError:
                 return ""
     return ""
 
 
 def _key(resource: Mapping[str, Any]) -> str:
-    found = resource.get("id")
-    return found if type(found) is str and found.isprintable() else ""
+    id_ = resource.get("id")
+    return id_ if type(id_) is str and id_.isprintable() else ""
 
 
-def emit_patient(patient: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
-    """One row per Patient."""
+def emit_patient(patient: dict[str, Any], key: str, rows: Rows, report: Report) -> None:
+    """Add one row per Patient."""
     row = PATIENTS.blank.copy()
-    PATIENTS.walk(patient, row, odd)
-    odd_id(patient, key, odd)
+    PATIENTS.extract(patient, row, report)
+    report_id(patient, key, report)
     row[PATIENTS.at["patient_id"]] = key
     row[PATIENTS.at["mbi"]] = _mbi(patient)
     deceased = PATIENTS.at["deceased"]
@@ -47,21 +47,21 @@ def emit_patient(patient: dict[str, Any], key: str, rows: Rows, odd: Odd) -> Non
 
 
 def _mbi(patient: dict[str, Any]) -> Any:
-    """The current Medicare beneficiary identifier, else the first."""
-    known = [i for i in objects(patient.get("identifier")) if i.get("system") == _MBI]
-    for identifier in known:
+    """Return the current Medicare beneficiary identifier, else the first."""
+    identifiers = [i for i in objects(patient.get("identifier")) if i.get("system") == _MBI]
+    for identifier in identifiers:
         kinds = [identifier, *codings(identifier.get("type"))]
-        says = [e.get("valueCoding") for kind in kinds for e in objects(kind.get("extension"))]
-        if any(type(coding) is dict and coding.get("code") == "current" for coding in says):
+        values = [e.get("valueCoding") for kind in kinds for e in objects(kind.get("extension"))]
+        if any(type(coding) is dict and coding.get("code") == "current" for coding in values):
             return identifier.get("value")
-    return known[0].get("value") if known else None
+    return identifiers[0].get("value") if identifiers else None
 
 
-def emit_coverage(coverage: dict[str, Any], key: str, rows: Rows, odd: Odd) -> None:
-    """One row per Coverage."""
+def emit_coverage(coverage: dict[str, Any], key: str, rows: Rows, report: Report) -> None:
+    """Add one row per Coverage."""
     row = COVERAGE.blank.copy()
-    COVERAGE.walk(coverage, row, odd)
-    odd_id(coverage, key, odd)
+    COVERAGE.extract(coverage, row, report)
+    report_id(coverage, key, report)
     row[COVERAGE.at["coverage_id"]] = key
     rows.add(row)
 

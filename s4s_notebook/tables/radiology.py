@@ -1,4 +1,4 @@
-"""What a procedure code, a revenue centre or the words of a study say was looked at, and how.
+"""The examination that a procedure code, a revenue centre or the text of a study stands for.
 
 The tables stand in ``declared/radiology_*.csv``.
 """
@@ -22,8 +22,8 @@ _BODY = {"chest", "abdomen", "pelvis", "spine", "neck"}
 _VESSELS = re.compile(r"angio|\b(mra|cta)\b|vessel|venogra", re.IGNORECASE)
 
 
-class Sight(NamedTuple):
-    """What a code, or a description, says was looked at; empty where it does not say."""
+class Examination(NamedTuple):
+    """Modality family and regions of the body; empty where a code or text does not state them."""
 
     family: str = ""
     regions: frozenset[str] = frozenset()
@@ -37,8 +37,8 @@ def _rows(name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
-def _sight(row: dict[str, str]) -> Sight:
-    return Sight(
+def _examination(row: dict[str, str]) -> Examination:
+    return Examination(
         row["family"],
         frozenset(row["region"].split()),
         row["vessels"] == "yes",
@@ -47,22 +47,22 @@ def _sight(row: dict[str, str]) -> Sight:
 
 
 @cache
-def coded(code: str, center: str) -> Sight:
-    """What a procedure code says; a revenue centre where there is none."""
+def examination_of_code(code: str, center: str) -> Examination:
+    """Return the examination of a procedure code, or of a revenue centre without one."""
     if code:
         for row in _rows("codes"):
             if len(code) == len(row["first"]) and row["first"] <= code <= row["last"]:
-                return _sight(row)
-        return Sight()
+                return _examination(row)
+        return Examination()
     best = max(
         (row for row in _rows("revenue") if center.startswith(row["code"])),
         key=lambda row: len(row["code"]),
         default=None,
     )
     if best is None:
-        return Sight()
-    found = _sight(best)
-    return found if found.vessels else found._replace(vessels=None)
+        return Examination()
+    result = _examination(best)
+    return result if result.vessels else result._replace(vessels=None)
 
 
 @cache
@@ -70,8 +70,8 @@ def _words() -> list[tuple[str, str]]:
     return [(row["word"], row["region"]) for row in _rows("words")]
 
 
-def seen(study: dict[str, Any]) -> Sight:
-    """What a study says of itself."""
+def examination_of_study(study: dict[str, Any]) -> Examination:
+    """Return the examination that a row of studies describes."""
     families = {_FAMILIES.get(m, "") for m in str(study["modalities"]).split("\\")} - {""}
     words = " ".join(
         str(study[c]).lower()
@@ -82,23 +82,24 @@ def seen(study: dict[str, Any]) -> Sight:
     if "spine" in regions:
         regions -= {"neck", "chest"}  # "thoracic spine" is no chest
     vessels = bool(_VESSELS.search(words)) if words else None
-    return Sight(" ".join(sorted(families)), frozenset(regions), vessels)
+    return Examination(" ".join(sorted(families)), frozenset(regions), vessels)
 
 
-def same_machine(study: str, line: str) -> bool:
-    return any(one == line or frozenset({one, line}) in _ALIKE for one in study.split())
+def same_modality(study: str, line: str) -> bool:
+    """Return whether two modality families go together."""
+    return any(family == line or frozenset({family, line}) in _ALIKE for family in study.split())
 
 
-def same_place(study: Sight, line: Sight) -> tuple[float, str] | None:
-    """How well the parts of the body agree, 0 to 1, and in words; None where they contradict."""
-    ours, theirs = study.regions, line.regions
-    if not ours or not theirs:
+def same_region(study: Examination, line: Examination) -> tuple[float, str] | None:
+    """Return how well the regions agree, 0 to 1, and in words; None where they contradict."""
+    study_regions, line_regions = study.regions, line.regions
+    if not study_regions or not line_regions:
         return 0.5, "one side does not say which part of the body"
-    if "limb" in theirs:
-        theirs = theirs | {"arm", "leg"}
-    if "body" in theirs:
-        theirs = theirs | _BODY | {"arm", "leg"}
-    common = ours & theirs
+    if "limb" in line_regions:
+        line_regions = line_regions | {"arm", "leg"}
+    if "body" in line_regions:
+        line_regions = line_regions | _BODY | {"arm", "leg"}
+    common = study_regions & line_regions
     if not common:
         return None
     where = f"both {', '.join(sorted(common))}"

@@ -19,7 +19,7 @@ import pandas as pd
 
 from .columns import declared
 from .extract import compile_paths
-from .values import NOT_A_TIME, concatenated, convert, known_texts, taken
+from .values import NOT_A_TIME, concatenated, convert, known_texts, take_texts
 
 _BLOCK = 2048
 _SMALL = 8
@@ -29,12 +29,18 @@ _NOBODY = np.empty(0, dtype="int32")
 class Table:
     """What one declared table needs to make rows; made once, shared by all builds.
 
-    A row is a list: the declared columns, then its place within the resource.
+    A row is a list: the declared columns, then its position within the resource.
     """
 
     def __init__(self, name: str, below: str = "", by_hand: Iterable[str] = ()) -> None:
-        """``below`` is the repeating element that makes a row, as in ``item``: only paths within
-        it are walked. ``by_hand`` names columns that the table's module fills itself."""
+        """Compile the declared paths of a table.
+
+        Args:
+            name: the table.
+            below: the repeating element that makes a row, as in ``item``: only paths within it
+                are read.
+            by_hand: columns that the table's module fills itself.
+        """
         self.name = name
         self.below = below
         self.columns = declared(name)
@@ -42,23 +48,27 @@ class Table:
         self.blank: list[Any] = [None] * (len(self.columns) + 1)
         moneys = {slot for slot, column in enumerate(self.columns) if column.kind == "money"}
         paths = [() if c.name in by_hand else self._within(c.paths) for c in self.columns]
-        self.walk = compile_paths(paths, moneys, self.at.get("currency"))
+        self.extract = compile_paths(paths, moneys, self.at.get("currency"))
 
     def _within(self, paths: Sequence[str]) -> tuple[str, ...]:
-        """The paths as seen from the element that makes a row."""
+        """Return the paths as seen from the element that makes a row."""
         start = f"{self.below}." if self.below else ""
         return tuple(path.removeprefix(start) for path in paths if path.startswith(start))
 
-    def path(self, slot: int, place: int) -> str:
-        """Where in the resource the value of a cell stands."""
+    def path(self, slot: int, position: int) -> str:
+        """Return the path of a cell's value within the resource."""
         column = self.columns[slot]
         places = " | ".join(column.paths) or column.name
-        return places.replace(f"{self.below}.", f"{self.below}[{place}].") if self.below else places
+        return (
+            places.replace(f"{self.below}.", f"{self.below}[{position}].") if self.below else places
+        )
 
 
 class Rows:
-    """The rows of one table as they come in: first as a draft, until it is known whether the
-    resource that they are of is kept."""
+    """The rows of one table as they come in.
+
+    They are a draft first, until it is clear whether their resource is the newest copy.
+    """
 
     def __init__(self, table: Table, report: Callable[[int, str, Any, str], None]) -> None:
         self.table = table
@@ -71,9 +81,9 @@ class Rows:
         self._owners = array("i")  # for each row the number of its resource
         self._columns: list[list[Sparse]] = [[] for _ in table.columns]
 
-    def add(self, row: list[Any], place: int = 0) -> None:
+    def add(self, row: list[Any], position: int = 0) -> None:
         """Draft a row."""
-        row[-1] = place
+        row[-1] = position
         self._draft.append(tuple(row))  # a tuple of texts costs the garbage collector nothing
 
     def note(self, value: Any) -> None:
@@ -86,7 +96,7 @@ class Rows:
         return *self._draft, self._noted
 
     def settle(self, number: int | None) -> None:
-        """Keep the draft as that of the resource with this number, or drop it where it is None."""
+        """Accept the draft as that of the resource with this number, or drop it for None."""
         if number is not None:
             self._buffer += self._draft
             self._owners.extend([number] * len(self._draft))
@@ -97,7 +107,7 @@ class Rows:
             self.flush()
 
     def flush(self) -> None:
-        """Turn the rows that wait into typed arrays."""
+        """Convert the waiting rows to typed arrays."""
         rows, self._buffer = self._buffer, []
         if not rows and self._owners:
             return
@@ -106,33 +116,35 @@ class Rows:
         raw: list[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(table.blank)
         for slot, column in enumerate(table.columns):
 
-            def report(place: int, value: Any, why: str, slot: int = slot) -> None:
-                self._report(owners[place], table.path(slot, rows[place][-1]), value, why)
+            def report(position: int, value: Any, why: str, slot: int = slot) -> None:
+                self._report(owners[position], table.path(slot, rows[position][-1]), value, why)
 
             block = sparse(column.kind, convert(column.kind, raw[slot], report))
             _append(self._columns[slot], block)
 
     def frame(self, rank: np.ndarray[Any, Any]) -> tuple[pd.DataFrame, np.ndarray[Any, Any]]:
-        """All rows, ordered by the rank of their resource; rank -1 leaves them out. And the
-        number of the resource of each. To be called once: what was collected is used up."""
+        """Return all rows in the order of the ranks of their resources, and their numbers.
+
+        To be called once: the collected blocks are consumed. A rank of -1 leaves rows out.
+        """
         self.flush()
         owners = np.frombuffer(self._owners, dtype="int32") if self._owners else _NOBODY
         ranks = rank[owners]
         order = np.argsort(ranks, kind="stable")[int((ranks < 0).sum()) :]
-        place = np.full(len(owners), -1)
-        place[order] = np.arange(len(order))
+        position = np.full(len(owners), -1)
+        position[order] = np.arange(len(order))
         columns = self.table.columns
         data: dict[str, Any] = {}
-        freed = Freed()
+        freed = FreedMemory()
         # The largest first: while it is held twice, the others are still small.
         sizes = [sum(block.nbytes for block in blocks) for blocks in self._columns]
         for slot in sorted(range(len(columns)), key=sizes.__getitem__, reverse=True):
             column = columns[slot]
-            data[column.name] = spread(column.kind, self._columns[slot], place, len(order))
+            data[column.name] = spread(column.kind, self._columns[slot], position, len(order))
             freed.add(sizes[slot] + data[column.name].nbytes)
         index = pd.RangeIndex(len(order))
-        whole = {column.name: data.pop(column.name) for column in columns}
-        return pd.DataFrame(whole, index=index, copy=False), owners[order]
+        complete = {column.name: data.pop(column.name) for column in columns}
+        return pd.DataFrame(complete, index=index, copy=False), owners[order]
 
 
 def _append(blocks: list[Sparse], block: Sparse) -> None:
@@ -146,8 +158,13 @@ Array = np.ndarray[Any, Any]
 
 
 class Sparse(NamedTuple):
-    """Rows of one column: how many, a bit for each that has a value, and those values (an Arrow
-    array for text where there is Arrow, else a NumPy array)."""
+    """A block of one column without its nulls.
+
+    Attributes:
+        size: how many rows.
+        bits: a bit for each row, set where it has a value.
+        values: those values: an Arrow array for text where there is Arrow, else NumPy's.
+    """
 
     size: int
     bits: Array
@@ -160,55 +177,56 @@ class Sparse(NamedTuple):
 
     @property
     def nbytes(self) -> int:
+        """Bytes of the block."""
         return int(self.bits.nbytes + self.values.nbytes)
 
 
 def sparse(kind: str, block: Any) -> Sparse:
-    """A block as :func:`~s4s_notebook.tables.values.convert` makes it, without its nulls."""
+    """Return a block of :func:`~s4s_notebook.tables.values.convert` without its nulls."""
     if kind in {"int", "flag"}:
-        found, mask = block
+        values, mask = block
         present = ~mask
     elif kind in {"number", "money"}:
-        found, present = block, ~np.isnan(block)
+        values, present = block, ~np.isnan(block)
     elif kind in {"date", "instant"}:
-        found, present = block, block != NOT_A_TIME
+        values, present = block, block != NOT_A_TIME
     elif isinstance(block, np.ndarray):
-        found, present = block, np.array([one is not None for one in block], dtype=bool)
+        values, present = block, np.array([value is not None for value in block], dtype=bool)
     else:
         present, texts = known_texts(block)
         return Sparse(len(present), np.packbits(present), texts)
-    return Sparse(len(present), np.packbits(present), found[present])
+    return Sparse(len(present), np.packbits(present), values[present])
 
 
 def joined(blocks: Sequence[Sparse]) -> Sparse:
-    """Several blocks as one; many small ones take more room and time than a large one."""
+    """Return several blocks as one; many small ones take more room and time than a large one."""
     present = np.concatenate([block.present for block in blocks])
     return Sparse(len(present), np.packbits(present), concatenated([b.values for b in blocks]))
 
 
-def spread(kind: str, blocks: list[Sparse], place: Array, count: int) -> Any:
-    """The column as a pandas array; ``blocks`` is used up.
+def spread(kind: str, blocks: list[Sparse], position: Array, count: int) -> Any:
+    """Return the column as a pandas array; ``blocks`` is consumed.
 
     Args:
         kind: one of :data:`s4s_notebook.tables.columns.DTYPES`.
         blocks: all rows, in the order in which they came.
-        place: for each of them where it stands in the frame, -1 for nowhere.
+        position: for each of them its row in the frame, -1 for none.
         count: the rows of the frame.
     """
     if kind in {"number", "money"}:
-        return _filled(np.full(count, np.nan), blocks, place)
+        return _filled(np.full(count, np.nan), blocks, position)
     if kind in {"date", "instant"}:
         times = pd.Series(
-            _filled(np.full(count, NOT_A_TIME), blocks, place).view("datetime64[us]"), copy=False
+            _filled(np.full(count, NOT_A_TIME), blocks, position).view("datetime64[us]"), copy=False
         )
         return (times.dt.tz_localize("UTC") if kind == "instant" else times).array
     if kind in {"int", "flag"}:
         mask = np.ones(count, dtype=bool)
-        for _, rows in _placed(blocks, place):
+        for _, rows in _placed(blocks, position):
             mask[rows] = False
         dtype, made = _MASKED[kind]
-        return made(_filled(np.zeros(count, dtype=dtype), blocks, place), mask)
-    return pd.array(_texts(blocks, place, count), dtype="str")
+        return made(_filled(np.zeros(count, dtype=dtype), blocks, position), mask)
+    return pd.array(_texts(blocks, position, count), dtype="str")
 
 
 _MASKED = {
@@ -217,33 +235,33 @@ _MASKED = {
 }
 
 
-def _placed(blocks: Sequence[Sparse], place: Array) -> Iterator[tuple[Array, Array]]:
+def _placed(blocks: Sequence[Sparse], position: Array) -> Iterator[tuple[Array, Array]]:
     """For each block which of its values are wanted, and in which rows of the frame."""
     start = 0
     for block in blocks:
-        rows = place[start : start + block.size][block.present]
+        rows = position[start : start + block.size][block.present]
         start += block.size
-        wanted = rows >= 0
-        yield wanted, rows[wanted]
+        selected = rows >= 0
+        yield selected, rows[selected]
 
 
-def _filled(out: Array, blocks: list[Sparse], place: Array) -> Array:
-    for block, (wanted, rows) in zip(blocks, _placed(blocks, place), strict=True):
-        out[rows] = block.values[wanted]
+def _filled(out: Array, blocks: list[Sparse], position: Array) -> Array:
+    for block, (selected, rows) in zip(blocks, _placed(blocks, position), strict=True):
+        out[rows] = block.values[selected]
     blocks.clear()
     return out
 
 
-def _texts(blocks: list[Sparse], place: Array, count: int) -> Any:
+def _texts(blocks: list[Sparse], position: Array, count: int) -> Any:
     if isinstance(blocks[0].values, np.ndarray):
-        return _filled(np.full(count, None, dtype=object), blocks, place)
+        return _filled(np.full(count, None, dtype=object), blocks, position)
     where, before = np.full(count, -1), 0
-    for block, (wanted, rows) in zip(blocks, _placed(blocks, place), strict=True):
-        where[rows] = before + np.flatnonzero(wanted)
+    for block, (selected, rows) in zip(blocks, _placed(blocks, position), strict=True):
+        where[rows] = before + np.flatnonzero(selected)
         before += len(block.values)
-    whole = concatenated([block.values for block in blocks])
+    complete = concatenated([block.values for block in blocks])
     blocks.clear()
-    return taken(whole, where)
+    return take_texts(complete, where)
 
 
 _WORTH_IT = 8 << 20  # bytes; a look at the whole heap takes some ten milliseconds
@@ -251,21 +269,25 @@ _WORTH_IT = 8 << 20  # bytes; a look at the whole heap takes some ten millisecon
 
 def _trim() -> Callable[[int], int]:
     try:
-        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):  # only glibc has it, and only glibc needs it
         return lambda _: 0
-    return found
+    return trim
 
 
-class Freed:
-    """Counts what is freed, and has it given back whenever that is worth the time."""
+class FreedMemory:
+    """Counts freed memory, and returns it to the system whenever that is worth the time.
+
+    The C library keeps freed blocks in pieces that the next blocks do not fit: a third of a
+    frame, for as long as the process lives.
+    """
 
     def __init__(self) -> None:
         self._bytes = 0
         self._trim = _trim()
 
     def add(self, size: int) -> None:
-        """Told of ``size`` bytes that were freed, in small blocks."""
+        """Count ``size`` bytes that were freed, in small blocks."""
         self._bytes += size
         if self._bytes >= _WORTH_IT:
             self._trim(0)

@@ -1,4 +1,4 @@
-"""From lists of JSON values to typed arrays; what does not fit becomes null and is told.
+"""From lists of JSON values to typed arrays; what does not fit becomes null and is reported.
 
 Whole lists are converted at once where every value is of the expected JSON type, which is
 nearly always; one by one where not.
@@ -23,11 +23,11 @@ try:
 except ImportError:  # the parquet extra; pandas' own strings do as well, more slowly
     pa = None
 else:
-    # Arrow's own allocator keeps what was freed for blocks of the same size; see .memory
+    # Arrow's own allocator keeps what was freed for blocks of the same size; see .rows.FreedMemory
     _POOL = pa.system_memory_pool()
 
-Report = Callable[[int, Any, str], None]
-"""Told (place in the list, value, why)."""
+CellReport = Callable[[int, Any, str], None]
+"""Called with (position in the list, value, why)."""
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
@@ -40,46 +40,48 @@ _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def convert(kind: str, values: Sequence[Any], report: Report) -> Any:
-    """A block of typed values, for :mod:`.sparse`: an Arrow array for text (without Arrow one of
-    objects), numbers and a mask of nulls for int and flag, else numbers with a number for null.
+def convert(kind: str, values: Sequence[Any], report: CellReport) -> Any:
+    """Convert values to a block.
+
+    The block is an Arrow array for text (without Arrow one of objects), numbers and a mask of
+    nulls for int and flag, else numbers with a number for null.
 
     Args:
         kind: one of :data:`s4s_notebook.tables.columns.DTYPES`.
         values: JSON values, None for absent.
-        report: told of each value that is replaced by null, or read with a caution.
+        report: called for each value that is replaced by null, or read with a caution.
     """
     return _CONVERT[kind](values, report)
 
 
 def concatenated(parts: Sequence[Any]) -> Any:
-    """Several arrays of the same kind, NumPy's or Arrow's, as one."""
+    """Return several arrays of the same kind, NumPy's or Arrow's, as one."""
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
     return pa.concat_arrays(parts, memory_pool=_POOL)
 
 
-def taken(texts: Any, where: np.ndarray[Any, Any]) -> Any:
-    """The texts of an Arrow array at these places, null for -1."""
+def take_texts(texts: Any, where: np.ndarray[Any, Any]) -> Any:
+    """Return the texts of an Arrow array at these positions, null for -1."""
     return pc.take(texts, pa.array(where, mask=where < 0, memory_pool=_POOL), memory_pool=_POOL)
 
 
 def known_texts(texts: Any) -> tuple[np.ndarray[Any, Any], Any]:
-    """For each row of an Arrow array whether it has a text, and those texts."""
+    """Return for each row of an Arrow array whether it has a text, and those texts."""
     present = texts.is_valid().to_numpy(zero_copy_only=False)
     return present, pc.drop_null(texts, memory_pool=_POOL)
 
 
-def _cleaned(values: Sequence[Any], report: Report, parse: Callable[[Any], Any]) -> list[Any]:
+def _cleaned(values: Sequence[Any], report: CellReport, parse: Callable[[Any], Any]) -> list[Any]:
     """Parse one by one; ValueError from ``parse`` makes null."""
     out: list[Any] = []
-    for place, value in enumerate(values):
+    for position, value in enumerate(values):
         parsed = None
         if value is not None and value is not MIXED:
             try:
                 parsed = parse(value)
             except ValueError as why:
-                report(place, value, str(why))
+                report(position, value, str(why))
         out.append(parsed)
     return out
 
@@ -103,7 +105,7 @@ def _text(value: Any) -> str:
     return value
 
 
-def _strings(values: Sequence[Any], report: Report) -> Any:
+def _strings(values: Sequence[Any], report: CellReport) -> Any:
     if pa is None:
         clean = _cleaned(values, report, _text)
         block = np.empty(len(clean), dtype=object)
@@ -117,7 +119,7 @@ def _strings(values: Sequence[Any], report: Report) -> Any:
 
 
 def _arrow(values: Sequence[Any], type_: str) -> Any:
-    """The values as Arrow takes them at once; None where one does not fit, or without Arrow."""
+    """Return the values as an Arrow array; None where one does not fit, or without Arrow."""
     if pa is None:
         return None
     try:
@@ -140,7 +142,7 @@ def _number(value: Any) -> float:
     return number
 
 
-def _numbers(values: Sequence[Any], report: Report) -> Any:
+def _numbers(values: Sequence[Any], report: CellReport) -> Any:
     if _types(values) <= {float, int, _NONE}:
         array = _arrow(values, "float64")
         if array is not None:
@@ -151,23 +153,23 @@ def _numbers(values: Sequence[Any], report: Report) -> Any:
     return np.array(clean, dtype="float64")
 
 
-def _whole(value: Any) -> int:
+def _integer(value: Any) -> int:
     number = _number(value)
     if not number.is_integer():
         raise ValueError("a whole number was expected")
-    whole = int(value) if type(value) is int else int(number)
-    if not -(2**63) <= whole < 2**63:
+    integer = int(value) if type(value) is int else int(number)
+    if not -(2**63) <= integer < 2**63:
         raise ValueError("too large")
-    return whole
+    return integer
 
 
-def _integers(values: Sequence[Any], report: Report) -> Any:
+def _integers(values: Sequence[Any], report: CellReport) -> Any:
     if _types(values) <= {int, _NONE}:
         array = _arrow(values, "int64")
         if array is not None:
             mask = array.is_null().to_numpy(zero_copy_only=False)
             return array.fill_null(0).to_numpy(), mask
-    clean = _cleaned(values, report, _whole)
+    clean = _cleaned(values, report, _integer)
     mask = np.array([value is None for value in clean], dtype=bool)
     return np.array([0 if value is None else value for value in clean], dtype="int64"), mask
 
@@ -178,7 +180,7 @@ def _flag(value: Any) -> bool:
     return value
 
 
-def _flags(values: Sequence[Any], report: Report) -> Any:
+def _flags(values: Sequence[Any], report: CellReport) -> Any:
     clean = _cleaned(values, report, _flag)
     mask = np.array([value is None for value in clean], dtype=bool)
     return np.array([bool(value) for value in clean], dtype=bool), mask
@@ -204,14 +206,14 @@ class _Parsed(dict[str | None, Any]):
             self[text] = value
         return value
 
-    def all(self, values: Sequence[Any], report: Report) -> list[Any]:
+    def all(self, values: Sequence[Any], report: CellReport) -> list[Any]:
         if not _types(values) <= {str, _NONE}:
             values = _cleaned(values, report, _text)
         out = list(map(self.__getitem__, values))
         if self.notes:
-            for place, value in enumerate(values):
+            for position, value in enumerate(values):
                 if value in self.notes:
-                    report(place, value, self.notes[value])
+                    report(position, value, self.notes[value])
         return out
 
 
@@ -247,7 +249,7 @@ _REFERENCES = _Parsed(reference_id, None)
 _UIDS = _Parsed(_uid, None)
 
 
-_CONVERT: dict[str, Callable[[Sequence[Any], Report], Any]] = {
+_CONVERT: dict[str, Callable[[Sequence[Any], CellReport], Any]] = {
     "str": _strings,
     "ref": lambda values, report: _strings(_REFERENCES.all(values, report), report),
     "uid": lambda values, report: _strings(_UIDS.all(values, report), report),

@@ -1,4 +1,4 @@
-"""Who is who among the resources that came: which are copies, which is the newest, what order.
+"""De-duplication of resources: which are copies, which is the newest, and in what order.
 
 Kept in packed arrays: some hundred bytes a resource, most of them its id and two digests. It is
 all that stays of a resource beside its rows, for a copy may still come on the last page.
@@ -19,14 +19,14 @@ import numpy as np
 
 from .values import MOMENTS, NOT_A_TIME
 
-_SAID = 16  # bytes of a version that the holder said, before the digest of the content
+_STATED = 16  # bytes of a version that the holder states, before the digest of the content
 _ID = 8  # bytes of those that its versionId takes; zeros where there is none
-_VERSION, _SAME = 24, 16  # bytes
-_UNSAID = struct.pack(">QQ", 0, 0)
+_VERSION, _DIGEST = 24, 16  # bytes
+_UNSTATED = struct.pack(">QQ", 0, 0)
 _EMPTY = -1
 
 
-class Name(NamedTuple):
+class Identity(NamedTuple):
     """What rows are ordered by; all but the day are what makes two copies the same."""
 
     participant: str
@@ -36,17 +36,17 @@ class Name(NamedTuple):
     type: str
 
 
-class Register:
+class Versions:
     """Numbers the resources in the order in which they come."""
 
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}  # participants, patients, days, types: each text once
         self._texts: list[str] = []
-        self._named = array("i")  # four codes a resource
+        self._identity_codes = array("i")  # four codes a resource
         self._keys, self._ends = bytearray(), array("q", [0])
-        self._versions, self._same = bytearray(), bytearray()
+        self._versions, self._identities = bytearray(), bytearray()
         self._newest = array("i", [_EMPTY]) * 1024  # a hash table of the newest copies' numbers
-        self._taken = 0
+        self._occupied = 0
         self._dead = bytearray()  # a byte a resource: a newer copy came
         self._differing: set[int] = set()
         self.copies: Counter[str] = Counter()
@@ -55,132 +55,144 @@ class Register:
     def __len__(self) -> int:
         return len(self._dead)
 
-    def enter(self, name: Name, said: bytes, values: Callable[[], bytes]) -> int | None:
-        """The number of a resource; None where the same or a newer copy is here already.
+    def add(self, identity: Identity, stated: bytes, values: Callable[[], bytes]) -> int | None:
+        """Return the number of a resource; None where the same or a newer copy is here already.
 
         Args:
-            name: what makes two copies the same.
-            said: what the holder says of the version, see :func:`said_of`.
-            values: gives a digest of what the copy comes to; asked only where it may matter.
+            identity: what makes two copies the same.
+            stated: what the holder states of the version, see :func:`stated_version`.
+            values: returns a digest of the rows of the copy; called only where it matters.
         """
-        same = _digest(*name[:2], *name[3:])
-        slot = self._slot(same)
+        digest = _digest(*identity[:2], *identity[3:])
+        slot = self._slot(digest)
         best, number = self._newest[slot], len(self)
         if best == _EMPTY:
-            self._taken += 1
-            version = said + values()
+            self._occupied += 1
+            version = stated + values()
         else:
-            self.copies[name.type] += 1
-            kept = bytes(self._versions[_VERSION * best : _VERSION * (best + 1)])
-            rivals = _of_one_version(said, kept)
-            if said < kept[:_SAID] and not rivals:
+            self.copies[identity.type] += 1
+            stored = bytes(self._versions[_VERSION * best : _VERSION * (best + 1)])
+            same_version = _same_version(stated, stored)
+            if stated < stored[:_STATED] and not same_version:
                 return None
-            version = said + values()
-            stays = best if version <= kept else number
-            if rivals and (version[_SAID:] != kept[_SAID:] or best in self._differing):
-                self._differing.add(stays)
-            if stays == best:
+            version = stated + values()
+            newest = best if version <= stored else number
+            if same_version and (version[_STATED:] != stored[_STATED:] or best in self._differing):
+                self._differing.add(newest)
+            if newest == best:
                 return None
             self._dead[best] = 1
         self._newest[slot] = number
-        self._add(name, version, same)
-        if self._taken * 3 > len(self._newest) * 2:
+        self._add(identity, version, digest)
+        if self._occupied * 3 > len(self._newest) * 2:
             self._grow()
         return number
 
-    def _add(self, name: Name, version: bytes, same: bytes) -> None:
-        for text in (name.participant, name.patient, name.day, name.type):
+    def _add(self, identity: Identity, version: bytes, digest: bytes) -> None:
+        for text in (identity.participant, identity.patient, identity.day, identity.type):
             code = self._codes.setdefault(text, len(self._texts))
             if code == len(self._texts):
                 self._texts.append(text)
-            self._named.append(code)
-        self._keys += name.key.encode("utf-8", "surrogatepass")
+            self._identity_codes.append(code)
+        self._keys += identity.key.encode("utf-8", "surrogatepass")
         self._ends.append(len(self._keys))
         self._versions += version
-        self._same += same
+        self._identities += digest
         self._dead.append(0)
 
-    def _slot(self, same: bytes) -> int:
-        """Where in the hash table these are, or belong."""
+    def _slot(self, digest: bytes) -> int:
+        """Return the slot of the hash table where this digest is, or belongs."""
         last = len(self._newest) - 1
-        slot = int.from_bytes(same[:8]) & last
+        slot = int.from_bytes(digest[:8]) & last
         while (number := self._newest[slot]) != _EMPTY:
-            if self._same.startswith(same, _SAME * number):
+            if self._identities.startswith(digest, _DIGEST * number):
                 break
             slot = (slot + 1) & last
         return slot
 
     def _grow(self) -> None:
-        found = [number for number in self._newest if number != _EMPTY]
+        numbers = [number for number in self._newest if number != _EMPTY]
         self._newest = array("i", [_EMPTY]) * (2 * len(self._newest))
-        for number in found:
-            same = bytes(self._same[_SAME * number : _SAME * (number + 1)])
-            self._newest[self._slot(same)] = number
+        for number in numbers:
+            digest = bytes(self._identities[_DIGEST * number : _DIGEST * (number + 1)])
+            self._newest[self._slot(digest)] = number
 
-    def name(self, number: int) -> Name:
-        """As it was entered."""
+    def identity(self, number: int) -> Identity:
+        """Return the identity of a resource as it was added."""
         start, end = self._ends[number : number + 2]
         key = self._keys[start:end].decode("utf-8", "surrogatepass")
-        codes = self._named[4 * number : 4 * number + 4]
+        codes = self._identity_codes[4 * number : 4 * number + 4]
         participant, patient, day, type_ = (self._texts[code] for code in codes)
-        return Name(participant, patient, day, key, type_)
+        return Identity(participant, patient, day, key, type_)
 
     def ranks(self) -> np.ndarray[Any, Any]:
-        """For each number its place among the newest copies; -1 for the others."""
+        """Return for each number its rank among the newest copies; -1 for the others."""
         alive = [number for number in range(len(self)) if not self._dead[number]]
-        alive.sort(key=self.name)
+        alive.sort(key=self.identity)
         ranks = np.full(len(self), -1, dtype="int32")
         ranks[alive] = np.arange(len(alive), dtype="int32")
         return ranks
 
     def differing(self) -> Iterator[tuple[int, bool]]:
-        """Of the newest copies those that others differ from in content and not in version; and
-        whether they have a version at all."""
+        """Yield the newest copies that others differ from in content and not in version.
+
+        Yields:
+            The number of the copy, and whether it states a version at all.
+        """
         for number in self._differing:
             if not self._dead[number]:
-                said = self._versions[_VERSION * number : _VERSION * number + _SAID]
-                yield number, said != _UNSAID
+                stated = self._versions[_VERSION * number : _VERSION * number + _STATED]
+                yield number, stated != _UNSTATED
 
     def participants(self) -> tuple[list[str], np.ndarray[Any, Any]]:
-        """Texts, and for each number the place of its participant among them."""
-        return list(self._texts), np.array(self._named[::4], dtype="int32")
+        """Return texts, and for each number the index of its participant among them."""
+        return list(self._texts), np.array(self._identity_codes[::4], dtype="int32")
 
 
-def said_of(resource: Mapping[str, Any]) -> bytes:
-    """What the holder says of a copy's version, to be compared as it is: the versionId where it is
-    a number, then lastUpdated."""
+def stated_version(resource: Mapping[str, Any]) -> bytes:
+    """Return what the holder states of a copy's version, as bytes that compare in order.
+
+    It is the versionId where that is a number, then lastUpdated.
+    """
     meta = resource.get("meta")
     number, updated = -1, NOT_A_TIME
     if type(meta) is dict:
-        found, instant = meta.get("versionId"), meta.get("lastUpdated")
-        if type(found) is str and found.isascii() and found.isdigit() and len(found) < 19:
-            number = int(found)
+        version_id, instant = meta.get("versionId"), meta.get("lastUpdated")
+        if (
+            type(version_id) is str
+            and version_id.isascii()
+            and version_id.isdigit()
+            and len(version_id) < 19
+        ):
+            number = int(version_id)
         updated = MOMENTS[instant] if type(instant) is str else NOT_A_TIME
     return struct.pack(">QQ", number + 1, updated - NOT_A_TIME)
 
 
 def digest_of(values: Any) -> bytes:
-    """What tells copies apart where the holder does not: a digest of the values they come to,
-    the same whatever came first and wherever it is worked out."""
+    """Return what tells copies apart where the holder does not: a digest of their values.
+
+    It is the same on every machine and in whatever order copies come.
+    """
     try:
         written = marshal.dumps(values, 2)  # 2: later formats depend on what else holds a value
     except ValueError:  # no plain JSON values
         written = repr(values).encode("utf-8", "surrogatepass")
-    return hashlib.sha256(written).digest()[: _VERSION - _SAID]
+    return hashlib.sha256(written).digest()[: _VERSION - _STATED]
 
 
-def _of_one_version(one: bytes, other: bytes) -> bool:
-    """By versionId; where there is none, by lastUpdated."""
-    said = _ID if one[:_ID] != _UNSAID[:_ID] else _SAID
-    return one[:said] == other[:said]
+def _same_version(first: bytes, second: bytes) -> bool:
+    """Compare by versionId; where there is none, by lastUpdated."""
+    size = _ID if first[:_ID] != _UNSTATED[:_ID] else _STATED
+    return first[:size] == second[:size]
 
 
 def content_of(resource: Mapping[str, Any]) -> str:
-    """What stands for the id of a resource that has none: a digest of its whole content."""
+    """Return what stands for the id of a resource that has none: a digest of its content."""
     text = json.dumps(resource, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _digest(*texts: str) -> bytes:
     """Sixteen bytes that stand for the texts."""
-    return hashlib.sha256(repr(texts).encode("ascii", "backslashreplace")).digest()[:_SAME]
+    return hashlib.sha256(repr(texts).encode("ascii", "backslashreplace")).digest()[:_DIGEST]
