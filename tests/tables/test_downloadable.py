@@ -15,7 +15,7 @@ from s4s_notebook.fhir.endpoints import endpoints, study_url
 from s4s_notebook.fhir.resources import study_uid
 from s4s_notebook.http.client import Transport
 from tests.faultserver import FaultServer
-from tests.faultserver.fixtures import HeldToken, Make
+from tests.faultserver.fixtures import FakeTokens, Make
 from tests.tables import sources
 
 UID = "1.2.840.1"
@@ -115,7 +115,7 @@ def test_a_table_and_a_download_agree_about_every_shape(server: FaultServer, mak
     for name, resources in shapes():
         builder.add(resources, participant=name)
     offered = builder.frames()["studies"].set_index("participant").downloadable
-    transport = make(tokens=HeldToken("abc"))
+    transport = make(tokens=FakeTokens("abc"))
     reasons = {name: denial(transport, server, resources) for name, resources in shapes()}
     assert len(offered) == len(reasons)
     for name, reason in reasons.items():
@@ -140,7 +140,7 @@ def test_what_the_table_offers_is_downloadable(
     server: FaultServer, make: Make, uid: str, kind: str, reference: str
 ) -> None:
     resources = shape(uid, kind, "plain", reference)
-    assert denial(make(tokens=HeldToken("abc")), server, resources) == ""
+    assert denial(make(tokens=FakeTokens("abc")), server, resources) == ""
     assert downloadable(resources) is True
     assert tables.studies(resources).endpoint.iloc[0] == ADDRESS
 
@@ -151,7 +151,7 @@ def test_what_a_download_denies_is_not_offered(
 ) -> None:
     for reference in REFERENCES:
         resources = shape("STU3", "Coding", endpoint, reference)
-        assert denial(make(tokens=HeldToken("abc")), server, resources)
+        assert denial(make(tokens=FakeTokens("abc")), server, resources)
         assert downloadable(resources) is False
 
 
@@ -165,4 +165,4 @@ def test_real_studies(server: FaultServer, make: Make, folder: str) -> None:
     for study in studies:
         offered = downloadable([study, *included])
         if offered:
-            assert denial(make(tokens=HeldToken("abc")), server, [study, *included]) == ""
+            assert denial(make(tokens=FakeTokens("abc")), server, [study, *included]) == ""
