@@ -151,7 +151,7 @@ class Monitor:
         self._before, self._last = self._last[-4:], data
         if self._waited > self.limits.window:
             if self._bytes < self.limits.floor * self._waited:
-                raise Stalled(f"Only {self._bytes:,} bytes came in {self._waited:.0f} seconds.")
+                raise Stalled(f"Only {self._bytes:,} bytes arrived in {self._waited:.0f} seconds.")
             self._waited, self._bytes = 0.0, 0
 
 

@@ -113,7 +113,7 @@ class Parts:
         while not self._closed:
             count += 1
             if count > self._limits.parts:
-                raise MalformedResponse(f"More than {self._limits.parts:,} parts came.")
+                raise MalformedResponse(f"More than {self._limits.parts:,} parts arrived.")
             headers = self._headers()
             length = self._length(headers)
             part = Part(

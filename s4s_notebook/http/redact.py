@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-# Parameters that say how something was asked, not about whom.
+# Parameters about the form of a request, not about a person.
 _HARMLESS = {"_count", "_format", "_include", "_lastUpdated", "_sort", "_summary", "startIndex"}
 _HARMLESS_VALUE = re.compile(r"[\w.:,*+%-]{0,64}", re.ASCII)
 _SECRET = re.compile(
@@ -74,7 +74,7 @@ class Secret:
     """Text that prints, pickles and formats as ``***``; only :meth:`reveal` returns it.
 
     The value lives in a closure, so neither ``vars``, nor a verbose traceback, nor a debugger's
-    list of attributes holds it. ``json.dumps`` refuses it unless told ``default=str``. A pickled
+    list of attributes holds it. ``json.dumps`` refuses it without ``default=str``. A pickled
     copy holds no more than ``***``.
 
     >>> token = Secret("abc")

@@ -254,7 +254,7 @@ def parse_json(raw: bytes) -> Any:
     except NotStrictError:
         raise
     except ValueError as error:
-        raise NotStrictError(_reason(error)) from None  # the parser's error holds the whole text
+        raise NotStrictError(_reason(error)) from None  # the parser's error holds the complete text
 
 
 def _fast(raw: bytes) -> tuple[Any] | None:

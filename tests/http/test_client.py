@@ -331,7 +331,7 @@ def test_a_drip_in_a_body_ends(server: FaultServer, make: Make) -> None:
     limits = Limits(floor=512, window=0.6, stall=30)
     started = time.monotonic()
     with (
-        pytest.raises(errors.Stalled, match="bytes came in"),
+        pytest.raises(errors.Stalled, match="bytes arrived in"),
         make(limits=limits).stream(server.url("/x"), accept="a/b") as stream,
     ):
         for _ in stream.chunks():
