@@ -1,4 +1,4 @@
-"""A data holder of our own: SMART, FHIR STU3 and WADO-RS, on made-up people or a PACS."""
+"""A data holder for practice and tests: SMART, FHIR STU3 and WADO-RS on one machine."""
 
 from .approve import approve
 from .context import Record

@@ -1,4 +1,4 @@
-"""Walks through the consent page as a person's browser would: real HTTP, form and cookie."""
+"""Approval of a sign-in without a browser: loads the consent page and submits its form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from ..errors import AuthorizationError
 
 
 class ConsentForm(HTMLParser):
-    """The first form of a page: its action, hidden fields, boxes and radio values."""
+    """A parser of the first form of a page.
+
+    Attributes:
+        action: Address that the form is sent to.
+        hidden: Values of the hidden fields by name.
+        boxes: Names and values of the check boxes.
+        radios: Values of the radio buttons.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,17 +29,18 @@ class ConsentForm(HTMLParser):
         self.radios: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
+        """Read the form and its inputs."""
+        attributes = {name: value or "" for name, value in attrs}
         if tag == "form" and not self.action:
-            self.action = given.get("action", "")
+            self.action = attributes.get("action", "")
         if tag != "input":
             return
-        name, value = given.get("name", ""), given.get("value", "")
-        if given.get("type") == "hidden":
+        name, value = attributes.get("name", ""), attributes.get("value", "")
+        if attributes.get("type") == "hidden":
             self.hidden[name] = value
-        elif given.get("type") == "checkbox":
+        elif attributes.get("type") == "checkbox":
             self.boxes.append((name, value))
-        elif given.get("type") == "radio":
+        elif attributes.get("type") == "radio":
             self.radios.append(value)
 
 
@@ -44,19 +52,26 @@ def approve(
     share: Sequence[str] | None = None,
     days: int = 365,
 ) -> str:
-    """Open the consent page, choose ``patient``, press Approve (or Decline).
+    """Load the consent page, select ``patient``, and approve or decline.
 
-    ``share`` limits the ticks to some resource types. Returns the address that the browser
-    would go to: the app's, with ``code`` and ``state``, or with ``error``. Works on any
-    running sandbox; that address itself is not opened.
+    Args:
+        authorize_url: The authorization request of any running sandbox.
+        patient: Id of the participant.
+        decline: Whether to decline.
+        share: The resource types to allow; all by default.
+        days: How long the approval lasts.
 
-    Raises AuthorizationError when the page refuses.
+    Returns:
+        The redirect to the app, with ``code`` and ``state`` or with ``error``. It is not opened.
+
+    Raises:
+        AuthorizationError: The page refuses.
     """
     status, headers, body = _call("GET", authorize_url)
     if status in (302, 303):
         return headers["location"]
     if status != 200:
-        raise AuthorizationError(f"the consent page answered {status}: {_heading(body)}")
+        raise AuthorizationError(f"the consent page answered {status}: {_alert_text(body)}")
     form = ConsentForm()
     form.feed(body)
     fields = [*form.hidden.items(), ("patient", patient), ("days", str(days))]
@@ -65,7 +80,7 @@ def approve(
     target = urljoin(authorize_url.partition("?")[0], form.action)
     status, headers, body = _call("POST", target, urlencode(fields), headers.get("set-cookie", ""))
     if status not in (302, 303):
-        raise AuthorizationError(f"the consent page answered {status}: {_heading(body)}")
+        raise AuthorizationError(f"the consent page answered {status}: {_alert_text(body)}")
     return headers["location"]
 
 
@@ -83,17 +98,17 @@ def _call(
             headers["Cookie"] = cookie
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         connection.request(method, path, body=form, headers=headers)
-        answer = connection.getresponse()
-        body = answer.read(1_000_000).decode("utf-8", "replace")
-        found = {k.lower(): v for k, v in answer.getheaders()}
-        found["set-cookie"] = _cookies(answer.msg.get_all("Set-Cookie", []))
-        return answer.status, found, body
+        response = connection.getresponse()
+        body = response.read(1_000_000).decode("utf-8", "replace")
+        response_headers = {k.lower(): v for k, v in response.getheaders()}
+        response_headers["set-cookie"] = _cookies(response.msg.get_all("Set-Cookie", []))
+        return response.status, response_headers, body
     finally:
         connection.close()
 
 
 def _cookies(lines: Sequence[str]) -> str:
-    """All cookies that were set, as they are sent back; a proxy adds some of its own."""
+    """Return the Cookie header for all cookies that were set, a proxy's included."""
     jar = SimpleCookie()
     for line in lines:
         jar.load(line)
@@ -101,6 +116,8 @@ def _cookies(lines: Sequence[str]) -> str:
 
 
 class _Alert(HTMLParser):
+    """A parser of the text with the role ``alert``."""
+
     def __init__(self) -> None:
         super().__init__()
         self.text = ""
@@ -115,7 +132,7 @@ class _Alert(HTMLParser):
             self.text += data
 
 
-def _heading(body: str) -> str:
+def _alert_text(body: str) -> str:
     alert = _Alert()
     alert.feed(body)
     return alert.text.strip()[:200] or "no reason given"

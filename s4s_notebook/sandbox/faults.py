@@ -1,8 +1,8 @@
-"""Scripted faults: what a test or a teacher wants the next answers to be.
+"""Scripted faults: rules that replace or change the next responses of the sandbox.
 
-A rule answers in place of the holder (status, headers, body, or raw bytes on the wire), or
-changes the holder's own answer. It may stop in the middle, reset, dawdle and drip, so that
-every fault a client must survive can be shown over a real socket.
+A rule sends its own response (status, headers, body, or raw bytes), or edits the response of
+the data holder. It can delay, truncate or reset, so that every fault that a client has to
+handle can be produced over a real socket.
 """
 
 from __future__ import annotations
@@ -24,19 +24,22 @@ TRANSPORT = "s4s.transport"  # where the server's protocol puts the connection's
 
 @dataclass
 class Rule:
-    """What happens to requests whose path (with its query) fits the pattern.
+    """What happens to the requests whose path, with its query, matches a pattern.
 
     Attributes:
-        path: a glob, as ``*/studies/*`` or ``/oauth/token``.
-        times: how many requests it takes; None for all from now on.
-        after: how many fitting requests pass untouched before.
-        status, headers, body: the answer. Content-Length is added unless it is given.
-        raw: bytes put on the wire instead of any HTTP answer of ours.
-        edit: gets the holder's own status, headers and body; returns what to send.
-        cut: close the connection after so many bytes of the body.
-        reset: end with a TCP reset instead of a close.
-        delay: seconds before the answer begins; drip: seconds between single bytes.
-        used: how many requests it has answered.
+        path: A glob such as ``*/studies/*`` or ``/oauth/token``.
+        times: How many requests the rule applies to; None for all from now on.
+        after: How many matching requests pass before.
+        status: HTTP status of the response.
+        headers: Headers of the response; Content-Length is added if it is missing.
+        body: Body of the response.
+        raw: Bytes to send in place of an HTTP response.
+        edit: Returns the status, headers and body to send for those of the data holder.
+        cut: Close the connection after this many bytes of the body.
+        reset: End with a TCP reset instead of a close.
+        delay: Seconds before the response begins.
+        drip: Seconds between single bytes.
+        used: How many requests the rule was applied to.
     """
 
     path: str
@@ -53,32 +56,34 @@ class Rule:
     drip: float = 0.0
     used: int = 0
 
-    def fits(self, path: str) -> bool:
-        """Whether a request for this path is meant."""
+    def matches(self, path: str) -> bool:
+        """Return whether the rule is for this path."""
         return fnmatch.fnmatchcase(path, self.path)
 
 
 class Script:
-    """The rules of one sandbox; the oldest that fits wins. Thread-safe."""
+    """The rules of one sandbox; the oldest that matches is applied. Thread-safe."""
 
     def __init__(self) -> None:
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
 
     def add(self, rule: Rule) -> Rule:
+        """Add a rule and return it."""
         with self._lock:
             self._rules.append(rule)
         return rule
 
     def clear(self) -> None:
+        """Remove all rules."""
         with self._lock:
             self._rules.clear()
 
     def take(self, path: str) -> Rule | None:
-        """The rule for this request, if there is one; counts it as used."""
+        """Return the rule for a request, if there is one, and count its use."""
         with self._lock:
             for rule in self._rules:
-                if not rule.fits(path):
+                if not rule.matches(path):
                     continue
                 if rule.after > 0:
                     rule.after -= 1
@@ -90,13 +95,14 @@ class Script:
 
 
 class FaultInjector:
-    """The layer of a server that follows the script."""
+    """ASGI middleware that applies the rules of a :class:`Script`."""
 
     def __init__(self, app: ASGIApp, script: Script) -> None:
         self._app = app
         self._script = script
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer by a rule, or by the application."""
         rule = self._script.take(_target(scope)) if scope["type"] == "http" else None
         if rule is None:
             await self._app(scope, receive, send)
@@ -104,18 +110,18 @@ class FaultInjector:
         if rule.delay:
             await asyncio.sleep(rule.delay)
         if rule.raw is not None:
-            await _raw(rule, scope, receive)
+            await _send_raw(rule, scope, receive)
             return
         status, headers, body = rule.status, rule.headers, rule.body
         if rule.edit is not None:
-            status, headers, body = rule.edit(*await self._own_answer(scope, receive))
-        await _answer(rule, scope, receive, send, (status, headers, body))
+            status, headers, body = rule.edit(*await self._own_response(scope, receive))
+        await _send(rule, scope, receive, send, (status, headers, body))
 
-    async def _own_answer(self, scope: Scope, receive: Receive) -> tuple[int, Headers, bytes]:
-        """What the holder would have said, Content-Length left out."""
+    async def _own_response(self, scope: Scope, receive: Receive) -> tuple[int, Headers, bytes]:
+        """Return the response of the data holder without Content-Length."""
         status, headers, body = 500, [], bytearray()
 
-        async def keep(message: Message) -> None:
+        async def collect(message: Message) -> None:
             nonlocal status, headers
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -125,9 +131,9 @@ class FaultInjector:
             else:
                 body.extend(message.get("body", b""))
 
-        await self._app(scope, receive, keep)
-        kept = [(name, value) for name, value in headers if name.lower() != "content-length"]
-        return status, kept, bytes(body)
+        await self._app(scope, receive, collect)
+        others = [(name, value) for name, value in headers if name.lower() != "content-length"]
+        return status, others, bytes(body)
 
 
 def _target(scope: Scope) -> str:
@@ -135,27 +141,27 @@ def _target(scope: Scope) -> str:
     return f"{scope['path']}?{query}" if query else str(scope["path"])
 
 
-async def _answer(
-    rule: Rule, scope: Scope, receive: Receive, send: Send, made: tuple[int, Headers, bytes]
+async def _send(
+    rule: Rule, scope: Scope, receive: Receive, send: Send, response: tuple[int, Headers, bytes]
 ) -> None:
-    status, headers, body = made
+    status, headers, body = response
     pairs = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in headers]
     if not any(name in (b"content-length", b"transfer-encoding") for name, _ in pairs):
         pairs.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": pairs})
-    whole = rule.cut is None
+    complete = rule.cut is None
     sent = body if rule.cut is None else body[: rule.cut]
     if rule.drip:
         for byte in sent:
             await send({"type": "http.response.body", "body": bytes([byte]), "more_body": True})
             await asyncio.sleep(rule.drip)
         sent = b""
-    await send({"type": "http.response.body", "body": sent, "more_body": not whole})
-    if not whole:
-        await _hang_up(rule, scope, receive)
+    await send({"type": "http.response.body", "body": sent, "more_body": not complete})
+    if not complete:
+        await _disconnect(rule, scope, receive)
 
 
-async def _raw(rule: Rule, scope: Scope, receive: Receive) -> None:
+async def _send_raw(rule: Rule, scope: Scope, receive: Receive) -> None:
     transport: asyncio.Transport = scope[TRANSPORT]
     data = rule.raw or b""
     if rule.drip:
@@ -164,11 +170,11 @@ async def _raw(rule: Rule, scope: Scope, receive: Receive) -> None:
             await asyncio.sleep(rule.drip)
     else:
         transport.write(data if rule.cut is None else data[: rule.cut])
-    await _hang_up(rule, scope, receive)
+    await _disconnect(rule, scope, receive)
 
 
-async def _hang_up(rule: Rule, scope: Scope, receive: Receive) -> None:
-    """End the connection here, by a reset if the rule says so, and wait until it is gone."""
+async def _disconnect(rule: Rule, scope: Scope, receive: Receive) -> None:
+    """Close or reset the connection, and wait until the server notices."""
     transport: asyncio.Transport = scope[TRANSPORT]
     sock = transport.get_extra_info("socket")
     if rule.reset and sock is not None:

@@ -1,4 +1,4 @@
-"""Two real HTTP servers on loopback, in one background thread with one event loop."""
+"""Two HTTP servers on loopback in one background thread, with a log of requests."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .context import Record, SandboxContext
 from .faults import TRANSPORT
 
 
-class QuietProtocol(H11Protocol):
-    """HTTP/1.1 without an access log: it would print query strings, and codes with them.
+class NoAccessLogProtocol(H11Protocol):
+    """The HTTP/1.1 protocol without an access log, which would print codes in queries.
 
-    ``access_log=False`` does not do: uvicorn asks whether *any* handler listens, and the
-    root logger's counts.
+    ``access_log=False`` does not suffice, because uvicorn logs when any logger has a handler,
+    the root logger included.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -41,9 +41,14 @@ class QuietProtocol(H11Protocol):
 
 
 class Servers:
-    """Serves each app on its own socket until :meth:`stop`.
+    """The servers of several applications, each on its own socket.
 
-    Sockets are bound by the caller's thread, so a port in use raises OSError there.
+    Args:
+        host: Address to listen on.
+        ports: A port for each application; 0 for any free port.
+
+    Raises:
+        OSError: A port is in use.
     """
 
     def __init__(self, host: str, ports: Sequence[int]) -> None:
@@ -59,10 +64,15 @@ class Servers:
 
     @property
     def ports(self) -> list[int]:
+        """The ports of the sockets."""
         return [int(s.getsockname()[1]) for s in self.sockets]
 
     def start(self, apps: Sequence[ASGIApp]) -> None:
-        """Returns once every server accepts; raises RuntimeError when one does not."""
+        """Serve the applications, and return when every server accepts connections.
+
+        Raises:
+            RuntimeError: A server does not start.
+        """
         self._servers = [uvicorn.Server(_config(app)) for app in apps]
         self._thread = threading.Thread(target=self._run, name="s4s-sandbox", daemon=True)
         self._thread.start()
@@ -86,7 +96,7 @@ class Servers:
         asyncio.run(serve())
 
     def stop(self) -> None:
-        """Stops within a second or so, streams under way included."""
+        """Stop within about a second, including open streams."""
         for server in self._servers:
             server.should_exit = True
         if self._thread is not None:
@@ -101,7 +111,7 @@ class Servers:
 def _config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=QuietProtocol,
+        http=NoAccessLogProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -142,7 +152,7 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~@%-]+)+")
 
 
 class RequestRecorder:
-    """Writes one :class:`Record` a request into the sandbox's log."""
+    """ASGI middleware that adds a :class:`Record` of each request to the log."""
 
     def __init__(self, app: ASGIApp, context: SandboxContext, *, imaging: bool) -> None:
         self._app = app
@@ -150,6 +160,7 @@ class RequestRecorder:
         self._imaging = imaging
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request and log its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -163,26 +174,26 @@ class RequestRecorder:
 
         await self._app(scope, receive, recording)
 
-    def _add(self, scope: Scope, answer: Message) -> None:
-        asked = dict(scope["headers"])
-        sent = {name.lower(): value for name, value in answer.get("headers", ())}
-        retry = sent.get(b"retry-after")
+    def _add(self, scope: Scope, response: Message) -> None:
+        request_headers = dict(scope["headers"])
+        response_headers = {name.lower(): value for name, value in response.get("headers", ())}
+        retry = response_headers.get(b"retry-after")
         context = self._context
         context.log.add(
             Record(
                 method=scope["method"],
-                path=redacted(scope),
-                status=answer["status"],
+                path=redacted_path(scope),
+                status=response["status"],
                 origin=context.imaging_origin if self._imaging else context.fhir_origin,
-                token=b"authorization" in asked,
+                token=b"authorization" in request_headers,
                 retry_after=None if retry is None else retry.decode("latin-1"),
                 time=time.time(),
             )
         )
 
 
-def redacted(scope: Scope) -> str:
-    """Path and query with every secret's value replaced by ``***``."""
+def redacted_path(scope: Scope) -> str:
+    """Return path and query with the values of secrets replaced by ``***``."""
     path: str = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
     query = scope["query_string"].decode("latin-1")
     if not query:
@@ -196,23 +207,24 @@ def redacted(scope: Scope) -> str:
 
 
 class ForwardedPrefix:
-    """Lets the app live below a proxy's path.
+    """ASGI middleware for an application behind a proxy's path.
 
-    jupyter-server-proxy strips its prefix and names it in ``X-Forwarded-Prefix``; Starlette
-    ignores that header, so ``root_path`` and ``path`` are set from it here. Double slashes at
-    the start of a path, which some DICOMweb clients make, are folded too.
+    jupyter-server-proxy strips its prefix and sends it in ``X-Forwarded-Prefix``; Starlette
+    ignores that header, so ``root_path`` and ``path`` are set here. Repeated slashes in the
+    path, which some DICOMweb clients send, are collapsed.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request below the prefix."""
         if scope["type"] == "http":
-            scope = self._placed(dict(scope))
+            scope = self._with_prefix(dict(scope))
         await self._app(scope, receive, send)
 
     @staticmethod
-    def _placed(scope: Scope) -> Scope:
+    def _with_prefix(scope: Scope) -> Scope:
         scope["path"] = re.sub("//+", "/", scope["path"])
         prefix = dict(scope["headers"]).get(b"x-forwarded-prefix", b"").decode("latin-1")
         prefix = prefix.rstrip("/")

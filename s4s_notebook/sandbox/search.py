@@ -62,8 +62,8 @@ def _span(parts: dict[str, str | None]) -> DateRange:
     second, fraction = int(parts["second"] or 0), parts["part"] or ""
     micro = int((fraction + "000000")[:6])
     zone = dt.UTC if parts["zone"] in (None, "Z") else _zone(parts["zone"] or "")
-    moment = dt.datetime(year, month, day, hour, minute, second, micro, tzinfo=zone)
-    low = (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
+    start = dt.datetime(year, month, day, hour, minute, second, micro, tzinfo=zone)
+    low = (start - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
     return DateRange(low, low + _width(parts, year, month, fraction))
 
 

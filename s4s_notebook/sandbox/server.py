@@ -1,4 +1,4 @@
-"""``SandboxServer``: a data holder of one's own, on loopback, full of made-up people."""
+"""``SandboxServer``: a complete data holder on loopback, with synthetic participants."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .settings import REAL_PACS_SECONDS, Pacs, Settings, find_personality
 if TYPE_CHECKING:
     from .pacs import PacsArchive
 
-# Where the robot's browser is sent back to; nothing listens, nothing has to.
+# The redirect of an approval without a browser; nothing listens there.
 REDIRECT_URI = "http://127.0.0.1:1/s4s/callback"
 
 
@@ -39,7 +39,7 @@ class SandboxServer:
         wado: base of a foreign WADO-RS server that is handed out instead of ours.
         retry_after: seconds from a study's first request to its images (503 in between).
         search_retry_after: the same for the first search of each type; 0 for none.
-        slow: behave like a real PACS: five minutes, as in the seed's example.
+        slow: behave like a real PACS: five minutes, as in the example of the use case.
         seed: of the claims; the same seed gives the same data.
         port, imaging_port: 0 for any free port.
         public_url: how a browser reaches this server when it must come through a proxy;
@@ -98,10 +98,10 @@ class SandboxServer:
         self._servers: Servers | None = None
         self._delays: list[PreparationDelay] = []
 
-    # -- life ----------------------------------------------------------------------------
+    # -- start and stop ----------------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Bind both ports and serve; returns itself. A second start does nothing."""
+        """Bind both ports and serve; return itself. A second start does nothing."""
         if self._context is not None:
             return self
         settings = self.settings
@@ -137,7 +137,7 @@ class SandboxServer:
         )
 
     def stop(self) -> None:
-        """Stop serving, forget all tokens, remove the generated files."""
+        """Stop serving, and remove all tokens and generated files."""
         if self._servers is not None:
             self._servers.stop()
             self._servers = None
@@ -152,8 +152,8 @@ class SandboxServer:
         self.stop()
 
     def __repr__(self) -> str:
-        where = self._context.fhir_base if self._context is not None else "stopped"
-        return f"<Sandbox {where}>"
+        address = self._context.fhir_base if self._context is not None else "stopped"
+        return f"<Sandbox {address}>"
 
     @property
     def _running(self) -> SandboxContext:
@@ -161,30 +161,30 @@ class SandboxServer:
             raise RuntimeError("the sandbox is not running: use it in a with statement, or start()")
         return self._context
 
-    # -- addresses and what was asked ----------------------------------------------------
+    # -- addresses and requests ----------------------------------------------------
 
     @property
     def fhir_url(self) -> str:
-        """FHIR base that wants a token."""
+        """FHIR base that needs a token."""
         return self._running.fhir_base
 
     @property
     def open_fhir_url(self) -> str:
-        """FHIR base without sign-in, as the seed's examples use it."""
+        """FHIR base without sign-in, as the examples of Sync for Science use it."""
         return self._running.open_base
 
     @property
     def wado_url(self) -> str:
-        """WADO-RS base that wants a token: ``{wado_url}/studies/{uid}``."""
+        """WADO-RS base that needs a token: ``{wado_url}/studies/{uid}``."""
         return self.settings.wado or self._running.imaging_origin
 
     def wado_base(self, patient: str, *, open_: bool = False) -> str:
-        """The WADO-RS base that a patient's Endpoint names."""
+        """Return the WADO-RS base in a patient's Endpoint."""
         return self._running.wado_base(patient, open_=open_)
 
     @property
     def patients(self) -> tuple[str, ...]:
-        """Ids of the people held."""
+        """Ids of the participants."""
         return self.settings.patients
 
     @property
@@ -198,51 +198,55 @@ class SandboxServer:
         return self._running.log.all()
 
     def clear_requests(self) -> None:
-        """Forget the requests so far; :attr:`requests` begins anew."""
+        """Remove all requests from :attr:`requests`."""
         self._running.log.clear()
 
-    # -- what a test or a teacher changes --------------------------------------------------
+    # -- changes for tests and lessons --------------------------------------------------
 
     def resources(self, type_: str, patient: str | None = None) -> list[Resource]:
-        """What is held of a resource type, before a personality shapes it."""
+        """Return the stored resources of a type, without the personality's deviations."""
         return self._running.resources.of_type(type_, patient)
 
     def put(self, resource: Resource) -> Resource:
-        """Add or change a resource; its version goes up and ``meta.lastUpdated`` is now."""
+        """Add or replace a resource, with a new version and ``meta.lastUpdated``."""
         return self._running.resources.put(resource, self.settings.now())
 
     def remove(self, reference: str) -> None:
-        """Stop serving ``Type/id``, as when data falls out of a record."""
+        """Stop serving ``Type/id``, as when a holder removes data."""
         self._running.resources.remove(reference)
 
     def forget_waits(self) -> None:
-        """Make studies and searches slow again; ask a PACS anew what it has."""
+        """Delay studies and searches again, and query a PACS again."""
         for delay in self._delays:
             delay.reset()
         if self._running.archive is not None:
             self._running.archive.refresh()
 
-    def script(self, path: str, **what: Any) -> Rule:
-        """Let the next request that fits ``path`` go as ``what`` says; see :class:`Rule`.
+    def script(self, path: str, **options: Any) -> Rule:
+        """Add a rule for the next requests to ``path``.
+
+        Args:
+            path: A glob, such as ``*/studies/*``.
+            **options: Further attributes of :class:`Rule`.
 
         >>> with SandboxServer() as sandbox:
         ...     rule = sandbox.script("*/ImagingStudy*", status=503, headers=[("Retry-After", "1")])
         ...     rule.used
         0
         """
-        return self._running.script.add(Rule(path, **what))
+        return self._running.script.add(Rule(path, **options))
 
     def unscript(self) -> None:
-        """Forget every rule."""
+        """Remove all rules."""
         self._running.script.clear()
 
     @property
     def authority(self) -> Authority:
-        """The authorization server's memory, to expire or revoke what it gave out."""
+        """The authorization server, to expire or revoke tokens."""
         return self._running.authority
 
     def token(self, patient: str, *, scope: str = " ".join(SCOPES[:3])) -> str:
-        """An access token without a sign-in, for tools that take a ready one."""
+        """Return an access token without a sign-in."""
         authority = self._running.authority
         client, _ = authority.register("a tool", (REDIRECT_URI,), "none")
         approval = authority.approve(client.id, patient, tuple(scope.split()))
@@ -256,20 +260,20 @@ class SandboxServer:
         decline: bool = False,
         share: Sequence[str] | None = None,
     ) -> str:
-        """Walk through the consent page over HTTP; returns the address it leads to."""
+        """Approve or decline over HTTP, and return the redirect; see :func:`approve`."""
         return approve(authorize_url, patient=patient, decline=decline, share=share)
 
 
 def _archive(settings: Settings) -> PacsArchive | None:
-    """The link to a PACS, if one is wanted; raises OSError when our port is taken."""
+    """Return the connection to a PACS, if one is configured."""
     if settings.pacs is None:
         return None
     from .pacs import PacsArchive
 
-    known = {who.id: who.mrn for who in PEOPLE if who.id in settings.patients}
+    mrns = {p.id: p.mrn for p in PEOPLE if p.id in settings.patients}
     archive = PacsArchive(
         settings.pacs,
-        {**known, **settings.pacs.mrns},
+        {**mrns, **settings.pacs.mrns},
         host=settings.host,
         limit=settings.pacs.cache_bytes,
         clock=settings.now,
@@ -289,20 +293,20 @@ def _apps(context: SandboxContext, search_delay: PreparationDelay) -> list[ASGIA
         exception_handlers=handlers,
     )
     imaging = Starlette(routes=wado_routes.routes(), exception_handlers=handlers)
-    made: list[ASGIApp] = []
+    apps: list[ASGIApp] = []
     for app, is_imaging in ((fhir, False), (imaging, True)):
         app.state.sandbox = context
         app.router.redirect_slashes = False
-        made.append(
+        apps.append(
             RequestRecorder(
                 FaultInjector(ForwardedPrefix(app), context.script), context, imaging=is_imaging
             )
         )
-    return made
+    return apps
 
 
 def _http_error(request: Request, error: Exception) -> Response:
-    """Unknown paths and methods, as an OperationOutcome."""
+    """Answer unknown paths and methods with an OperationOutcome."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     code = "not-found" if status == 404 else "not-supported"

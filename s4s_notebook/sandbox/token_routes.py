@@ -89,7 +89,7 @@ def _guard(handler: Handler) -> Handler:
 
 
 def _refused(context: SandboxContext, error: OAuthError) -> Response:
-    """The error in the standard's words, or in those of S4S's own server."""
+    """Return the error as RFC 6749 writes it, or as the reference server of S4S does."""
     text = "description" if context.personality.s4s_errors else "error_description"
     headers = dict(NO_STORE)
     if error.status == 401:

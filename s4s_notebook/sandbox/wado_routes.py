@@ -1,6 +1,6 @@
 """WADO-RS: studies, series and instances as multipart/related, streamed from disk.
 
-DICOM PS3.18 §10.4. Files are sent as they are stored; nothing is transcoded.
+DICOM PS3.18 section 10.4. Files are sent as they are stored, without transcoding.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from .context import (
     bearer_approval,
     context_of,
 )
-from .data.archive import ArchivedInstance, ArchivedSeries, ArchivedStudy
+from .data.archive import ArchivedInstance, ArchivedStudy
 from .fhir_routes import error_response
 
 CHUNK = 256 * 1024
 DICOM = "application/dicom"
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
-_PLACES = (
+_RESOURCES = (
     "/studies/{study}",
     "/studies/{study}/series/{series}",
     "/studies/{study}/series/{series}/instances/{instance}",
 )
-_GATES = ("/open/Patient/{patient}/$wado-rs", "/Patient/{patient}/$wado-rs", "")
-Found = tuple[ArchivedStudy, list[tuple[ArchivedSeries, ArchivedInstance]]]
+_PREFIXES = ("/open/Patient/{patient}/$wado-rs", "/Patient/{patient}/$wado-rs", "")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 def routes() -> list[Route]:
-    made = []
-    for gate in _GATES:
-        for place in _PLACES:
-            made.append(Route(f"{gate}{place}", _guard(_retrieve)))
-            made.append(Route(f"{gate}{place}/metadata", _guard(_metadata)))
-    return made
+    """Return the routes of WADO-RS, with a token and without."""
+    routes = []
+    for prefix in _PREFIXES:
+        for resource in _RESOURCES:
+            routes.append(Route(f"{prefix}{resource}", _guard(_retrieve)))
+            routes.append(Route(f"{prefix}{resource}/metadata", _guard(_metadata)))
+    return routes
 
 
 def _guard(handler: Handler) -> Handler:
@@ -67,7 +67,7 @@ def _guard(handler: Handler) -> Handler:
             )
         except NotReadyError as wait:
             headers = context.retry_header(wait.seconds)
-            description = "the images are on their way"
+            description = "the images are being prepared"
             return json_error_response(request, 503, "throttled", description, headers)
         except UpstreamError as broken:
             return json_error_response(request, broken.status, "transient", broken.description)
@@ -82,13 +82,13 @@ def json_error_response(
     description: str,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """An OperationOutcome, whatever the request accepts: an error must be readable."""
+    """Return an OperationOutcome as JSON, whatever the request accepts."""
     scope = {**request.scope, "headers": [], "query_string": b""}
     return error_response(Request(scope), status, code, description, headers)
 
 
-async def _found(request: Request) -> Found:
-    """The study and those of its instances that the path names, if the caller may see them."""
+async def _select(request: Request) -> tuple[ArchivedStudy, list[ArchivedInstance]]:
+    """Return the study and its instances in the path, if the caller may read them."""
     context, names = context_of(request), request.path_params
     owner = _owner(request, context)
     if not all(_UID.fullmatch(names[k]) and len(names[k]) <= 64 for k in _named(names)):
@@ -101,15 +101,15 @@ async def _found(request: Request) -> Found:
             raise KeyError(names["study"])
         raise DeniedError(403, "this approval is for another patient")
     ready = await run_in_threadpool(context.images.ready, names["study"])
-    chosen = [
-        (series, instance)
+    instances = [
+        instance
         for series, instance in ready.instances()
         if names.get("series", series.uid) == series.uid
         and names.get("instance", instance.uid) == instance.uid
     ]
-    if not chosen:
+    if not instances:
         raise KeyError("nothing")
-    return ready, chosen
+    return ready, instances
 
 
 def _named(names: dict[str, str]) -> list[str]:
@@ -117,7 +117,7 @@ def _named(names: dict[str, str]) -> list[str]:
 
 
 def _owner(request: Request, context: SandboxContext) -> str | None:
-    """Whose images may be seen through this path; raises DeniedError."""
+    """Return the patient whose images may be read; None for all on the open base."""
     patient_id: str | None = request.path_params.get("patient")
     if request.url.path.startswith("/open/"):
         return patient_id
@@ -134,23 +134,23 @@ async def _retrieve(request: Request) -> Response:
     if negotiated is None:
         description = 'accept multipart/related; type="application/dicom"'
         return json_error_response(request, 406, "not-supported", description)
-    study, chosen = await _found(request)
-    parts = [(instance, _path(instance)) for _, instance in chosen]
-    sizes = await run_in_threadpool(lambda: [path.stat().st_size for _, path in parts])
+    study, instances = await _select(request)
+    paths = [_path(instance) for instance in instances]
+    sizes = await run_in_threadpool(lambda: [path.stat().st_size for path in paths])
     if negotiated == DICOM:
-        if len(parts) != 1:
+        if len(paths) != 1:
             return json_error_response(
                 request, 406, "not-supported", "more than one image: use multipart"
             )
         headers = {**NO_STORE, "Content-Length": str(sizes[0])}
-        return StreamingResponse(_file(parts[0][1]), headers=headers, media_type=DICOM)
+        return StreamingResponse(_file(paths[0]), headers=headers, media_type=DICOM)
     boundary = secrets.token_hex(16)
-    heads = [_head(boundary, path, size) for (_, path), size in zip(parts, sizes, strict=True)]
+    heads = [_head(boundary, path, size) for path, size in zip(paths, sizes, strict=True)]
     tail = f"\r\n--{boundary}--\r\n".encode()
     total = sum(sizes) + sum(len(head) for head in heads) + len(tail)
     media = f'multipart/related; type="{DICOM}"; boundary={boundary}'
-    pieces = list(zip(heads, (path for _, path in parts), strict=True))
-    stream = _stream(pieces, tail, partial(context_of(request).images.touch, study.uid))
+    parts = list(zip(heads, paths, strict=True))
+    stream = _stream(parts, tail, partial(context_of(request).images.touch, study.uid))
     headers = {**NO_STORE, "Content-Length": str(total)}
     return StreamingResponse(stream, headers=headers, media_type=media)
 
@@ -162,15 +162,15 @@ def _path(instance: ArchivedInstance) -> Path:
 
 
 def _negotiated(accept: str) -> str | None:
-    """``multipart`` or the single-part type, by the client's order; None when neither fits."""
+    """Return ``multipart`` or the single-part type, in the client's order, or None."""
     for item in re.split(r',(?=(?:[^"]*"[^"]*")*[^"]*$)', accept):
         name, _, parameters = item.strip().lower().partition(";")
         name = name.strip()
         if name in ("*/*", "multipart/*", ""):
             return "multipart"
         if name == "multipart/related":
-            wanted = re.search(r'type="?([^";,\s]+)', parameters)
-            if wanted is None or wanted[1] in (DICOM, "*/*"):
+            requested = re.search(r'type="?([^";,\s]+)', parameters)
+            if requested is None or requested[1] in (DICOM, "*/*"):
                 return "multipart"
         if name == DICOM:
             return DICOM
@@ -201,16 +201,16 @@ def _file(path: Path) -> Iterator[bytes]:
 
 
 async def _metadata(request: Request) -> Response:
-    _, chosen = await _found(request)
-    paths = [_path(instance) for _, instance in chosen]
+    _, instances = await _select(request)
+    paths = [_path(instance) for instance in instances]
     body = await run_in_threadpool(_headers_as_json, paths)
     return Response(body, headers=NO_STORE, media_type="application/dicom+json")
 
 
 def _headers_as_json(paths: list[Path]) -> bytes:
-    """Headers without pixels, in DICOM's JSON model (PS3.18 annex F)."""
-    made = []
+    """Return the headers without pixels in the DICOM JSON model (PS3.18 annex F)."""
+    headers = []
     for path in paths:
         header = pydicom.dcmread(path, stop_before_pixels=True)
-        made.append(header.to_json_dict(suppress_invalid_tags=True))
-    return json.dumps(made, separators=(",", ":")).encode()
+        headers.append(header.to_json_dict(suppress_invalid_tags=True))
+    return json.dumps(headers, separators=(",", ":")).encode()
