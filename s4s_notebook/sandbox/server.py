@@ -34,26 +34,34 @@ REDIRECT_URI = "http://127.0.0.1:1/s4s/callback"
 class SandboxServer:
     """A data holder over real HTTP: FHIR STU3 and SMART on one origin, WADO-RS on another.
 
+    Implements the holder's side of Sync for Science, Imaging Data use case.
+
     Args:
-        patients: ids of the people to hold; all by default, ``smart-1288992`` among them.
-        wado: base of a foreign WADO-RS server that is handed out instead of ours.
-        retry_after: seconds from a study's first request to its images (503 in between).
-        search_retry_after: the same for the first search of each type; 0 for none.
-        slow: behave like a real PACS: five minutes, as in the example of the use case.
-        seed: of the claims; the same seed gives the same data.
-        port, imaging_port: 0 for any free port.
-        public_url: how a browser reaches this server when it must come through a proxy;
-            used for the authorise and manage pages alone.
-        personality: ``"broker-2018"`` or ``"smart-imaging"``: the quirks of real holders.
+        patients: Ids of the participants; all by default, ``smart-1288992`` among them.
+        wado: Base of another WADO-RS server to name in Endpoints.
+        retry_after: Seconds from a study's first request to its images (503 in between).
+        search_retry_after: The same for the first search of each type; 0 for none.
+        slow: Whether to be as slow as a real PACS: five minutes.
+        seed: Seed of the generated claims.
+        port: Port of FHIR and OAuth; 0 for any free port.
+        imaging_port: Port of WADO-RS; 0 for any free port.
+        page_size: Resources in a page of a search.
+        access_lifetime: Seconds an access token is valid.
+        public_url: Address of the server for browsers behind a proxy, used for the pages
+            alone.
+        personality: ``"broker-2018"`` or ``"smart-imaging"``: deviations of real holders.
         pacs: ``"AET@host:port"`` or a :class:`Pacs`: images from a DICOM archive.
-        expose: bind to all interfaces instead of loopback.
+        clock_skew: Seconds that the holder's clock is ahead.
+        clock: Returns the POSIX time.
+        expose: Whether to listen on all interfaces instead of loopback.
+
+    Raises:
+        OSError: A port is in use (in ``start``).
+        ValueError: A setting is invalid.
 
     >>> with SandboxServer(retry_after=0) as sandbox:
     ...     sandbox.patients[0]
     'smart-1288992'
-
-    Raises OSError when a port is taken and ValueError for settings that make no sense.
-    Implements the holder's side of the Sync for Science imaging use case.
     """
 
     def __init__(
