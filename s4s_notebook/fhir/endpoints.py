@@ -9,13 +9,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..http import redact
-from ..http.client import Transport
 from ..task import Cancel
 from .resources import check_uid, objects, read_reference
+
+if TYPE_CHECKING:  # a table needs no HTTP
+    from ..http.client import Transport
 
 WADO_RS = "dicom-wado-rs"
 _USABLE_STATUS = ("active", "test")
