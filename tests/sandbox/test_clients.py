@@ -11,7 +11,7 @@ from fhirpy import SyncFHIRClient
 
 from s4s_notebook import Sandbox
 
-from .test_signin import BACK, SCOPE, register
+from .test_consent import BACK, SCOPE, register
 
 # fhirpy opens a session of requests for each call and leaves it to the garbage collector.
 LEAKY = pytest.mark.filterwarnings(

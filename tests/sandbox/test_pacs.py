@@ -27,7 +27,7 @@ from tests.orthanc import free_port, orthanc
 
 from .archives import dcmqrscp, faulty_archive, send
 from .conftest import get
-from .test_wado import parts
+from .test_wado_routes import parts
 
 MRNS = {"smart-1288992": "1CT1", "smart-1137192": "98890234", "smart-1551992": "77654033"}
 TESTS = package_folder()

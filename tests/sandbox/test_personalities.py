@@ -11,7 +11,7 @@ from fhir.resources.R4B.imagingstudy import ImagingStudy
 from s4s_notebook import Sandbox
 
 from .conftest import get
-from .test_signin import App, app, register
+from .test_consent import App, app, register
 
 PATIENT = "smart-1288992"
 

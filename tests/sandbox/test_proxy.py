@@ -17,7 +17,7 @@ from tests.orthanc import free_port
 
 from .archives import wait_for_port
 from .conftest import call, get
-from .test_signin import app
+from .test_consent import app
 
 BASE = "/user/ada-abc123/"
 

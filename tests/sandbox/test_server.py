@@ -17,7 +17,7 @@ from s4s_notebook.cli.sandbox import serve
 from s4s_notebook.sandbox import Pacs
 
 from .conftest import get
-from .test_signin import app
+from .test_consent import app
 
 
 @contextmanager

@@ -14,8 +14,8 @@ import pytest
 from s4s_notebook import Sandbox
 
 from .conftest import call, get
-from .test_signin import app
-from .test_wado import uid
+from .test_consent import app
+from .test_wado_routes import uid
 
 
 def wire(url: str, token: str | None = None, timeout: float = 10) -> tuple[bytes, bool]:
