@@ -45,9 +45,9 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         print(findings)
         return 0 if findings.good else 1
     if arguments.check:
-        from .demo_check import check
+        from .demo import demo_check
 
-        return check()
+        return demo_check()
     from .demo import demo
 
     return demo(browser=not arguments.no_browser)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from s4s_notebook import Sandbox
 from s4s_notebook.cli.check import check, check_command
-from s4s_notebook.cli.check.sentences import SENTENCES
+from s4s_notebook.cli.check.report import SENTENCES
 from s4s_notebook.sandbox import approve
 from tests.orthanc import orthanc
 
@@ -100,3 +101,51 @@ def test_the_command(shop: Sandbox, tmp_path: Path, capsys, monkeypatch) -> None
     monkeypatch.setenv("HOLDER_TOKEN", shop.token("smart-1137192"))
     options = [shop.fhir_url, "--token-from", "HOLDER_TOKEN", "--patient", "smart-1137192"]
     assert check_command(options) == 0
+
+
+ODD = [7, "text", [], {}, [7], [[]], [None], None, True]
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        {"connectionType": {"coding": [{"code": "dicom-wado-rs"}]}},
+        {"connectionType": [{"coding": [{"code": "dicom-wado-rs"}]}]},
+        {"connectionType": {"code": "dicom-wado-rs"}},
+    ],
+)
+def test_each_form_of_connection_type_is_read(fresh: Sandbox, endpoint: dict) -> None:
+    contained = {"resourceType": "Endpoint", "id": "e", "address": fresh.wado_url, **endpoint}
+    study = {"resourceType": "ImagingStudy", "uid": "1.2.3", "endpoint": [{"reference": "#e"}]}
+    found = _check_of(fresh, {**study, "contained": [contained]})
+    assert found["endpoint"] == "met"
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_elements_of_any_shape_give_a_report(fresh: Sandbox, odd: object) -> None:
+    names = ("endpoint", "contained", "identifier", "uid", "started", "numberOfInstances", "meta")
+    study = {"resourceType": "ImagingStudy", "uid": "1.2.3", "endpoint": [{"reference": "#e"}]}
+    contained = {"resourceType": "Endpoint", "id": "e", "address": fresh.wado_url}
+    for name in names:
+        assert _check_of(fresh, {**study, "contained": [contained], name: odd})["endpoint"]
+    for name in ("connectionType", "address", "extension", "status", "id"):
+        broken = {**contained, "connectionType": {"code": "dicom-wado-rs"}, name: odd}
+        assert _check_of(fresh, {**study, "contained": [broken]})["endpoint"]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_bundles_of_any_shape_give_a_report(fresh: Sandbox, odd: object) -> None:
+    for name in ("link", "entry"):
+        bundle = {"resourceType": "Bundle", "entry": [], name: odd}
+        body = json.dumps(bundle).encode()
+        fresh.script("/api/open-fhir/ImagingStudy*", times=None, status=200, body=body)
+        assert len(check(fresh.open_fhir_url, patient="p"))
+
+
+def _check_of(sandbox: Sandbox, study: dict) -> dict[str, str]:
+    """The verdicts on a holder whose only study is this one."""
+    bundle = {"resourceType": "Bundle", "entry": [{"resource": study}]}
+    body = json.dumps(bundle).encode()
+    sandbox.script("/api/open-fhir/ImagingStudy*", times=None, status=200, body=body)
+    found = check(sandbox.open_fhir_url, patient="p")
+    return dict(zip(found.requirement, found.verdict, strict=True))
