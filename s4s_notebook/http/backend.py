@@ -69,6 +69,7 @@ class Monitor:
         head: raw bytes of the read calls up to the one that completed the headers.
         total: bytes received in all.
         last: raw bytes of the last read, after the last few bytes of the one before.
+        records_last: whether they are recorded; a large read is dearer while another is held.
     """
 
     def __init__(self, limits: Limits | None = None, cancel: Cancel | None = None) -> None:
@@ -76,6 +77,7 @@ class Monitor:
         self.in_body = False
         self.ended = False
         self.head, self.total = bytearray(), 0
+        self.records_last = False
         self._last, self._before = b"", b""
         self._waited, self._bytes = 0.0, 0
         self._outer: Monitor | None = None
@@ -148,7 +150,8 @@ class Monitor:
                 raise MalformedResponse("The headers of the answer never end.")
             self.silent(now)
             return
-        self._before, self._last = self._last[-4:], data
+        if self.records_last:
+            self._before, self._last = self._last[-4:], data
         if self._waited > self.limits.window:
             if self._bytes < self.limits.floor * self._waited:
                 raise Stalled(f"Only {self._bytes:,} bytes arrived in {self._waited:.0f} seconds.")

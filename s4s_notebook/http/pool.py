@@ -54,7 +54,9 @@ class ResponseBody(httpx.SyncByteStream):
     def __init__(self, response: httpcore.Response, monitor: Monitor) -> None:
         self._response, self._monitor = response, monitor
         self._headers = httpx.Headers(response.headers)
-        self._last = b""  # the last piece
+        self._chunked = "transfer-encoding" in self._headers
+        self._last = b""  # the last piece, if chunked
+        monitor.records_last = self._chunked
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the pieces. Raises :class:`ConnectionBroken` when the body is cut."""
@@ -75,7 +77,8 @@ class ResponseBody(httpx.SyncByteStream):
                 piece = next(stream, None)
             if piece is None:
                 return
-            self._last = piece
+            if self._chunked:
+                self._last = piece
             yield piece
 
     def _until_closed(self) -> Iterator[bytes]:
@@ -102,7 +105,7 @@ class ResponseBody(httpx.SyncByteStream):
         head = _BLANK_LINE.search(self._monitor.head)
         if head is None:
             return False
-        if self._has_body() and "transfer-encoding" in self._headers:
+        if self._has_body() and self._chunked:
             tail = self._monitor.last or bytes(self._monitor.head[head.end() :])
             position = tail.find(self._last)
             end = _BLANK_LINE.search(tail, position + len(self._last) if position >= 0 else 0)
