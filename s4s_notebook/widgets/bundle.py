@@ -335,7 +335,7 @@ def link(entry: str, folder: Path = FOLDER) -> str:
     """Return an ES module that joins ``entry`` with all that it imports.
 
     Args:
-        entry: Path of the entry's file in ``folder``; its default export becomes the result's.
+        entry: Path of the entry's file in ``folder``; its exports become the result's.
         folder: The folder that all modules are in.
 
     Raises:
@@ -357,8 +357,9 @@ def link(entry: str, folder: Path = FOLDER) -> str:
             f"const {scopes[module.path]} = (() => {{ {' '.join(imports)}\n{module.text}\n"
             f"return {{ {', '.join(exports)} }};\n}})();\n"
         )
-    if "default" in modules[-1].exports:
-        parts.append(f"export default {scopes[modules[-1].path]}.default;\n")
+    for name in modules[-1].exports:
+        value = f"{scopes[modules[-1].path]}.{name};\n"
+        parts.append(f"export {'default' if name == 'default' else f'const {name} ='} {value}")
     return "".join(parts)
 
 

@@ -146,7 +146,7 @@ class FakeConnection:
 class FakeParticipant:
     """Everything is here, no study is on disk."""
 
-    def mark(self, kind: str) -> str:
+    def sync_point(self, kind: str) -> str:
         return kind
 
     def study_row(self, uid: str) -> tuple[None, bool, str]:

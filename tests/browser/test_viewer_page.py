@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from s4s_notebook.widgets.bundle import link
 from s4s_notebook.widgets.viewer import Viewer
 
 # A CT of five slices, each pixel worth its column and its slice's number, and a clip of 30 frames.
@@ -48,7 +49,7 @@ SHOWN = "() => viewer.slice && document.querySelector('.s4s-notice').hidden"
 @pytest.fixture
 def shown(page):
     page.set_content("<!doctype html><title>Viewer</title>")
-    page.evaluate(PAGE, [Viewer._esm, Viewer._css])
+    page.evaluate(PAGE, [link("viewer/panel.js"), Viewer._css])
     page.wait_for_function(SHOWN)
     page.locator(".s4s-stage").focus()
     return page
@@ -184,7 +185,7 @@ def test_planes_and_series_by_key(shown):
 def test_a_clip_plays_at_its_own_pace(page):
     page.clock.install()
     page.set_content("<!doctype html><title>Viewer</title>")
-    page.evaluate(PAGE, [Viewer._esm, Viewer._css])
+    page.evaluate(PAGE, [link("viewer/panel.js"), Viewer._css])
     page.evaluate("viewer.show('1')")
     page.clock.run_for(1000)
     page.evaluate(SHOWN)

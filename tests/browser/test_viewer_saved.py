@@ -9,6 +9,7 @@ import sys
 import pytest
 from pydicom.data import get_testdata_file
 
+from s4s_notebook.widgets.bundle import link
 from s4s_notebook.widgets.viewer import Viewer
 from tests.browser.conftest import NotebookPage
 from tests.browser.test_viewer import opened, view
@@ -127,7 +128,7 @@ FAILING = """async (code) => {
 def test_a_source_that_fails_is_asked_ever_less_often(page):
     page.clock.install()
     page.set_content("<p>Here:</p>")
-    page.evaluate(FAILING, Viewer._esm)
+    page.evaluate(FAILING, link("viewer/panel.js"))
     page.clock.run_for(30_000)
     assert page.get_by_role("alert").inner_text() == "The server is gone."
     assert 5 < page.evaluate("asked") < 20

@@ -9,7 +9,7 @@ from s4s_notebook.widgets.browse.rows import (
     PAGE,
     STUDIES,
     Query,
-    chosen,
+    filtered,
     line_of_code,
     months,
     page,
@@ -46,13 +46,13 @@ QUERIES = [
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_the_line_of_code_gives_the_same_rows(me, query):
-    rows = chosen(me.studies(), STUDIES, query)
+    rows = filtered(me.studies(), STUDIES, query)
     same = eval(line_of_code("me", STUDIES, query), {"me": me})
     assert list(same.study_uid) == list(rows.study_uid)
 
 
 def test_ct_is_not_oct(me):
-    uids = set(chosen(me.studies(), STUDIES, Query(kind="CT")).study_uid)
+    uids = set(filtered(me.studies(), STUDIES, Query(kind="CT")).study_uid)
     assert "1.2.840.99.3" not in uids
     assert "1.2.840.99.5" in uids
 

@@ -23,9 +23,9 @@ def panel(tmp_path):
 
 
 def test_a_choice_through_the_server_ends_the_wait(panel):
-    meeting = panel._mailbox
+    mailbox = panel._mailbox
     later = threading.Timer(
-        0.3, meeting.choose, (panel.panel, {"do": "use", "url": " https://c.example "})
+        0.3, mailbox.add_choice, (panel.panel, {"do": "use", "url": " https://c.example "})
     )
     later.start()
     assert panel.wait(10) == "https://c.example"

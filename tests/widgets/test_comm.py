@@ -87,6 +87,6 @@ def test_loading_is_never_told_after_ready():
             slow.set()
 
     panel._line.send = send
-    panel._tell_state()
+    panel._send_state()
     assert slow.wait(10)
     assert told == ["loading", "ready"]

@@ -28,8 +28,8 @@ from .rows import (
     Query,
     View,
     banner,
-    chosen,
     commonest_currency,
+    filtered,
     kinds,
     line_of_code,
     months,
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _VIEWS = {view.name: view for view in (STUDIES, BENEFITS, LINES)}
-_MOST_CHOSEN = 10_000
+_MAX_TICKED = 10_000
 _NEEDED = ("Patient", "ImagingStudy", "ExplanationOfBenefit")
 
 
 class Lists(anywidget.AnyWidget):
-    """The lists of the panel; what they show travels over ``line`` only."""
+    """The lists of the panel; their rows travel over ``line`` only."""
 
     _esm = link("browse/browse.js")
     _css = style("shared/screen_reader.css", "browse/browse.css")
@@ -71,14 +71,14 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         self._phase = "loading"
         self._note = ""
         self._frames: dict[str, pd.DataFrame] = {}
-        self._shown: dict[str, pd.DataFrame] = {}
+        self._displayed: dict[str, pd.DataFrame] = {}
         self._table, self._query = STUDIES, Query()
         self._ticked: dict[str, set[str]] = {}
-        self._telling = threading.Lock()
+        self._state_lock = threading.Lock()
         self._line = Channel(self._from_browser)
         self._stage = ipywidgets.VBox()
         self._actions: dict[str, Callable[[Mapping[str, Any]], None]] = {
-            "state": lambda _: self._tell_state(),
+            "state": lambda _: self._send_state(),
             "page": self._page,
             "lines": self._claim_lines,
             "tick": self._tick,
@@ -89,21 +89,25 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
 
     def __repr__(self) -> str:
         sizes = ", ".join(
-            counted(len(self._frames[name]), one, many)
-            for name, one, many in (("studies", "study", "studies"), ("benefits", "claim", ""))
+            counted(len(self._frames[name]), singular, plural)
+            for name, singular, plural in (
+                ("studies", "study", "studies"),
+                ("benefits", "claim", ""),
+            )
             if name in self._frames
         )
         return f"Browse {safe_text(self._connection.holder.base)}: {sizes or self._phase}"
 
     @property
     def selection(self) -> pd.DataFrame:
+        """The rows that are ticked, or else those that pass the filter, with all columns."""
         self._need_frames()
         view = self._table
         frame = self._frames[view.name]
         ticked = self._ticked.get(view.name)
         if ticked:
             return frame[frame[view.key].isin(ticked)]
-        return frame.loc[chosen(self._shown[view.name], view, self._query).index]
+        return frame.loc[filtered(self._displayed[view.name], view, self._query).index]
 
     # -- loading
 
@@ -114,21 +118,21 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
             self._phase, self._note = "failed", safe_text(error, 600)
         except Exception as error:  # noqa: BLE001 - on a thread, only the panel can tell
             self._phase, self._note = "failed", f"That failed: {type(error).__name__}."
-        self._tell_state()
+        self._send_state()
 
     def _need_frames(self) -> None:
         connection = self._connection
         if self._frames:
             return
-        who = connection.participant if connection.patient_id else None
-        if who is None or any(who.sync_point(kind) is None for kind in _NEEDED):
+        participant = connection.participant if connection.patient_id else None
+        if participant is None or any(participant.sync_point(kind) is None for kind in _NEEDED):
             connection.load().result()
         self._frames = {
             "patient": connection.patient(),
             "studies": connection.studies(),
             "benefits": connection.benefits(),
         }
-        self._shown = self._frames | {"benefits": with_charges(self._frames["benefits"])}
+        self._displayed = self._frames | {"benefits": with_charges(self._frames["benefits"])}
         self._phase = "ready"
 
     # -- answers to the browser
@@ -141,16 +145,16 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
     def _problem(self, words: str) -> None:
         self._line.send({"problem": safe_text(words, 600)})
 
-    def _tell_state(self) -> None:
-        # Two threads tell: the one that loads and one that was asked. Whoever looked first
-        # must be heard first, or "loading" would stand over a list that is there.
-        with self._telling:
+    def _send_state(self) -> None:
+        # Two threads send the state: the one that loads and the one that answers a request. An
+        # older state must not be sent after a newer one: "loading" would replace a loaded list.
+        with self._state_lock:
             self._line.send({"state": self._state()})
 
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"phase": self._phase, "note": self._note}
         if self._phase == "ready":
-            studies, benefits = self._shown["studies"], self._shown["benefits"]
+            studies, benefits = self._displayed["studies"], self._displayed["benefits"]
             state |= {
                 "banner": list(banner(self._frames["patient"])),
                 "counts": {"studies": len(studies), "benefits": len(benefits)},
@@ -170,7 +174,7 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
     def _page(self, content: Mapping[str, Any]) -> None:
         view = BENEFITS if content.get("table") == "benefits" else STUDIES
         self._table, self._query = view, Query.from_browser(content)
-        rows = chosen(self._shown[view.name], view, self._query)
+        rows = filtered(self._displayed[view.name], view, self._query)
         code = line_of_code(self._name, view, self._query)
         self._send_page(view, rows, content, code)
 
@@ -196,10 +200,10 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
             "code": safe_text(code, 1000),
         }
         if view is STUDIES:
-            answer["can"] = [self._how(row[0], rows) for row in shown_rows]
+            answer["can"] = [self._availability(row[0], rows) for row in shown_rows]
         self._line.send({"page": answer})
 
-    def _how(self, uid: str, rows: pd.DataFrame) -> str:
+    def _availability(self, uid: str, rows: pd.DataFrame) -> str:
         """Return "here", "fetch" or "no": whether and how a study can be opened."""
         if self._connection.participant.study_row(uid)[1]:
             return "here"
@@ -210,7 +214,7 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         view = BENEFITS if content.get("table") == "benefits" else STUDIES
         keys = content.get("keys")
         if isinstance(keys, list):
-            self._ticked[view.name] = {str(key) for key in keys[:_MOST_CHOSEN]}
+            self._ticked[view.name] = {str(key) for key in keys[:_MAX_TICKED]}
 
     def _open(self, content: Mapping[str, Any]) -> None:
         """Fetch a study and show it below, slice by slice as they come."""
@@ -230,10 +234,10 @@ def explore(connection: Any) -> ExplorePanel:
 
     It loads what is not here yet, as ``connection.load()`` does. ``panel.selection`` is what is
     ticked or filtered, as a DataFrame; under each list stands the line of Python that gives it.
-    What goes wrong is said in the panel; nothing is raised.
+    Errors are shown in the panel; nothing is raised.
 
     Args:
-        connection: what :func:`s4s_notebook.connect` returned, approved or not yet.
+        connection: The result of :func:`s4s_notebook.connect`, approved or not yet.
     """
     return ExplorePanel(connection, name=_name_of(connection))
 

@@ -1,4 +1,4 @@
-"""What the browse panel shows of a frame: filtered, sorted, a page at a time, as plain text.
+"""The rows that the browse panel shows: filtered, sorted, a page at a time, as plain text.
 
 Pure functions: a frame and a :class:`Query` in, text out, and the line of Python that does the
 same, so that a click teaches the library.
@@ -95,7 +95,7 @@ LINES = View(
 
 @dataclass(frozen=True)
 class Query:
-    """What the person asks to see; empty means all."""
+    """Filter and order of the rows; empty means all."""
 
     text: str = ""
     kind: str = ""
@@ -106,6 +106,7 @@ class Query:
 
     @classmethod
     def from_browser(cls, content: Mapping[str, Any]) -> Query:
+        """Return the query in a message of the browser; what is invalid is left out."""
         words = {name: safe_text(content.get(name) or "", 200) for name in ("text", "kind", "sort")}
         days = {name: _day(content.get(name)) for name in ("since", "until")}
         return cls(**words, **days, descending=content.get("descending") is True)
@@ -118,11 +119,11 @@ def _day(value: object) -> str:
         return ""
 
 
-def chosen(frame: pd.DataFrame, view: View, query: Query) -> pd.DataFrame:
+def filtered(frame: pd.DataFrame, view: View, query: Query) -> pd.DataFrame:
     """Return the rows that pass the query, in its order."""
     mask = pd.Series(True, index=frame.index)
     if query.kind:
-        mask &= frame[view.kind].str.contains(_whole(query.kind)).fillna(value=False)
+        mask &= frame[view.kind].str.contains(_exact_part(query.kind)).fillna(value=False)
     if query.since:
         mask &= frame[view.day] >= pd.Timestamp(query.since)
     if query.until:
@@ -136,8 +137,8 @@ def chosen(frame: pd.DataFrame, view: View, query: Query) -> pd.DataFrame:
     return rows
 
 
-def _whole(kind: str) -> str:
-    """Return a pattern for a whole part: CT is not OCT."""
+def _exact_part(kind: str) -> str:
+    """Return a pattern for a complete part: CT is not OCT."""
     return rf"(?:^|\\){re.escape(kind)}(?:\\|$)"
 
 
@@ -153,7 +154,8 @@ def line_of_code(name: str, view: View, query: Query) -> str:
     if parts:
         code += f".query({' and '.join(parts)!r})"
     if query.kind:
-        code = f"(f := {code})[f.{view.kind}.str.contains({_whole(query.kind)!r}).fillna(False)]"
+        pattern = _exact_part(query.kind)
+        code = f"(f := {code})[f.{view.kind}.str.contains({pattern!r}).fillna(False)]"
     if query.text:
         words = f'f[{list(view.words)}].fillna("").agg(" ".join, axis=1)'
         code = f"(f := {code})[{words}.str.contains({query.text!r}, case=False, regex=False)]"
@@ -190,7 +192,7 @@ def kinds(frame: pd.DataFrame, view: View) -> list[str]:
 
 
 def with_charges(claims: pd.DataFrame) -> pd.DataFrame:
-    """Return the claims for showing: carrier claims tell what was submitted, others the total."""
+    """Return the claims for showing: carrier claims give the submitted charge, others the total."""
     charged = claims["total_charge_amount"].fillna(claims["submitted_charge_amount"])
     return claims.assign(total_charge_amount=charged)
 
@@ -225,13 +227,13 @@ def months(claims: pd.DataFrame, most: int = 240) -> list[tuple[str, float]]:
 
 
 def commonest_currency(claims: pd.DataFrame) -> str:
-    """Return the currency of most claims, "" where none is told."""
+    """Return the currency of most claims, "" where none is given."""
     currencies = claims["currency"].mode()
     return "" if currencies.empty else str(currencies.iloc[0])
 
 
 def banner(patient: pd.DataFrame) -> Iterable[tuple[str, str]]:
-    """Return label and text of who this is, without what is not known."""
+    """Return label and text of the patient's identity, without what is missing."""
     if patient.empty:
         return []
     row = patient.iloc[0]

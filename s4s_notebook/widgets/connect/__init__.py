@@ -1,4 +1,4 @@
-"""The Connect panel: who the holder is, Authorise, and how it stands."""
+"""The Connect panel: the data holder, the Authorise link, and the status of the sign-in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ...wording import safe_text
 from ..bundle import link, style
 from ..comm import Channel, run_action
 
-_FOUND = {
+_DISCOVERY = {
     "well-known": "It describes its sign-in at .well-known/smart-configuration.",
     "metadata": "It describes its sign-in in its CapabilityStatement.",
     "none": "It offers no sign-in.",
@@ -32,7 +32,7 @@ _STATUS = {
     "open": "Open: this holder needs no sign-in.",
 }
 _Made = TypeVar("_Made")
-_CLOSED_DOORS = frozenset({"approved", "open"})
+_NOTHING_TO_AUTHORISE = frozenset({"approved", "open"})
 
 
 class ConnectPanel(anywidget.AnyWidget):
@@ -91,7 +91,7 @@ class ConnectPanel(anywidget.AnyWidget):
     def _drawn(self) -> dict[str, Any]:
         connection = self._connection
         status = connection.status
-        authorise = status not in _CLOSED_DOORS
+        authorise = status not in _NOTHING_TO_AUTHORISE
         needs_client = authorise and _needs_client(connection)
         listener = self.sign_in.listener
         return {
@@ -114,7 +114,7 @@ class ConnectPanel(anywidget.AnyWidget):
         return bool(self._typed and self._problem and self._connection.status != "approved")
 
     def _from_browser(self, content: Mapping[str, Any]) -> None:
-        """Do what was pressed."""
+        """Run what was pressed."""
         actions: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "listen": self._listen,
             "link": self._link,
@@ -165,14 +165,14 @@ def _facts(connection: Any) -> list[str]:
     """Return what to know before pressing Authorise, and once approved, what was allowed."""
     if connection.status == "approved":
         return _granted(connection.grant)
-    if connection.status in _CLOSED_DOORS:
+    if connection.status in _NOTHING_TO_AUTHORISE:
         return []
     holder = connection.holder
-    facts = [_FOUND.get(holder.source, "")]
+    facts = [_DISCOVERY.get(holder.source, "")]
     facts += [safe_text(note) for note in connection.notes]
     facts += [
-        f"Images come from {safe_text(place)}. Authorise also lets them be fetched from there."
-        for place in holder.imaging_origins
+        f"Images come from {safe_text(origin)}. Authorise also lets them be fetched from there."
+        for origin in holder.imaging_origins
     ]
     return [fact for fact in facts if fact]
 
@@ -191,8 +191,8 @@ def _granted(grant: Any) -> list[str]:
 def _status(connection: Any) -> str:
     if connection.status != "approved":
         return _STATUS[connection.status]
-    who = connection.patient_id
-    return f"Approved · patient {safe_text(who, 64)}" if who else "Approved"
+    patient = connection.patient_id
+    return f"Approved · patient {safe_text(patient, 64)}" if patient else "Approved"
 
 
 def _lines(problem: str) -> str:
@@ -209,7 +209,7 @@ def connect_panel(connection: Any) -> ConnectPanel:
 
 
 def opened(make: Callable[[], _Made], url: str) -> _Made:
-    """Return what ``make`` gives, its panel shown in the running cell.
+    """Return the connection that ``make`` creates, its panel shown in the running cell.
 
     While the holder at ``url`` is asked how one signs in, a line there says so; the panel then
     takes its place. Without ``url`` the line is left out.
@@ -220,14 +220,14 @@ def opened(make: Callable[[], _Made], url: str) -> _Made:
         connection = make()
         display(connect_panel(connection))  # type: ignore[no-untyped-call]
         return connection
-    place = display(  # type: ignore[no-untyped-call]
+    handle = display(  # type: ignore[no-untyped-call]
         {"text/plain": f"Asking {safe_text(url)} how one signs in…"}, raw=True, display_id=True
     )
     try:
         connection = make()
     except BaseException:
-        place.update({"text/plain": "There is no sign-in to show."}, raw=True)
+        handle.update({"text/plain": "There is no sign-in to show."}, raw=True)
         raise
     data, metadata = connect_panel(connection)._repr_mimebundle_() or ({}, {})
-    place.update(data, metadata=metadata, raw=True)
+    handle.update(data, metadata=metadata, raw=True)
     return connection

@@ -53,7 +53,7 @@ class OriginQuestion(anywidget.AnyWidget):
         return False
 
     def outcome(self) -> str:
-        """The line that a saved notebook keeps."""
+        """Return the line that a saved notebook stores."""
         verdict = "allowed" if self._allowed else "refused"
         return f"Images from {self._origin}: {verdict}."
 

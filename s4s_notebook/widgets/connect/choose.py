@@ -1,8 +1,8 @@
 """The chooser: which data holder, before there is a connection.
 
 `connect()` without an address shows it and waits, so the rest of Run All goes on by itself.
-What is chosen comes through files that our Jupyter server pages write, as a sign-in's reply
-does, or over the panel's line where there are none.
+The choice is read from files that the Jupyter server pages write, as a sign-in's reply is, or
+received over the panel's channel where there are no such pages.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class ChooserPanel(anywidget.AnyWidget):
     """The practice holder, the remembered holders, and a field for another's address.
 
     Args:
-        holders: the remembered addresses.
+        holders: The remembered addresses.
         others: False where only the sandbox may be connected (on Binder).
-        runtime: the Jupyter runtime folder; by default where this kernel's own file lies.
+        runtime: The Jupyter runtime folder; by default where this kernel's own file lies.
     """
 
     _esm = link("connect/choose.js")
@@ -60,24 +60,24 @@ class ChooserPanel(anywidget.AnyWidget):
         # Stays in a saved notebook, so it says nothing that passes.
         return "Connect: choose a data holder in this panel (it needs a notebook with widgets)."
 
-    def tell(self, *, status: str = "", problem: str = "") -> None:
-        """Show how it stands; while there is a ``status``, nothing can be pressed."""
+    def update(self, *, status: str = "", problem: str = "") -> None:
+        """Show status and problem; while there is a ``status``, nothing can be pressed."""
         self.picture = self._drawn(status, problem)
 
     def wait(self, seconds: float = PATIENCE) -> str:
         """Return the address that was chosen, or "sandbox".
 
         Raises:
-            DiscoveryError: nobody chose in time.
+            DiscoveryError: No choice was made in time.
         """
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             with contextlib.suppress(FileNotFoundError):  # somebody cleaned the folder up
                 self._pressed.extend(self._mailbox.take_choices(self.panel))
             while self._pressed:
-                chosen = self._take(self._pressed.popleft())
-                if chosen:
-                    return chosen
+                address = self._handle(self._pressed.popleft())
+                if address:
+                    return address
             time.sleep(_TICK)
         raise DiscoveryError(
             "Nobody chose a data holder.",
@@ -86,7 +86,7 @@ class ChooserPanel(anywidget.AnyWidget):
         )
 
     def end(self) -> None:
-        """Let no choice in any more."""
+        """Close the panel: no choice is accepted any more."""
         self._mailbox.close_panel(self.panel)
         self.close()
         self.line.close()
@@ -100,23 +100,23 @@ class ChooserPanel(anywidget.AnyWidget):
             "problem": problem,
         }
 
-    def _take(self, pressed: Mapping[str, Any]) -> str:
+    def _handle(self, pressed: Mapping[str, Any]) -> str:
         url = str(pressed.get("url", ""))[:2000].strip()
         match pressed.get("do"):
             case "remove":
                 self._holders.remove(url)
-                self.tell()
+                self.update()
             case "use" if url:
                 return url
             case "use":
-                self.tell(problem="Write the holder's address first.")
+                self.update(problem="Write the holder's address first.")
         return ""
 
 
 def choose(
     open_: Callable[[str], _Opened], *, others: bool = True, holders: Holders | None = None
 ) -> _Opened:
-    """Show the chooser until ``open_`` accepts what was chosen; return what it gave.
+    """Show the chooser until ``open_`` accepts what was chosen; return its result.
 
     What is wrong with an address stands in the panel, which then waits for another.
     """
@@ -131,11 +131,11 @@ def choose(
     try:
         while True:
             url = panel.wait()
-            panel.tell(status=f"Asking {safe_text(url)} how one signs in…")
+            panel.update(status=f"Asking {safe_text(url)} how one signs in…")
             try:
                 opened = open_(url)
             except S4SError as error:
-                panel.tell(problem="\n".join(map(safe_text, str(error).splitlines())))
+                panel.update(problem="\n".join(map(safe_text, str(error).splitlines())))
             else:
                 line = f"Data holder: {safe_text(url)}"
                 return opened

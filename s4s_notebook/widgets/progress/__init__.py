@@ -24,7 +24,7 @@ ENDED = frozenset({"done", "failed", "cancelled"})
 
 
 class State(Protocol):
-    """What a Download or Loading says of itself; all counts may be None."""
+    """The state of a Download or Loading; all counts may be None."""
 
     phase: str
     study_uid: str | None
@@ -43,9 +43,16 @@ class Work(Protocol):
     """A Download or a Loading."""
 
     @property
-    def state(self) -> State: ...
-    def subscribe(self, callback: Callable[[Any], None]) -> Callable[[], None]: ...
-    def cancel(self) -> None: ...
+    def state(self) -> State:
+        """The state now."""
+        ...
+
+    def subscribe(self, callback: Callable[[Any], None]) -> Callable[[], None]:
+        """Call ``callback`` with each state; return what ends that."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop the work."""
 
 
 class ProgressPanel(anywidget.AnyWidget):
@@ -70,6 +77,7 @@ class ProgressPanel(anywidget.AnyWidget):
 
     @property
     def text(self) -> str:
+        """The line of text as it stands now."""
         return str(self.picture["text"])
 
     def __repr__(self) -> str:
@@ -145,9 +153,11 @@ def _plain(state: State) -> str:
 
 
 def _waiting(state: State) -> str:
-    who = "The archive is fetching your study" if state.study_uid else "The holder is not ready"
+    subject = "The archive is fetching your study" if state.study_uid else "The holder is not ready"
     text = safe_text(state.message)
-    return f"{text or who}: next try in {clock(state.seconds_left or 0)} (try {state.attempt + 1})"
+    return (
+        f"{text or subject}: next try in {clock(state.seconds_left or 0)} (try {state.attempt + 1})"
+    )
 
 
 def _receiving(state: State) -> str:
@@ -161,8 +171,8 @@ def _receiving(state: State) -> str:
     if state.rate:
         parts.append(f"{size(state.rate)}/s")
         if state.bytes_expected:
-            left = max(0, state.bytes_expected - state.bytes) / state.rate
-            parts.append(f"{clock(left)} left")
+            seconds = max(0, state.bytes_expected - state.bytes) / state.rate
+            parts.append(f"{clock(seconds)} left")
     if state.message:
         parts.append(safe_text(state.message))
     return " · ".join(parts) or "Receiving…"
@@ -180,8 +190,8 @@ def _failed(state: State) -> str:
 
 
 def _cancelled(state: State) -> str:
-    kept = counted(state.instances, "instance")
-    return f"■ Cancelled; {kept} kept. Call again to go on."
+    stored = counted(state.instances, "instance")
+    return f"■ Cancelled; {stored} kept. Call again to go on."
 
 
 _WORDS: Mapping[str, Callable[[State], str]] = {

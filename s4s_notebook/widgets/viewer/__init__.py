@@ -38,11 +38,15 @@ SNAPSHOT = 512  # pixels, the longer side at most
 HEAVIEST = 300_000  # bytes
 
 
-class Arriving(Protocol):
-    """A download: tells of each file as soon as it is filed."""
+class GrowingStudy(Protocol):
+    """A download that reports each file as soon as it is stored."""
 
-    def on_instance(self, callback: Callable[[Any], None]) -> Any: ...
-    def done(self) -> bool: ...
+    def on_instance(self, callback: Callable[[Any], None]) -> Any:
+        """Call ``callback`` with the path of each file that is stored."""
+
+    def done(self) -> bool:
+        """Return whether the download has ended."""
+        ...
 
 
 class Viewer(anywidget.AnyWidget):
@@ -50,7 +54,7 @@ class Viewer(anywidget.AnyWidget):
 
     Attributes:
         height: of the picture, in CSS pixels.
-        memory: MiB of slices that the browser keeps at most.
+        memory: MiB of slices that the browser stores at most.
     """
 
     _esm = link("viewer/viewer.js")
@@ -63,25 +67,25 @@ class Viewer(anywidget.AnyWidget):
         self._snapshot = snapshot
         self._answers: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
             "hello": lambda _: {"free": threading.current_thread() is not threading.main_thread()},
-            "study": lambda asked: pictures.study(asked.get("have")),
+            "study": lambda request: pictures.study(request.get("have")),
             "slice": lambda a: pictures.slice(str(a["series"]), str(a["plane"]), str(a["key"])),
-            "thumbnail": lambda asked: pictures.thumbnail(str(asked["series"])),
-            "names": lambda asked: pictures.names(str(asked["series"])),
+            "thumbnail": lambda request: pictures.thumbnail(str(request["series"])),
+            "names": lambda request: pictures.names(str(request["series"])),
         }
         super().__init__(**options)
-        self.on_msg(self._asked)
+        self.on_msg(self._receive)
         leave_thread_to_front_end(self)
 
-    def _asked(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
-        """Answer one question of the browser, on the thread that the kernel gives us."""
+    def _receive(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
+        """Answer one request of the browser, on the thread that the kernel gives us."""
         answer = self._answers.get(str(content.get("ask")))
         if answer is None:
             return
         message: dict[str, Any] = {"error": "The kernel could not make this picture."}
         buffers: list[memoryview] = []
         try:
-            found = answer(content)
-            message, buffers = found if isinstance(found, tuple) else (found, [])
+            result = answer(content)
+            message, buffers = result if isinstance(result, tuple) else (result, [])
         except (S4SError, OSError, MemoryError) as error:
             message = {"error": str(error) or type(error).__name__}
         finally:
@@ -124,25 +128,25 @@ class Viewer(anywidget.AnyWidget):
 
 
 def png(frame: Frame) -> bytes:
-    """A frame at its default window as PNG, square pixels, at most 512 a side and 300 kB.
+    """Return a frame at its default window as PNG: square pixels, at most 512 a side and 300 kB.
 
-    A notebook keeps it twice, in base64, and shall stay below a megabyte.
+    A notebook stores it twice, in base64, and shall stay below a megabyte.
     """
-    whole = Image.fromarray(render(frame))
+    image = Image.fromarray(render(frame))
     width, height = float(frame.columns), frame.rows * frame.aspect
     side = min(SNAPSHOT, max(width, height))
     while True:
         factor = side / max(width, height)
         size = (max(round(width * factor), 1), max(round(height * factor), 1))
         file = io.BytesIO()
-        (whole if size == whole.size else whole.resize(size)).save(file, "PNG", optimize=True)
+        (image if size == image.size else image.resize(size)).save(file, "PNG", optimize=True)
         if len(file.getvalue()) <= HEAVIEST:
             return file.getvalue()
         side *= 0.8
 
 
 def view(
-    what: Study | Arriving,
+    study: Study | GrowingStudy,
     *,
     snapshot: bool = True,
     height: int = 480,
@@ -150,12 +154,15 @@ def view(
 ) -> Viewer:
     """Open the viewer on a study, or on a download whose slices then appear as they come.
 
-    ``height`` of the picture in CSS pixels; ``memory``: MiB of slices that the browser keeps;
-    ``snapshot=False`` leaves the PNG of the first slice out of the saved notebook.
+    Args:
+        study: A study, or a download of one.
+        snapshot: Whether a saved notebook shows a PNG of the first slice.
+        height: Height of the picture in CSS pixels.
+        memory: MiB of slices that the browser stores at most.
     """
     options: dict[str, Any] = {"snapshot": snapshot, "height": height, "memory": memory}
-    if isinstance(what, Study):
-        return Viewer(Pictures(what), **options)
-    study = Study()
-    what.on_instance(study.add)
-    return Viewer(Pictures(study, growing=lambda: not what.done()), **options)
+    if isinstance(study, Study):
+        return Viewer(Pictures(study), **options)
+    download, stored = study, Study()
+    download.on_instance(stored.add)
+    return Viewer(Pictures(stored, growing=lambda: not download.done()), **options)

@@ -1,8 +1,8 @@
-"""What a viewer is told and given: plain messages and bytes, whoever carries them.
+"""The data of a viewer as plain messages and bytes, independent of their transport.
 
-The four questions of ``panel.js``: which series there are (:meth:`Pictures.study`),
+The four requests of ``panel.js``: which series there are (:meth:`Pictures.study`),
 one slice (:meth:`Pictures.slice`), a small picture (:meth:`Pictures.thumbnail`), and the names,
-which leave this process only when a person asks to see them (:meth:`Pictures.names`).
+which leave this process only on a person's request (:meth:`Pictures.names`).
 """
 
 from __future__ import annotations
@@ -53,32 +53,33 @@ class Pictures:
         self._cuts = Cuts()
 
     def study(self, have: str | None = None) -> dict[str, Any]:
-        """The series with their slices, or ``{"unchanged": True}`` when ``have`` is up to date."""
+        """Return the series with their slices, or ``{"unchanged": True}``."""
         with self._lock:
             growing = self._growing()  # before the series: what comes later is then asked for
             version = f"{len(self._study.instances)}/{len(self._study.errors)}/{growing}"
             if version == have:
                 return {"unchanged": True}
-            many = self._study.series
-            shown = [self._describe(one, growing) for one in many if one.frames]
+            all_series = self._study.series
+            described = [self._describe(item, growing) for item in all_series if item.frames]
             return {
                 "version": version,
                 "growing": growing,
-                "note": self._note(many, growing),
-                "series": shown,
+                "note": self._note(all_series, growing),
+                "series": described,
             }
 
     def slice(self, series: str, plane: str, key: str) -> Answer:
-        """One slice: stored values (or RGB) and all that is needed to show and to measure it.
+        """Return one slice: stored values (or RGB), and what showing and measuring need.
 
-        Raises NotAnImage for keys that are not known, and what ``Frame.stored`` raises.
+        Raises:
+            NotAnImage: A key is not part of the study; and what ``Frame.stored`` raises.
         """
         with self._lock:
-            one = self._known(self._series, series)
-            frame = self._known(self._frames, key) if plane == "stack" else None
+            described = self._existing(self._series, series)
+            frame = self._existing(self._frames, key) if plane == "stack" else None
         if frame is None:
-            return self._cut(one, plane, int(key))
-        label = [frame_number(frame), place(frame)]
+            return self._cut(described, plane, int(key))
+        label = [frame_number(frame), axis_position(frame)]
         return packed(*described(frame, "\n".join(part for part in label if part)))
 
     def _cut(self, series: Series, plane: str, index: int) -> Answer:
@@ -89,27 +90,27 @@ class Pictures:
         return packed({**message, "whole": window(spread(pixels), [])}, pixels, buffers)
 
     def thumbnail(self, series: str) -> Answer:
-        """The middle slice of a series as grey levels or RGB, at most 96 pixels a side."""
+        """Return the middle slice of a series as grey levels or RGB, at most 96 pixels a side."""
         with self._lock:
-            one = self._known(self._series, series)
-        picture = render(one.frames[len(one.frames) // 2])
+            frames = self._existing(self._series, series).frames
+        picture = render(frames[len(frames) // 2])
         step = max(1, -(-max(picture.shape[:2]) // THUMBNAIL))
         return packed({}, picture[::step, ::step])
 
     def names(self, series: str) -> dict[str, Any]:
-        """The person's name and what else identifies them: ``{"names": [[label, text], …]}``."""
+        """Return the names and other identifiers: ``{"names": [[label, text], …]}``."""
         with self._lock:
-            header = self._known(self._series, series).instances[0].header()
+            header = self._existing(self._series, series).instances[0].header()
         found = [(label, header.get(keyword)) for keyword, label in NAMES.items()]
         return {"names": [[label, safe_text(text, 64)] for label, text in found if text]}
 
     def first(self) -> Frame | None:
-        """The slice that a viewer opens on, None while there is none."""
-        return next((one.frames[0] for one in self._study.series if one.frames), None)
+        """Return the slice that a viewer opens on, None while there is none."""
+        return next((item.frames[0] for item in self._study.series if item.frames), None)
 
-    def _known(self, known: Mapping[str, Any], key: str) -> Any:
+    def _existing(self, items: Mapping[str, Any], key: str) -> Any:
         try:
-            return known[key]
+            return items[key]
         except KeyError:
             raise NotAnImage("This picture is no longer part of the study.") from None
 
@@ -149,10 +150,10 @@ class Pictures:
             lines.append("names may be part of the picture")
         return "\n".join(line for line in lines if line)
 
-    def _note(self, many: list[Series], growing: bool) -> str:
+    def _note(self, all_series: list[Series], growing: bool) -> str:
         if growing:
             return f"{count(len(self._study.instances), 'file')} so far …"
-        parts = sorted({one.kind for one in many if not one.frames})
+        parts = sorted({item.kind for item in all_series if not item.frames})
         problems = self._study.problems
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -161,8 +162,8 @@ class Pictures:
 
 
 def presets(series: Series) -> list[dict[str, Any]]:
-    """Windows by name that are not the file's own."""
-    own = {id(one) for frame in series.frames for one in frame.windows}
+    """Return windows by name that are not the file's own."""
+    own = {id(choice) for frame in series.frames for choice in frame.windows}
     return [
         {**window(choice, []), "name": name}
         for name, choice in series.window_choices.items()
@@ -171,7 +172,7 @@ def presets(series: Series) -> list[dict[str, Any]]:
 
 
 def window(choice: Choice, buffers: list[Array]) -> dict[str, Any]:
-    """A window as the browser has it; a table's entries are appended to ``buffers``."""
+    """Return a window as the browser has it; a table's entries are appended to ``buffers``."""
     if isinstance(choice, Window):
         return {
             "center": choice.center,
@@ -182,14 +183,19 @@ def window(choice: Choice, buffers: list[Array]) -> dict[str, Any]:
     return table(choice, buffers)
 
 
-def table(one: Table, buffers: list[Array]) -> dict[str, Any]:
-    """A lookup table as the browser has it: its entries are ``buffers[buffer]``."""
-    buffers.append(np.asarray(one.entries, "<f8"))
-    return {"buffer": len(buffers), "first": one.first, "bits": one.bits, "label": one.name}
+def table(lookup: Table, buffers: list[Array]) -> dict[str, Any]:
+    """Return a lookup table as the browser has it: its entries are ``buffers[buffer]``."""
+    buffers.append(np.asarray(lookup.entries, "<f8"))
+    return {
+        "buffer": len(buffers),
+        "first": lookup.first,
+        "bits": lookup.bits,
+        "label": lookup.name,
+    }
 
 
 def described(frame: Frame, label: str) -> tuple[dict[str, Any], Array, list[Array]]:
-    """What the browser must know of a frame, its pixels, and the tables these refer to."""
+    """Return a frame's description for the browser, its pixels, and the tables they refer to."""
     geometry = {
         "spacing": frame.spacing,
         "aspect": frame.aspect,
@@ -206,7 +212,7 @@ def described(frame: Frame, label: str) -> tuple[dict[str, Any], Array, list[Arr
 
 
 def scale(frame: Frame, windows: tuple[Choice, ...], buffers: list[Array]) -> dict[str, Any]:
-    """The grey scale of a frame: from stored value to unit, and its windows."""
+    """Return the grey scale of a frame: from stored value to unit, and its windows."""
     return {
         "slope": frame.slope,
         "intercept": frame.intercept,
@@ -214,31 +220,32 @@ def scale(frame: Frame, windows: tuple[Choice, ...], buffers: list[Array]) -> di
         "unit": frame.unit,
         "inverse": frame.photometric == "MONOCHROME1",
         "padding": None if frame.padding is None else list(frame.padding),
-        "windows": [window(one, buffers) for one in windows],
+        "windows": [window(choice, buffers) for choice in windows],
     }
 
 
-def packed(about: dict[str, Any], pixels: Array, tables: list[Array] | None = None) -> Answer:
-    """``pixels`` as little-endian bytes, their kind and shape in the message."""
+def packed(description: dict[str, Any], pixels: Array, tables: list[Array] | None = None) -> Answer:
+    """Return ``pixels`` as little-endian bytes, their kind and shape in the message."""
     kind = "rgb" if pixels.ndim == 3 else pixels.dtype.name
     if pixels.dtype.kind in "iu" and pixels.dtype.itemsize == 8:
         pixels, kind = pixels.astype(np.float64), "float64"
-    message = {**about, "type": kind, "rows": pixels.shape[0], "columns": pixels.shape[1]}
+    message = {**description, "type": kind, "rows": pixels.shape[0], "columns": pixels.shape[1]}
     arrays = [pixels, *(tables or [])]
     return message, [
-        np.ascontiguousarray(one, one.dtype.newbyteorder("<")).data.cast("B") for one in arrays
+        np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data.cast("B")
+        for array in arrays
     ]
 
 
 def frame_number(frame: Frame) -> str:
-    """ "Image 12", "Frame 3 of 20"."""
+    """Return a label such as ``Image 12`` or ``Frame 3 of 20``."""
     if frame.instance.count > 1:
         return f"Frame {frame.index + 1} of {frame.instance.count}"
     return "" if frame.instance.number is None else f"Image {frame.instance.number:g}"
 
 
-def place(frame: Frame) -> str:
-    """Where the slice lies along the body axis that it cuts: "z -12.5 mm", with a minus sign."""
+def axis_position(frame: Frame) -> str:
+    """Return the position along the body axis that a slice cuts: ``z -12.5 mm``."""
     if frame.position is None or frame.orientation is None:
         return ""
     normal = np.cross(frame.orientation[:3], frame.orientation[3:])

@@ -20,7 +20,7 @@ from ...imaging.series import Series
 from ...imaging.volume import Volume
 from ...imaging.windows import Array
 
-#: The most bytes of a stack that are kept for cutting; larger ones offer their own plane only.
+#: The most bytes of a stack that are stored for cutting; larger ones offer their own plane only.
 BUDGET = 2**30
 
 #: Normal along x, y, z: the plane's name, and where right and down point (LPS).
@@ -43,17 +43,17 @@ class Layout(NamedTuple):
 
 
 def layout(axes: NDArray[np.float64], axis: int) -> Layout:
-    """The layout of the cuts that keep volume axis ``axis`` (1 row, 2 column) fixed."""
+    """Return the layout of the cuts that hold volume axis ``axis`` (1 row, 2 column) fixed."""
     name, right, down = _VIEWS[int(np.argmax(np.abs(axes[axis])))]
-    one, other = (at for at in range(3) if at != axis)
-    pairs = [(one, other), (other, one)]
+    first, second = (other for other in range(3) if other != axis)
+    pairs = [(first, second), (second, first)]
     a, b = max(pairs, key=lambda p: abs(axes[p[0]] @ down) + abs(axes[p[1]] @ right))
-    signs = [-1 if float(way) < 0 else 1 for way in (axes[a] @ down, axes[b] @ right)]
+    signs = [-1 if float(component) < 0 else 1 for component in (axes[a] @ down, axes[b] @ right)]
     return Layout(name, axis, a, b, signs[0], signs[1])
 
 
 class Cuts:
-    """Cuts stacks; keeps the voxels of the one that was cut last. Thread-safe."""
+    """Cuts stacks; stores the voxels of the series that was cut last. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,14 +62,14 @@ class Cuts:
         self._voxels: Array | None = None
 
     def planes(self, series: Series) -> list[dict[str, Any]]:
-        """What else than its own plane a series offers, as ``Pictures.study`` gives it."""
+        """Return the other planes of a series, as ``Pictures.study`` gives them."""
         volume = _volume(series)
         if volume is None:
             return []
-        found = [layout(volume.axes, axis) for axis in (1, 2)]
+        layouts = [layout(volume.axes, axis) for axis in (1, 2)]
         return [
-            {"key": str(one.axis), "name": one.name, "ids": list(range(volume.shape[one.axis]))}
-            for one in found
+            {"key": str(cut.axis), "name": cut.name, "ids": list(range(volume.shape[cut.axis]))}
+            for cut in layouts
         ]
 
     def cut(self, series: Series, plane: str, index: int) -> tuple[Frame, dict[str, Any], Array]:
@@ -85,13 +85,13 @@ class Cuts:
         axis = int(plane)
         if axis not in (1, 2) or not 0 <= index < volume.shape[axis]:
             raise NotAnImage("There is no such plane.")
-        one = layout(volume.axes, axis)
+        cut = layout(volume.axes, axis)
         picture = np.take(voxels, index, axis)
-        if one.down > one.right:
+        if cut.down > cut.right:
             picture = picture.T
-        picture = picture[:: one.down_sign, :: one.right_sign]
+        picture = picture[:: cut.down_sign, :: cut.right_sign]
         middle = series.frames[len(series.frames) // 2]
-        return middle, {**_values(middle), **_geometry(volume, one, index)}, picture
+        return middle, {**_values(middle), **_geometry(volume, cut, index)}, picture
 
     def _load(self, series: Series) -> tuple[Volume, Array]:
         with self._lock:
@@ -104,7 +104,7 @@ class Cuts:
 
 
 def _volume(series: Series) -> Volume | None:
-    """The series as a volume worth cutting: grey, three slices or more, one behind another."""
+    """Return the series as a volume if it is grey and has three slices or more in a stack."""
     depths = [depth(frame) for frame in series.frames]
     if len(depths) < 3 or None in depths or series.frames[0].color:
         return None
@@ -119,7 +119,7 @@ def _volume(series: Series) -> Volume | None:
 
 
 def _values(frame: Frame) -> dict[str, Any]:
-    """A volume holds modality values already, so only the padding must be carried over."""
+    """Return the value range of a cut: a volume holds modality values, so only padding is added."""
     padding = None
     if frame.padding is not None:
         ends = frame.modality(np.array(frame.padding))
@@ -127,17 +127,17 @@ def _values(frame: Frame) -> dict[str, Any]:
     return {"slope": 1.0, "intercept": 0.0, "modality": None, "padding": padding}
 
 
-def _geometry(volume: Volume, one: Layout, index: int) -> dict[str, Any]:
+def _geometry(volume: Volume, cut: Layout, index: int) -> dict[str, Any]:
     steps = volume.axes * np.array(volume.spacing)[:, None]
-    position = np.array(volume.origin) + steps[one.axis] * index
-    for axis, sign in ((one.down, one.down_sign), (one.right, one.right_sign)):
+    position = np.array(volume.origin) + steps[cut.axis] * index
+    for axis, sign in ((cut.down, cut.down_sign), (cut.right, cut.right_sign)):
         if sign < 0:
             position = position + steps[axis] * (volume.shape[axis] - 1)
-    right, down = volume.axes[one.right] * one.right_sign, volume.axes[one.down] * one.down_sign
-    main = int(np.argmax(np.abs(volume.axes[one.axis])))
+    right, down = volume.axes[cut.right] * cut.right_sign, volume.axes[cut.down] * cut.down_sign
+    main = int(np.argmax(np.abs(volume.axes[cut.axis])))
     return {
-        "spacing": [volume.spacing[one.down], volume.spacing[one.right]],
-        "aspect": volume.spacing[one.down] / volume.spacing[one.right],
+        "spacing": [volume.spacing[cut.down], volume.spacing[cut.right]],
+        "aspect": volume.spacing[cut.down] / volume.spacing[cut.right],
         "position": position.tolist(),
         "orientation": [*right.tolist(), *down.tolist()],
         "edges": named_edges(letters(right), letters(down)),
