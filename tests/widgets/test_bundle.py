@@ -158,7 +158,5 @@ def test_a_panel_is_one_module_below_the_limit(panel, tmp_path):
     joined = tmp_path / "panel.mjs"
     joined.write_text(panel._esm)
     run_node("--check", str(joined))
-    script = (
-        f"import({str(joined)!r}).then((m) => console.log(typeof m.default.render))"
-    )
+    script = f"import({str(joined)!r}).then((m) => console.log(typeof m.default.render))"
     assert run_node("-e", script).decode().strip() == "function"
