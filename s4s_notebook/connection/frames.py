@@ -115,7 +115,7 @@ def dicom_series(
     """Yield what the files say of each series on disk, from the first file of each.
 
     Each mapping has the columns of the series table that files can fill. Files are untrusted:
-    they are read within the limits of :mod:`s4s_notebook.imaging.files`.
+    they are read within the limits of :mod:`s4s_notebook.imaging.reader`.
 
     Args:
         store: where the files are.
@@ -142,8 +142,8 @@ def dicom_series(
 def _read_series(path: Path, series_uid: str, problems: list[Problem]) -> dict[str, Any]:
     """Return what a header says of its series; nothing where it cannot be read."""
     # Loads pydicom, which tables without downloaded files do not need.
-    from ..imaging.facts import Reader
-    from ..imaging.files import parse, read_header
+    from ..imaging.attributes import AttributeReader
+    from ..imaging.reader import parse, read_header
 
     resource = f"DICOM series {series_uid}"
     try:
@@ -154,7 +154,7 @@ def _read_series(path: Path, series_uid: str, problems: list[Problem]) -> dict[s
     except OSError as error:  # purged or lost meanwhile: verify() names it
         problems.append(Problem(resource, "", "", f"{path.name}: {error.strerror}"))
         return {}
-    reader = Reader(header.dataset, resource)
+    reader = AttributeReader(header.dataset, resource)
     values, _ = parse(lambda: _series_values(reader))
     problems.extend(reader.problems)
     return values

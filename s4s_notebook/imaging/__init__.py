@@ -4,7 +4,7 @@ Nothing is decoded before it is looked at, and matplotlib is loaded by ``plot`` 
 """
 
 from .frame import Frame
-from .greys import render
+from .grey_levels import render
 from .instance import Instance
 from .series import Series
 from .study import Study, read

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import cache, pixels
-from .instance import Instance
+from . import pixels
+from .dicom_object import DicomObject
 from .windows import Array, Choice, Table
 
 Triple = tuple[float, float, float]
@@ -38,10 +38,10 @@ class Frame:
         orientation: direction cosines of a row, then of a column; six numbers.
         padding: stored values that are not part of the image.
         segment: the label of what is marked in it, for a segmentation.
-        phase: what tells it from frames at the same place; see :func:`geometry.stacks`.
+        phase: what tells it from frames at the same place; see :func:`geometry.sort_slices`.
     """
 
-    instance: Instance
+    instance: DicomObject
     index: int
     slope: float = 1.0
     intercept: float = 0.0
@@ -99,7 +99,7 @@ class Frame:
         limited size. Raises NotAnImage, PixelBudget, MissingCodec, DecodeFailed,
         MalformedDICOM.
         """
-        return cache.frames.get((id(self.instance), self.index), self.instance, self._decode)
+        return pixels.frame_cache.get((id(self.instance), self.index), self.instance, self._decode)
 
     def _decode(self) -> Array:
         return pixels.decode(self.instance, self.index)

@@ -65,7 +65,7 @@ def depth(frame: Frame) -> float | None:
     return float(np.dot(normal(frame.orientation), frame.position))
 
 
-def stacks(frames: Iterable[Frame]) -> list[list[Frame]]:
+def sort_slices(frames: Iterable[Frame]) -> list[list[Frame]]:
     """Split frames into stacks of one orientation, size, kind and segment, each sorted.
 
     Sorted by place along the normal; frames without a place by instance and frame number.

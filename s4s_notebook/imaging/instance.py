@@ -1,54 +1,31 @@
-"""One DICOM object: its identity, its pixel description, the frames it holds."""
+"""A DICOM instance with its frames: their position, grey scale and windows."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
+import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from ..errors import InvalidDICOM, NotAnImage
-from ..problems import Problem
+from ..errors import InvalidDICOM
 from ..wording import safe_text
-from .facts import Reader
-from .files import NATIVE, Header, contents, native, parse, read_header
-from .structure import PIXEL_KEYWORDS, Pixels
+from .attributes import AttributeReader, FunctionalGroups, lookup_table, windows
+from .dicom_object import DicomObject
+from .frame import Frame, Padding, Phase, Triple
+from .reader import NATIVE, Header, read_header
+from .structure import PIXEL_KEYWORDS, PixelLocation
+from .windows import Table
 
-if TYPE_CHECKING:
-    from .frame import Frame
 
-
-class Instance:
-    """What one file, or one pydicom Dataset in memory, says about itself.
+class Instance(DicomObject):
+    """A DICOM object with its frames.
 
     Attributes:
-        path: the file, None for a Dataset.
-        sop_uid, study_uid, series_uid, sop_class: UIDs as text, empty when absent.
-        declared, count: frames that the header declares, and those that can be there.
-        kind: what the object is, as DICOM names its SOP class ("CT Image Storage").
-        pixels: where the pixel data lie, None for an object without any.
-        frame_times: milliseconds a frame for cine, one number or one a frame; None if not cine.
-        towards: where a row and a column point in the body, where PatientOrientation states it.
-        problems: what did not parse.
+        frames: the pictures that it holds; empty for an object without any.
     """
 
-    def __init__(self, header: Header, path: Path | None, *, force: bool = False) -> None:
-        self.path = path
-        self.pixels: Pixels | None = header.pixels
-        self.syntax = native(header.transfer_syntax) or _guessed_syntax(header.dataset)
-        self._force = force
-        self._memory: Dataset | None = None if path else header.dataset
-        reader = Reader(header.dataset)
-        _, remarks = parse(lambda: self._describe(reader))
-        for remark in (*header.remarks, *remarks):
-            reader.odd("", "", safe_text(remark))
-        self.problems: tuple[Problem, ...] = tuple(dict.fromkeys(reader.problems))
+    frames: tuple[Frame, ...]
 
     @classmethod
     def from_path(cls, path: Path, *, force: bool = False) -> Instance:
@@ -74,112 +51,183 @@ class Instance:
                 room = len(element.value or b"")
                 length = room if syntax in NATIVE else None
                 vr = "OB" if element.VR == "OB" else "OW"
-                pixels = Pixels(keyword, vr, 0, length, room)
+                pixels = PixelLocation(keyword, vr, 0, length, room)
         return cls(Header(dataset, pixels, syntax, ()), None)
 
-    def _describe(self, reader: Reader) -> None:
-        text, whole = reader.text, reader.whole
-        self.sop_uid = reader.resource = text("SOPInstanceUID")
-        self.study_uid, self.series_uid = text("StudyInstanceUID"), text("SeriesInstanceUID")
-        meta = getattr(reader.dataset, "file_meta", None) or {}
-        self.sop_class = text("SOPClassUID") or str(meta.get("MediaStorageSOPClassUID", ""))
-        name = UID(self.sop_class).name if self.sop_class else "object of no stated class"
-        self.kind = safe_text(name, 80)
-        self.modality = safe_text(text("Modality"), 16)
-        self.description = safe_text(text("SeriesDescription"), 64)
-        self.localizer = "LOCALIZER" in text("ImageType").upper()
-        self.series_number = reader.number("SeriesNumber")
-        self.number = reader.number("InstanceNumber")
-        self.rows, self.columns = whole("Rows"), whole("Columns")
-        self.samples = whole("SamplesPerPixel", 1)
-        self.photometric = text("PhotometricInterpretation") or "MONOCHROME2"
-        self.bits_allocated = whole("BitsAllocated", 16)
-        self.bits_stored = whole("BitsStored", self.bits_allocated)
-        self.high_bit = whole("HighBit", self.bits_stored - 1)
-        self.signed = whole("PixelRepresentation") == 1
-        self.planar = whole("PlanarConfiguration")
-        has_size = reader.get("Rows") is not None and reader.get("Columns") is not None
-        self.declared = max(whole("NumberOfFrames", 1), 1) if self.pixels and has_size else 0
-        self.count = min(self.declared, max(1, self._most_frames()))
-        if self.count < self.declared:
-            why = f"the pixel data hold at most {self.count:,} frames"
-            reader.odd("NumberOfFrames", self.declared, why)
-        self.frame_times = _frame_times(reader, self.count)
-        self.towards = _towards(reader)
-        from .frame_facts import frames  # here, because a frame knows its instance
-
-        self.frames: tuple[Frame, ...] = frames(self, reader) if self.count else ()
+    def _describe(self, attributes: AttributeReader) -> None:
+        super()._describe(attributes)
+        self.frames = build_frames(self, attributes) if self.count else ()
         if not self.frames and "Image Storage" in self.kind:
             self.kind += " without pixel data"
 
-    def _most_frames(self) -> int:
-        """As many frames as the data have room for, whatever the header declares."""
-        if self.pixels is None:
-            return 0
-        if self.compressed:
-            return self.pixels.room // 10  # an item's head and two bytes
-        size = self.rows * self.columns * self.samples * max(self.bits_allocated, 1)
-        return self.pixels.room * 8 * 3 // (2 * size) if size > 0 else 1  # YBR 4:2:2 takes 2/3
 
-    def located(self) -> Pixels:
-        """Where the pixel data lie. Raises NotAnImage for an object without any."""
-        if self.pixels is None or not self.count:
-            raise NotAnImage(f"This is no image but: {self.kind}.")
-        return self.pixels
-
-    @property
-    def compressed(self) -> bool:
-        """True when the pixel data are encapsulated."""
-        return self.pixels is not None and self.pixels.length is None
-
-    def header(self) -> Dataset:
-        """All elements but the pixel data; read from the file again, the last few are kept."""
-        if self._memory is not None or self.path is None:
-            return self._memory or Dataset()
-        return _header(self.path, self._force, self.path.stat().st_mtime_ns)
-
-    @contextmanager
-    def open_pixels(self) -> Iterator[BinaryIO]:
-        """The pixel data's bytes, positioned at their start. Raises NotAnImage without any."""
-        pixels = self.located()
-        if self.path is None:
-            yield io.BytesIO(self.header()[pixels.keyword].value)
-            return
-        with contents(self.path, force=self._force) as (file, _):
-            file.seek(pixels.offset)
-            yield file
+def build_frames(instance: DicomObject, reader: AttributeReader) -> tuple[Frame, ...]:
+    """All frames of an instance."""
+    groups = FunctionalGroups(reader)
+    if not groups:  # a cine: what holds for one frame holds for all
+        first = _frame(instance, reader, groups, 0)
+        places = _dose_places(instance, reader, first)
+        return tuple(
+            replace(first, index=index, position=places[index] if places else first.position)
+            for index in range(instance.count)
+        )
+    segments = _segments(reader)
+    found = []
+    for index in range(instance.count):
+        frame = _frame(instance, reader, groups, index)
+        item = groups.of("SegmentIdentificationSequence", index)
+        number = reader.number("ReferencedSegmentNumber", item) if item else None
+        segment = "" if number is None else segments.get(number, f"segment {number:g}")
+        found.append(replace(frame, segment=segment))
+    return tuple(found)
 
 
-@lru_cache(maxsize=16)
-def _header(path: Path, force: bool, changed: int) -> Dataset:  # noqa: ARG001 - part of the key
-    return read_header(path, force=force).dataset
+def _segments(reader: AttributeReader) -> dict[float | None, str]:
+    """The labels of a segmentation's segments, by number (PS3.3 C.8.20.4)."""
+    many = reader.items("SegmentSequence")
+    labels = [safe_text(reader.get("SegmentLabel", one) or "", 64) for one in many]
+    numbers = [reader.number("SegmentNumber", one) for one in many]
+    # The number too where two have one label: they must not be taken for one.
+    twice = {label for label in labels if labels.count(label) > 1 or not label}
+    return {
+        number: f"{label} segment {number:g}".strip() if label in twice else label
+        for number, label in zip(numbers, labels, strict=True)
+        if number is not None
+    }
 
 
-def _guessed_syntax(dataset: Dataset) -> str:
-    """For data without group 2: the encoding that pydicom found or that was set by hand."""
-    implicit, little = dataset.original_encoding
-    if little is False:
-        return str(ExplicitVRBigEndian)
-    return str(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
+def _frame(
+    instance: DicomObject, reader: AttributeReader, groups: FunctionalGroups, index: int
+) -> Frame:
+    voi = groups.of("FrameVOILUTSequence", index)
+    orientation = reader.numbers(
+        "ImageOrientationPatient", groups.of("PlaneOrientationSequence", index), least=6
+    )
+    position = reader.numbers(
+        "ImagePositionPatient", groups.of("PlanePositionSequence", index), least=3
+    )
+    spacing, aspect = _spacing(reader, groups.of("PixelMeasuresSequence", index))
+    slope, intercept, table, unit = _scale(reader, instance, groups, index)
+    return Frame(
+        instance,
+        index,
+        slope=slope,
+        intercept=intercept,
+        table=table,
+        unit=unit,
+        windows=windows(reader, voi),
+        spacing=spacing,
+        aspect=aspect,
+        position=None if position is None else (position[0], position[1], position[2]),
+        orientation=None if orientation is None else orientation[:6],
+        padding=_padding(reader, instance),
+        phase=_phase(reader, groups, index),
+    )
 
 
-def _towards(reader: Reader) -> tuple[str, str]:
-    """Letters as in "L\\F", as projections have them; empty where there are none."""
-    stated = reader.get("PatientOrientation")
-    parts = [str(part).strip().upper() for part in stated] if isinstance(stated, MultiValue) else []
-    if len(parts) == 2 and all(part and not part.strip("LRAPHF") for part in parts):
-        return parts[0], parts[1]
-    return "", ""
+def _dose_places(
+    instance: DicomObject, reader: AttributeReader, first: Frame
+) -> list[Triple] | None:
+    """The place of each plane of a dose grid (PS3.3 C.8.8.3.2); None for all other objects.
 
-
-def _frame_times(reader: Reader, count: int) -> tuple[float, ...] | None:
-    """Milliseconds between frames (PS3.3 C.7.6.5); None for a still."""
-    if count < 2:
+    GridFrameOffsetVector counts from the first plane along the normal, or, where it does not
+    begin with 0, states the planes' own z.
+    """
+    offsets = reader.numbers("GridFrameOffsetVector") if instance.modality == "RTDOSE" else None
+    if offsets is None or first.position is None or first.orientation is None:
         return None
-    vector = reader.numbers("FrameTimeVector")
-    if vector and len(vector) == count:
-        return vector
-    if time := reader.number("FrameTime"):
-        return (time,)
-    rate = reader.number("CineRate") or reader.number("RecommendedDisplayFrameRate")
-    return (1000.0 / rate,) if rate and rate > 0 else None
+    if len(offsets) < instance.count:
+        reader.odd("GridFrameOffsetVector", len(offsets), f"there are {instance.count} frames")
+        return None
+    row, column = first.orientation[:3], first.orientation[3:]
+    way = (0.0, 0.0, 1.0) if offsets[0] else np.cross(row, column).tolist()
+    return [
+        tuple(p + (one - offsets[0]) * d for p, d in zip(first.position, way, strict=True))
+        for one in offsets
+    ]
+
+
+def _spacing(
+    reader: AttributeReader, measures: Dataset | None
+) -> tuple[tuple[float, float] | None, float]:
+    """Spacing in mm, and the aspect ratio even where there is no spacing."""
+    for keyword in ("PixelSpacing", "NominalScannedPixelSpacing", "ImagerPixelSpacing"):
+        found = reader.numbers(keyword, measures, least=2, positive=True)
+        if found:
+            return (found[0], found[1]), found[0] / found[1]
+    regions = reader.items("SequenceOfUltrasoundRegions")
+    scales = {scale for region in regions if (scale := _region(reader, region))}
+    if len(scales) == 1:  # one for the whole picture
+        down, across = scales.pop()
+        return (down, across), down / across
+    ratio = reader.numbers("PixelAspectRatio", least=2, positive=True)
+    return None, ratio[0] / ratio[1] if ratio else 1.0
+
+
+def _region(reader: AttributeReader, region: Dataset) -> tuple[float, float] | None:
+    """The scale of an ultrasound region, down and across in mm a pixel; None if not spatial."""
+    keywords = ("PhysicalDeltaY", "PhysicalDeltaX")
+    units = {reader.get(f"PhysicalUnits{axis}Direction", region) for axis in "XY"}
+    down, across = (abs(reader.number(one, region) or 0) * 10 for one in keywords)
+    return (down, across) if down and across and units == {3} else None  # 3 is cm
+
+
+def _scale(
+    reader: AttributeReader, instance: DicomObject, groups: FunctionalGroups, index: int
+) -> tuple[float, float, Table | None, str]:
+    """Slope, intercept, Modality LUT and unit of one frame."""
+    item = groups.of("PixelValueTransformationSequence", index)
+    for lut in reader.items("ModalityLUTSequence"):
+        if table := lookup_table(reader, lut):
+            return 1.0, 0.0, table, _unit(reader.get("ModalityLUTType", lut), "")
+    slope, intercept = reader.number("RescaleSlope", item), reader.number("RescaleIntercept", item)
+    if slope == 0:
+        reader.odd("RescaleSlope", slope, "0 would make all values equal; 1 is used")
+        slope = None
+    scaling = reader.number("DoseGridScaling")
+    if scaling and instance.modality == "RTDOSE":
+        return scaling, 0.0, None, _unit(reader.get("DoseUnits"), "").capitalize()
+    default = "HU" if instance.modality == "CT" and slope is not None else ""
+    unit = _unit(reader.get("RescaleType", item) or reader.get("Units"), default)
+    return 1.0 if slope is None else slope, intercept or 0.0, None, unit
+
+
+def _unit(stated: object, default: str) -> str:
+    text = safe_text(stated or "", 16).strip()
+    return default if text.upper() in ("", "US", "UNSPECIFIED") else text
+
+
+def _padding(reader: AttributeReader, instance: DicomObject) -> Padding | None:
+    value = reader.number("PixelPaddingValue")
+    if value is None or instance.samples > 1:
+        return None
+    limit = reader.number("PixelPaddingRangeLimit")
+    ends = sorted(_as_stored(one, instance) for one in (value, value if limit is None else limit))
+    return Padding(ends[0], ends[1])
+
+
+def _as_stored(value: float, instance: DicomObject) -> int:
+    """Padding is often written with the wrong sign: read it as the pixels are read."""
+    number, full = int(value), 1 << min(max(instance.bits_allocated, 1), 64)
+    if instance.signed and number >= full // 2:
+        return number - full
+    return number + full if not instance.signed and number < 0 else number
+
+
+def _phase(reader: AttributeReader, groups: FunctionalGroups, index: int) -> Phase:
+    """What tells apart frames at the same place: time, echo, acquisition, diffusion, kind."""
+    content = groups.of("FrameContentSequence", index)
+    time = reader.number("TemporalPositionIndex", content) if content else None
+    echo, diffusion = groups.of("MREchoSequence", index), groups.of("MRDiffusionSequence", index)
+    directions = reader.items("DiffusionGradientDirectionSequence", diffusion)
+    way = reader.get("DiffusionGradientOrientation", directions[0] if directions else diffusion)
+    kind = reader.get("FrameType", groups.of("MRImageFrameTypeSequence", index))
+    numbers = (
+        reader.number("TemporalPositionIdentifier") if time is None else time,
+        reader.number("FrameReferenceTime"),  # of a dynamic PET
+        reader.number("EchoNumbers"),
+        reader.number("AcquisitionNumber"),
+        reader.number("EffectiveEchoTime", echo) if echo else reader.number("EchoTime"),
+        reader.number("DiffusionBValue", diffusion),
+    )
+    return (*(one or 0.0 for one in numbers), str(way or ""), str(kind or reader.text("ImageType")))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, BinaryIO
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, BinaryIO
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -13,12 +17,10 @@ from pydicom.uid import UID, JPEGExtended12Bit, JPEGLosslessSV1
 
 from ..errors import MalformedDICOM, MissingCodec, PixelBudget
 from ..wording import safe_text
-from . import codestream, worker
-from .files import ODD, parse
+from . import decode_worker
+from .dicom_object import DicomObject
+from .reader import ODD, parse
 from .windows import Array
-
-if TYPE_CHECKING:
-    from .instance import Instance
 
 #: The most bytes that one decoded frame may take, and how many such frames one object.
 FRAME_BUDGET = 512 * 2**20
@@ -27,7 +29,7 @@ _LARGE = "Raise s4s_notebook.imaging.pixels.FRAME_BUDGET if you trust the file."
 _ODD = "The header cannot be right; .tags() shows what it says."
 
 
-def check(instance: Instance) -> int:
+def check_budget(instance: DicomObject) -> int:
     """The bytes of one decoded frame; raises PixelBudget or MalformedDICOM before decoding."""
     one = instance
     if one.rows < 1 or one.columns < 1:
@@ -48,14 +50,14 @@ def check(instance: Instance) -> int:
     return size
 
 
-def decode(instance: Instance, index: int) -> Array:
+def decode(instance: DicomObject, index: int) -> Array:
     """Stored values of a frame: rows x columns, or rows x columns x 3 in RGB.
 
     Compressed data are decoded in a child process. Raises NotAnImage, MalformedDICOM,
     PixelBudget, MissingCodec, DecodeFailed.
     """
     with instance.open_pixels() as file:
-        size = check(instance)
+        size = check_budget(instance)
         if instance.compressed:
             array = _decompressed(instance, file, index, size)
         else:
@@ -68,7 +70,7 @@ def decode(instance: Instance, index: int) -> Array:
     return _own_bits(instance, array)[..., :3] if array.ndim == 3 else _own_bits(instance, array)
 
 
-def _own_bits(instance: Instance, array: Array) -> Array:
+def _own_bits(instance: DicomObject, array: Array) -> Array:
     """Move the stored bits down where they do not end at bit 0 (HighBit; retired, but met)."""
     shift = instance.high_bit - instance.bits_stored + 1
     if shift <= 0 or instance.compressed or array.dtype.kind not in "iu":
@@ -81,7 +83,7 @@ def _own_bits(instance: Instance, array: Array) -> Array:
     return moved
 
 
-def _options(instance: Instance) -> dict[str, Any]:
+def _options(instance: DicomObject) -> dict[str, Any]:
     pixels = instance.located()
     shifted = instance.high_bit != instance.bits_stored - 1 and not instance.compressed
     options: dict[str, Any] = {
@@ -101,7 +103,7 @@ def _options(instance: Instance) -> dict[str, Any]:
     return options
 
 
-def _native(instance: Instance, file: BinaryIO, index: int) -> Array:
+def _native(instance: DicomObject, file: BinaryIO, index: int) -> Array:
     start = file.tell()
     options = _options(instance)
     bits = instance.rows * instance.columns * instance.samples * instance.bits_allocated
@@ -121,7 +123,7 @@ def _native(instance: Instance, file: BinaryIO, index: int) -> Array:
     return np.asarray(array)
 
 
-def _decompressed(instance: Instance, file: BinaryIO, index: int, size: int) -> Array:
+def _decompressed(instance: DicomObject, file: BinaryIO, index: int, size: int) -> Array:
     syntax = instance.syntax
     if syntax == JPEGExtended12Bit and instance.bits_stored > 8:
         syntax = JPEGLosslessSV1  # GDCM reads 12 bits too, but pydicom lets it only under this name
@@ -132,13 +134,13 @@ def _decompressed(instance: Instance, file: BinaryIO, index: int, size: int) -> 
         )
     except ODD as error:
         raise MalformedDICOM(f"Frame {index + 1} is not in the compressed data.") from error
-    codestream.check(frame, instance, size)
+    check_codestream(frame, instance, size)
     if not decoder.is_available:
         raise MissingCodec(f"Nothing installed decodes {UID(instance.syntax).name}.")
-    return worker.decoder.decode(syntax, _options(instance), frame, size)
+    return decode_worker.worker.decode(syntax, _options(instance), frame, size)
 
 
-def _offsets(instance: Instance) -> dict[str, Any]:
+def _offsets(instance: DicomObject) -> dict[str, Any]:
     header = instance.header() if instance.count > 1 else Dataset()
     keywords = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
     if any(keyword not in header for keyword in keywords):
@@ -154,3 +156,96 @@ def _decoder(syntax: str) -> Decoder:
             f"The transfer syntax {safe_text(syntax, 64)} is not known.",
             hint="The header can be read all the same: use .tags().",
         ) from error
+
+
+# JPEG and JPEG-LS: start of frame markers; C4, C8 and CC are something else.
+_BOMB = "Nothing was decoded. The file contradicts itself: ask whoever made it."
+_SOF = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+
+
+def check_codestream(frame: bytes, instance: DicomObject, size: int) -> None:
+    """Raise PixelBudget when ``frame`` holds more pixels than ``instance`` declares."""
+    declared = dimensions(frame)
+    if declared is None:
+        if len(frame) > 2 * size + 2**16:
+            raise PixelBudget(
+                f"{len(frame):,} compressed bytes for {size:,} decoded ones.", hint=_BOMB
+            )
+        return
+    rows, columns = declared
+    if rows * columns > instance.rows * instance.columns:
+        raise PixelBudget(
+            f"The compressed image has {columns:,} x {rows:,} pixels, "
+            f"the header says {instance.columns:,} x {instance.rows:,}.",
+            hint=_BOMB,
+        )
+    if declared != (instance.rows, instance.columns):
+        raise MalformedDICOM(
+            f"The compressed image has {columns:,} x {rows:,} pixels, "
+            f"the header says {instance.columns:,} x {instance.rows:,}."
+        )
+
+
+def dimensions(frame: bytes) -> tuple[int, int] | None:
+    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 stream declares, else None."""
+    if frame[:2] == b"\xff\xd8":
+        return _jpeg(frame)
+    at = frame.find(b"\xff\x4f\xff\x51", 0, 4096)  # SOC, then SIZ; after the JP2 boxes, if any
+    if at < 0 or len(frame) < at + 24:
+        return None
+    right, bottom, left, top = (
+        int.from_bytes(frame[at + 8 + 4 * n : at + 12 + 4 * n], "big") for n in range(4)
+    )
+    return bottom - top, right - left
+
+
+def _jpeg(frame: bytes) -> tuple[int, int] | None:
+    at = 2
+    while at + 9 < len(frame) and frame[at] == 0xFF:
+        marker = frame[at + 1]
+        if marker in _SOF:
+            return int.from_bytes(frame[at + 5 : at + 7], "big"), int.from_bytes(
+                frame[at + 7 : at + 9], "big"
+            )
+        if marker == 0xFF:  # fill byte
+            at += 1
+        else:
+            at += 2 + max(int.from_bytes(frame[at + 2 : at + 4], "big"), 2)
+    return None
+
+
+class FrameCache:
+    """Keeps arrays up to ``limit`` bytes, dropping those not used for longest. Thread-safe."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Hashable, tuple[weakref.ref[object], Array]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Hashable, owner: object, make: Callable[[], Array]) -> Array:
+        """The array kept for ``key`` by ``owner``, else the one that ``make`` gives."""
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None and kept[0]() is owner:
+                self._kept.move_to_end(key)
+                return kept[1]
+        array = make()
+        array.flags.writeable = False
+        self._keep(key, owner, array)
+        return array
+
+    def _keep(self, key: Hashable, owner: object, array: Array) -> None:
+        with self._lock:
+            old = self._kept.pop(key, None)
+            self._bytes -= old[1].nbytes if old else 0
+            if array.nbytes > self.limit:
+                return
+            self._kept[key] = (weakref.ref(owner), array)
+            self._bytes += array.nbytes
+            while self._bytes > self.limit:
+                _, (_, dropped) = self._kept.popitem(last=False)
+                self._bytes -= dropped.nbytes
+
+
+frame_cache = FrameCache(128 * 2**20)

@@ -18,15 +18,13 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
 
-from ..errors import DICOMError, NotAnImage
+from ..errors import DICOMError
 from ..wording import count, safe_text
-from .captions import captions, drawable
-from .facts import Reader
-from .files import parse
+from .attributes import AttributeReader
 from .frame import Frame
 from .geometry import edges
-from .greys import choose, render
-from .series import Series
+from .grey_levels import choose, render
+from .reader import parse
 from .windows import Choice, Table, Window
 
 _MOST = 12
@@ -84,7 +82,9 @@ class Picture(Figure):
 
 
 def draw(
-    series: Series,
+    frames: Sequence[Frame],
+    heading: Sequence[str],
+    noun: str,
     frame: int | Sequence[int] | str | None = None,
     *,
     window: Any = None,
@@ -95,11 +95,31 @@ def draw(
     letters: bool = True,
     scale: bool = True,
 ) -> Picture:
-    """Draw one slice, several, or a montage: the arguments of :meth:`Study.plot`."""
-    if not series.frames:
-        raise NotAnImage(f"This is no image but: {series.kind}.")
-    at = which(len(series.frames), frame)
-    shown = [series.frames[index] for index in at]
+    """Draw one slice, several, or a montage.
+
+    Args:
+        frames: the frames of a stack, at least one.
+        heading: the parts of the title before the position; empty ones are left out.
+        noun: what one frame is called: "slice", "frame" or "image".
+        frame: see :meth:`Study.plot`, as for all that follow.
+        window: a window as for :func:`~s4s_notebook.imaging.render`.
+        name: True writes the person's name in the title.
+        columns: of a montage.
+        size: width in inches.
+        colorbar: whether to draw the grey scale.
+        letters: whether to letter the edges.
+        scale: whether to draw a scale bar.
+
+    Returns:
+        The drawn figure.
+
+    Raises:
+        IndexError: for a slice that the stack does not have.
+        ValueError: for an unknown window or selection.
+        DICOMError: when a single slice cannot be decoded.
+    """
+    at = which(len(frames), frame)
+    shown = [frames[index] for index in at]
     choices = common(shown, window)
     across = columns or _across(len(at))
     down = -(-len(at) // across)
@@ -118,9 +138,9 @@ def draw(
     same = choices[0] if len({id(choice) for choice in choices}) == 1 else None
     if colorbar and same is not None:
         _bar(figure, list(axes), shown[0], same)
-    title, figure.alt = captions(series, at, shown[0], same)
+    title, figure.alt = captions(len(frames), heading, noun, at, shown[0], same)
     if name:
-        reader = Reader(shown[0].instance.header())
+        reader = AttributeReader(shown[0].instance.header())
         person, _ = parse(lambda: reader.text("PatientName"))
         title = f"{safe_text(person, 64)}\n{title}"
     figure.suptitle(drawable(title), fontsize=10, parse_math=False)
@@ -237,3 +257,45 @@ def _bar(figure: Picture, axes: list[Axes], frame: Frame, choice: Choice) -> Non
     bar = figure.colorbar(mappable, ax=axes, fraction=0.04, pad=0.02)
     bar.set_label(drawable(frame.unit or "stored value"), fontsize=8, parse_math=False)
     bar.ax.tick_params(labelsize=8)
+
+
+def captions(
+    total: int,
+    heading: Sequence[str],
+    noun: str,
+    at: Sequence[int],
+    frame: Frame,
+    choice: Choice | None,
+) -> tuple[str, str]:
+    """The title and the text for a screen reader; neither holds a name."""
+    position = f"{noun} {at[0] + 1} of {total}"
+    if len(at) > 1:
+        position = f"{len(at)} of {count(total, noun)}"
+    title = " · ".join([part for part in (*heading, position) if part])
+    scale = _scale_words(frame, choice)
+    size = f"{frame.columns} x {frame.rows} pixels"
+    if frame.spacing is not None:
+        size += f" of {frame.spacing[1]:.3g} x {frame.spacing[0]:.3g} mm"
+    alt = f"Medical image: {title.replace(' · ', ', ')}. {scale}. {size}."
+    return f"{title}\n{scale}", alt
+
+
+def _scale_words(frame: Frame, choice: Choice | None) -> str:
+    if choice is None:
+        return "Colour" if frame.color else "Each with its own window"
+    if isinstance(choice, Table):
+        return f"Lookup table {choice.name}".strip()
+    name = f"{choice.name}, " if choice.name else ""
+    curve = "" if choice.function == "LINEAR" else f", {choice.function}"
+    return (
+        f"Window {name}center {choice.center:g}, width {choice.width:g} {frame.unit}".strip()
+        + curve
+    )
+
+
+def drawable(text: str) -> str:
+    """``text`` with "?" for letters that the figure's font cannot draw."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    known = get_font(findfont(FontProperties())).get_charmap()
+    return "".join(one if ord(one) in known or one == "\n" else "?" for one in text)

@@ -68,7 +68,7 @@ class Series:
         if self.modality == "SEG" and self.frames:  # a mask, not a picture of the person
             parts.insert(1, self.kind)
         parts.append(self.part)
-        parts.append(self.kind if not self.frames else self._amount())
+        parts.append(self.kind if not self.frames else count(len(self.frames), self._noun))
         return " · ".join(part for part in parts if part)
 
     @property
@@ -78,10 +78,9 @@ class Series:
             return self.frames[0].segment
         return f"stack {self.stack} of {self.of}" if self.of > 1 else ""
 
-    def _amount(self) -> str:
-        if self.frame_time is not None:
-            return count(len(self.frames), "frame")
-        return count(len(self.frames), "slice" if self.plane else "image")
+    @property
+    def _noun(self) -> str:
+        return "frame" if self.frame_time is not None else "slice" if self.plane else "image"
 
     @property
     def frame_time(self) -> float | None:
@@ -137,7 +136,10 @@ class Series:
         """Draw this series: see :meth:`Study.plot`."""
         from .plot import draw
 
-        return draw(self, frame, **options)
+        if not self.frames:
+            raise NotAnImage(f"This is no image but: {self.kind}.")
+        heading = [self.modality, self.description, self.part, self.plane]
+        return draw(self.frames, heading, self._noun, frame, **options)
 
     def __repr__(self) -> str:
         return f"<Series {self.label}>"
@@ -153,9 +155,10 @@ def arrange(instances: Iterable[Instance]) -> list[Series]:
 
 
 def _of_uid(uid: str, instances: Sequence[Instance]) -> list[Series]:
-    stacks = geometry.stacks(frame for one in instances for frame in one.frames)
+    owners = {frame: instance for instance in instances for frame in instance.frames}
     groups: list[tuple[tuple[Instance, ...], tuple[Frame, ...]]] = [
-        (tuple(dict.fromkeys(frame.instance for frame in stack)), tuple(stack)) for stack in stacks
+        (tuple(dict.fromkeys(owners[frame] for frame in stack)), tuple(stack))
+        for stack in geometry.sort_slices(owners)
     ]
     groups.sort(key=lambda group: (-len(group[1]), _number(group[0][0])))
     kinds: dict[str, list[Instance]] = {}

@@ -27,7 +27,7 @@ _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b
 _BULK = {b"OB", b"OW", b"OD", b"OF"}
 
 
-class Pixels(NamedTuple):
+class PixelLocation(NamedTuple):
     """Where the pixel data lie: ``length`` is None for encapsulated (compressed) data.
 
     ``room`` is the number of bytes from ``offset`` to the end of the file.
@@ -53,7 +53,9 @@ class _Element(NamedTuple):
     value: int
 
 
-def walk(file: BinaryIO, start: int, size: int, *, implicit: bool, little: bool) -> Pixels | None:
+def locate_pixels(
+    file: BinaryIO, start: int, size: int, *, implicit: bool, little: bool
+) -> PixelLocation | None:
     """Check the structure from ``start`` up to the pixel data, or to the end of the file.
 
     Returns the place of the pixel data, None when there are none. Raises MalformedDICOM for
@@ -74,7 +76,7 @@ def walk(file: BinaryIO, start: int, size: int, *, implicit: bool, little: bool)
             length = None if element.length == UNDEFINED else element.length
             vr = element.vr.decode("latin-1") if element.vr in _BULK else "OW"
             room = max(0, size - element.value)
-            return Pixels(PIXEL_KEYWORDS[element.tag], vr, element.value, length, room)
+            return PixelLocation(PIXEL_KEYWORDS[element.tag], vr, element.value, length, room)
         position = _step(stack, element, size)
     else:
         raise MalformedDICOM(f"The file has more than {MOST_ELEMENTS:,} elements.")

@@ -15,9 +15,8 @@ from .._viewer import open_viewer
 from ..errors import DICOMError, InvalidDICOM, NotAnImage
 from ..problems import Problem
 from ..wording import count, safe_text
-from . import dicomdir
+from .file_paths import Paths, expand_paths, listed_files
 from .instance import Instance
-from .paths import Paths, listed
 from .series import Series, arrange
 
 
@@ -41,7 +40,7 @@ def read(paths: Paths, force: bool = False) -> Study:
     >>> study.plot(window="lung").alt
     'Medical image: CT, axial, slice 1 of 1. Window lung, center -600, width 1500 HU. 128 x 128 pixels of 0.661 x 0.661 mm.'
     """  # noqa: E501 - doctest shows a text on one line
-    given = listed(paths)
+    given = expand_paths(paths)
     study = Study(given, force=force)
     if study.paths:
         return study
@@ -72,7 +71,7 @@ class Study:
         self._series: list[Series] | None = None
         self._watchers: list[Callable[[Study], None]] = []
         self.errors: dict[Path, DICOMError] = {}
-        for path in listed(paths):
+        for path in expand_paths(paths):
             self.add(path)
 
     def add(self, path: str | os.PathLike[str]) -> None:
@@ -81,12 +80,12 @@ class Study:
         A file that cannot be read is kept in ``errors`` and does not stop the others.
         A DICOMDIR stands for the files that it lists; within a folder it is passed over.
         """
-        [root] = listed(path)
+        [root] = expand_paths(path)
         if root.is_dir():
             for file in sorted(f for f in root.rglob("*") if f.is_file()):
                 self._add(file)
         elif (directory := self._add(root)) is not None:
-            for file in dicomdir.files(directory):
+            for file in listed_files(directory):
                 self._add(file, named=False)
         with self._lock:
             watchers = list(self._watchers)

@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from ..wording import safe_text
-from .files import ODD, parse
 from .instance import Instance
+from .reader import ODD, parse
 from .structure import DEEPEST
 
 COLUMNS = ["series", "path", "tag", "vr", "name", "value"]

@@ -95,7 +95,7 @@ class Volume:
 
     def to_xarray(self) -> Any:
         """A DataArray with dims z, y, x and coordinates in mm along the axes; read lazily."""
-        return _extra("s4s_notebook.imaging.lazy").data_array(self)
+        return _data_array(self)
 
     def to_nifti(self, path: str | Path) -> Path:
         """Write NIfTI-1 (.nii, .nii.gz) slice by slice, in RAS as NIfTI has it; the path.
@@ -134,6 +134,32 @@ def _extra(module: str) -> Any:
     except ModuleNotFoundError as error:
         error.msg += ": pip install 's4s-notebook[volume]'"
         raise
+
+
+def _data_array(volume: Volume) -> Any:
+    """Return a lazily decoded DataArray (z, y, x); xarray is imported here, when it is needed."""
+    xarray, indexing = _extra("xarray"), _extra("xarray.core.indexing")
+    base: Any = _extra("xarray.backends").BackendArray
+
+    class Slices(base):  # type: ignore[misc] # xarray is not installed everywhere
+        def __init__(self) -> None:
+            self.shape, self.dtype = volume.shape, volume.dtype
+
+        def __getitem__(self, key: Any) -> Any:
+            basic = indexing.IndexingSupport.BASIC
+            return indexing.explicit_indexing_adapter(key, self.shape, basic, volume.__getitem__)
+
+    dims = ("z", "y", "x")
+    data = indexing.LazilyIndexedArray(Slices())
+    in_plane = (np.arange(volume.shape[axis]) * volume.spacing[axis] for axis in (1, 2))
+    positions = zip(dims, (volume.depths, *in_plane), strict=True)
+    coords = {dim: (dim, values, {"units": "mm"}) for dim, values in positions}
+    attrs = {
+        "units": volume.frames[0].unit,
+        "origin": list(volume.origin),
+        "axes": volume.axes.ravel().tolist(),
+    }
+    return xarray.DataArray(xarray.Variable(dims, data, attrs), coords, name="values")
 
 
 def _dtype(frame: Frame) -> np.dtype[Any]:

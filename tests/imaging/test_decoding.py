@@ -19,9 +19,9 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from s4s_notebook.errors import DecodeFailed, InvalidDICOM, MalformedDICOM, PixelBudget
-from s4s_notebook.imaging import pixels, read, render, worker
+from s4s_notebook.imaging import decode_worker, pixels, read, render
+from s4s_notebook.imaging.decode_worker import DecodeWorker
 from s4s_notebook.imaging.instance import Instance
-from s4s_notebook.imaging.worker import Worker
 
 from .make import data, image, save
 
@@ -39,7 +39,7 @@ def compressed(frame: bytes, syntax: str, **elements) -> Instance:
 def no_codec(monkeypatch) -> list[int]:
     """Counts frames that reach a codec: none may."""
     asked: list[int] = []
-    monkeypatch.setattr(worker.decoder, "decode", lambda *args: asked.append(1))
+    monkeypatch.setattr(decode_worker.worker, "decode", lambda *args: asked.append(1))
     return asked
 
 
@@ -112,8 +112,8 @@ def test_an_rle_bomb_costs_one_image(monkeypatch) -> None:
     head = (2).to_bytes(4, "little") + (64).to_bytes(4, "little")
     head += (64 + len(runs)).to_bytes(4, "little")
     frame = head.ljust(64, b"\0") + runs + runs[:1000]
-    mine, started = Worker(), time.monotonic()
-    monkeypatch.setattr(worker, "decoder", mine)
+    mine, started = DecodeWorker(), time.monotonic()
+    monkeypatch.setattr(decode_worker, "worker", mine)
     try:
         assert render(dcmread(get_testdata_file("MR_small_RLE.dcm"))).shape == (64, 64)
         usual = psutil.Process(mine._process.pid).memory_info().rss
@@ -147,14 +147,14 @@ def test_the_budget_can_be_raised(monkeypatch) -> None:
 DIES = """
 import ctypes, os, sys
 from pydicom.pixels.decoders.base import Decoder
-from s4s_notebook.imaging import child
+from s4s_notebook.imaging import decode_child
 whole = Decoder.as_array
 def decode(self, src, **options):
     if options["rows"] == {rows}:
         {how}
     return whole(self, src, **options)
 Decoder.as_array = decode
-child.main()
+decode_child.main()
 """
 
 
@@ -162,9 +162,9 @@ HALF = b'{"bytes": 8192, "dtype": "<i2", "shape": [64, 64]}\n12'
 OBJECTS = b'{"bytes": 8, "dtype": "|O8", "shape": [1]}\n12345678'
 
 
-def worker_that(how: str, seconds: float = 20.0) -> Worker:
+def worker_that(how: str, seconds: float = 20.0) -> DecodeWorker:
     """A real child whose codec does something bad to pictures of 64 rows."""
-    return Worker([sys.executable, "-c", DIES.format(rows=64, how=how)], seconds)
+    return DecodeWorker([sys.executable, "-c", DIES.format(rows=64, how=how)], seconds)
 
 
 @pytest.mark.fault("E07")
@@ -185,7 +185,7 @@ def test_a_codec_that_dies_costs_one_image(how, why, monkeypatch) -> None:
     small = dcmread(get_testdata_file("MR_small_RLE.dcm"))
     other = dcmread(get_testdata_file("SC_rgb_rle.dcm"))
     mine = worker_that(how, 3.0 if "while" in how else 20.0)
-    monkeypatch.setattr(worker, "decoder", mine)
+    monkeypatch.setattr(decode_worker, "worker", mine)
     try:
         assert render(other).shape == (100, 100, 3)
         with pytest.raises(DecodeFailed, match=why) as caught:
@@ -204,7 +204,7 @@ def test_in_a_montage_the_other_slices_are_drawn(monkeypatch, tmp_path) -> None:
         made.ImagePositionPatient = [0, 0, at]
         made.save_as(tmp_path / name)
     mine = worker_that("ctypes.string_at(0)")
-    monkeypatch.setattr(worker, "decoder", mine)
+    monkeypatch.setattr(decode_worker, "worker", mine)
     try:
         axes = read(tmp_path).plot(frame="montage", window=(600, 1600)).axes
     finally:
@@ -216,8 +216,8 @@ def test_in_a_montage_the_other_slices_are_drawn(monkeypatch, tmp_path) -> None:
 @pytest.mark.fault("E07")
 def test_the_child_has_limits_and_no_secrets(monkeypatch) -> None:
     monkeypatch.setenv("CANARY_TOKEN", "canary-in-the-environment")
-    mine = Worker()
-    monkeypatch.setattr(worker, "decoder", mine)
+    mine = DecodeWorker()
+    monkeypatch.setattr(decode_worker, "worker", mine)
     try:
         render(dcmread(get_testdata_file("MR_small_RLE.dcm")))
         child = psutil.Process(mine._process.pid)
@@ -233,9 +233,9 @@ def test_the_child_has_limits_and_no_secrets(monkeypatch) -> None:
 def test_the_child_ends_with_its_parent() -> None:
     code = (
         "from pydicom.data import get_testdata_file as file\n"
-        "from s4s_notebook.imaging import render, worker\n"
+        "from s4s_notebook.imaging import decode_worker, render\n"
         "render(file('MR_small_RLE.dcm'))\n"
-        "print(worker.decoder._process.pid, flush=True)\n"
+        "print(decode_worker.worker._process.pid, flush=True)\n"
         "import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
@@ -267,7 +267,7 @@ def test_many_threads_share_the_child() -> None:
 def test_an_interrupt_leaves_no_stale_answer(monkeypatch) -> None:
     """■ while a codec works: the next picture must not be the one that was given up."""
     mine = worker_that("import time; time.sleep(1)")
-    monkeypatch.setattr(worker, "decoder", mine)
+    monkeypatch.setattr(decode_worker, "worker", mine)
     slow = dcmread(get_testdata_file("MR_small_RLE.dcm"))
     other = dcmread(get_testdata_file("SC_rgb_rle.dcm"))
     render(other)
@@ -287,8 +287,8 @@ def test_a_hung_codec_ends_without_its_parent(monkeypatch) -> None:
     """The parent is gone while a codec spins: the processor time limit ends it."""
     mine = worker_that("while True: pass", seconds=0.5)
     timers: list[threading.Timer] = []
-    monkeypatch.setattr(worker, "_kill", lambda *args: timers.append(1))
-    monkeypatch.setattr(worker, "decoder", mine)
+    monkeypatch.setattr(decode_worker, "_kill", lambda *args: timers.append(1))
+    monkeypatch.setattr(decode_worker, "worker", mine)
     try:
         started = time.monotonic()
         with pytest.raises(DecodeFailed, match="died"):
@@ -303,14 +303,14 @@ def test_a_forked_process_has_a_child_of_its_own() -> None:
     code = (
         "import os\n"
         "from pydicom.data import get_testdata_file as file\n"
-        "from s4s_notebook.imaging import render, worker\n"
-        "render(file('MR_small_RLE.dcm'))\nmine = worker.decoder._process.pid\n"
+        "from s4s_notebook.imaging import decode_worker, render\n"
+        "render(file('MR_small_RLE.dcm'))\nmine = decode_worker.worker._process.pid\n"
         "if (pid := os.fork()) == 0:\n"
         "    same = render(file('SC_rgb_rle.dcm')).shape == (100, 100, 3)\n"
-        "    worker.decoder.close()\n"
+        "    decode_worker.worker.close()\n"
         "    os._exit(0 if same else 1)\n"
         "print(os.waitpid(pid, 0)[1], render(file('SC_rgb_rle.dcm')).shape)\n"
-        "print(worker.decoder._process.pid == mine)\n"
+        "print(decode_worker.worker._process.pid == mine)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "0 (100, 100, 3)\nTrue\n"
@@ -318,8 +318,8 @@ def test_a_forked_process_has_a_child_of_its_own() -> None:
 
 def test_uncompressed_pixels_need_no_child(tmp_path) -> None:
     code = (
-        "import sys\nfrom s4s_notebook.imaging import render, worker\n"
-        "render(sys.argv[1])\nprint(worker.decoder._process)\n"
+        "import sys\nfrom s4s_notebook.imaging import decode_worker, render\n"
+        "render(sys.argv[1])\nprint(decode_worker.worker._process)\n"
     )
     path = save(image(), tmp_path / "a.dcm")
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True)

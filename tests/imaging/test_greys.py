@@ -247,7 +247,7 @@ def test_a_damaged_palette_is_malformed() -> None:
 
 
 def test_decoded_frames_are_kept_within_a_limit(tmp_path) -> None:
-    from s4s_notebook.imaging.cache import Cache
+    from s4s_notebook.imaging.pixels import FrameCache
 
     made: list[int] = []
 
@@ -255,7 +255,7 @@ def test_decoded_frames_are_kept_within_a_limit(tmp_path) -> None:
         made.append(1)
         return np.zeros(100, np.uint8)
 
-    cache, owner = Cache(250), image()
+    cache, owner = FrameCache(250), image()
     first = cache.get(1, owner, make)
     assert cache.get(1, owner, make) is first
     for key in (2, 3):

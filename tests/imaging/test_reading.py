@@ -19,8 +19,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from s4s_notebook.errors import DICOMError, InvalidDICOM, MalformedDICOM, NotAnImage
 from s4s_notebook.imaging import Study, read, render
-from s4s_notebook.imaging.files import read_header
 from s4s_notebook.imaging.instance import Instance
+from s4s_notebook.imaging.reader import read_header
 
 from .make import data, element, file_of, image, save, stack
 

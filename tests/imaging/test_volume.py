@@ -11,7 +11,7 @@ import SimpleITK
 from pydicom.data import get_testdata_file
 
 from s4s_notebook.errors import NotAnImage
-from s4s_notebook.imaging import cache, read
+from s4s_notebook.imaging import pixels, read
 
 from .make import CORONAL, enhanced, image, save, stack
 
@@ -80,8 +80,8 @@ def test_an_enhanced_object_makes_the_same_volume(tmp_path) -> None:
 
 
 def test_xarray_is_lazy_and_has_millimetres(series, monkeypatch) -> None:
-    monkeypatch.setattr(cache.frames, "limit", 0)
-    cache.frames._kept.clear()
+    monkeypatch.setattr(pixels.frame_cache, "limit", 0)
+    pixels.frame_cache._kept.clear()
     asked: list[int] = []
     volume = series.volume()
     whole = np.asarray(volume)
@@ -110,7 +110,6 @@ def test_uneven_slices_are_told_and_keep_their_places(tmp_path) -> None:
 def test_a_missing_extra_says_what_to_install(series, monkeypatch, tmp_path) -> None:
     monkeypatch.setitem(sys.modules, "nibabel", None)
     monkeypatch.setitem(sys.modules, "xarray", None)
-    monkeypatch.delitem(sys.modules, "s4s_notebook.imaging.lazy", raising=False)
     for act in (series.to_xarray, lambda: series.to_nifti(tmp_path / "a.nii")):
         with pytest.raises(ModuleNotFoundError, match=r"s4s-notebook\[volume\]"):
             act()

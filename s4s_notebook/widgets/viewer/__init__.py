@@ -22,7 +22,7 @@ from PIL import Image
 
 from ...errors import S4SError
 from ...imaging.frame import Frame
-from ...imaging.greys import render
+from ...imaging.grey_levels import render
 from ...imaging.study import Study
 from ..bundle import link, style
 from ..comm import leave_thread_to_front_end

@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import NotAnImage
 from ...imaging.frame import Frame
 from ...imaging.geometry import edges
-from ...imaging.greys import measured, render
+from ...imaging.grey_levels import measured, render
 from ...imaging.series import Series
 from ...imaging.study import Study
 from ...imaging.windows import Array, Choice, Table, Window, spread

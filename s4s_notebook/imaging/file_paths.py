@@ -1,27 +1,44 @@
-"""The files that a DICOMDIR lists (PS3.3 F.3, PS3.10 section 8)."""
+"""Resolve what a caller names into files: a path, a folder, several, a DICOMDIR."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from pydicom.multival import MultiValue
 
-from .facts import Reader
-from .files import parse
+from .attributes import AttributeReader
 from .instance import Instance
+from .reader import parse
+
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
-def files(directory: Instance) -> list[Path]:
+def expand_paths(paths: Paths) -> list[Path]:
+    """``paths`` as a list; TypeError for what names no file."""
+    given: Any = paths
+    if isinstance(given, str | bytes | os.PathLike) or not isinstance(given, Iterable):
+        given = [given]
+    many = list(given)
+    for one in many:
+        if not isinstance(one, str | os.PathLike):
+            what = type(one if isinstance(paths, list | tuple | set) else paths).__name__
+            raise TypeError(f"A study is read from files and folders, not from {what}.")
+    return [Path(one).expanduser() for one in many]
+
+
+def listed_files(directory: Instance) -> list[Path]:
     """The paths that a DICOMDIR refers to, in its order; none outside of its own folder."""
     if directory.path is None:
         return []
-    folder, reader = directory.path.parent, Reader(directory.header())
+    folder, reader = directory.path.parent, AttributeReader(directory.header())
     listed, _ = parse(lambda: list(_ids(reader)))
     return [_found(folder, one) for one in dict.fromkeys(listed)]
 
 
-def _ids(reader: Reader) -> Iterator[tuple[str, ...]]:
+def _ids(reader: AttributeReader) -> Iterator[tuple[str, ...]]:
     """Each record's file ID: the folders down to it, and its name."""
     for record in reader.items("DirectoryRecordSequence"):
         value = reader.get("ReferencedFileID", record)

@@ -1,8 +1,9 @@
-"""Open DICOM files: the header parsed, the pixel data found but not read."""
+"""Open and parse DICOM files: read the header, find the pixel data without reading it."""
 
 from __future__ import annotations
 
 import io
+import logging
 import re
 import struct
 import threading
@@ -25,8 +26,7 @@ from pydicom.uid import (
 )
 
 from ..errors import InvalidDICOM, MalformedDICOM
-from .quiet import quiet
-from .structure import Pixels, walk
+from .structure import PixelLocation, locate_pixels
 
 MOST_INFLATED = 128 * 2**20
 #: What pydicom and its converters raise on values that break the standard.
@@ -46,7 +46,7 @@ class Header(NamedTuple):
     """A file's header: ``pixels`` says where the pixel data lie in :func:`contents`."""
 
     dataset: Dataset
-    pixels: Pixels | None
+    pixels: PixelLocation | None
     transfer_syntax: str
     remarks: tuple[str, ...]
 
@@ -149,7 +149,7 @@ def _inflated(file: BinaryIO, start: int) -> BinaryIO:
     return out
 
 
-def _structure(file: BinaryIO, syntax: str) -> Pixels | None:
+def _structure(file: BinaryIO, syntax: str) -> PixelLocation | None:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     start = 0
@@ -160,7 +160,7 @@ def _structure(file: BinaryIO, syntax: str) -> Pixels | None:
         file.seek(start)
         head = file.read(6)
         implicit, little = not re.fullmatch(rb"[A-Z]{2}", head[4:6]), head[:1] != b"\0"
-    return walk(file, start, size, implicit=implicit, little=little)
+    return locate_pixels(file, start, size, implicit=implicit, little=little)
 
 
 NATIVE = {
@@ -175,3 +175,25 @@ NATIVE = {
 def native(syntax: str) -> str:
     """The syntax as which pixel data of ``syntax`` lie in :func:`contents`."""
     return ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax
+
+
+class _Quiet(logging.Filter):
+    """Drops what the thread that parses would log; other users of pydicom keep their log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.thread != self._thread
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within it, nothing that pydicom says in this thread reaches a log."""
+    log, silence = logging.getLogger("pydicom"), _Quiet()
+    log.addFilter(silence)
+    try:
+        yield
+    finally:
+        log.removeFilter(silence)

@@ -21,14 +21,14 @@ SECONDS = 60.0
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "LANG", "TMPDIR", "TEMP")
 
 
-class Worker:
+class DecodeWorker:
     """Decodes frames in a child process with limits on memory and time. Thread-safe.
 
     ``command`` is what to start, for tests; ``seconds`` is the time that one frame may take.
     """
 
     def __init__(self, command: list[str] | None = None, seconds: float = SECONDS) -> None:
-        self.command = command or [sys.executable, "-m", "s4s_notebook.imaging.child"]
+        self.command = command or [sys.executable, "-m", "s4s_notebook.imaging.decode_child"]
         self.seconds = seconds
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -134,4 +134,5 @@ def _exchange(
     return np.frombuffer(data, kind).reshape([int(one) for one in answer["shape"]])
 
 
-decoder = Worker()
+#: The worker that all decoding in this process shares.
+worker = DecodeWorker()

@@ -14,11 +14,11 @@ from pydicom.dataset import Dataset
 
 from ..problems import Problem
 from ..wording import safe_text
-from .files import ODD
+from .reader import ODD
 from .windows import Choice, Table, Window
 
 
-class Reader:
+class AttributeReader:
     """Reads values of one dataset and collects what did not parse in ``problems``."""
 
     def __init__(self, dataset: Dataset, resource: str = "") -> None:
@@ -79,7 +79,7 @@ class Reader:
         return default if found is None else int(found)
 
 
-def windows(reader: Reader, item: Dataset | None = None) -> tuple[Choice, ...]:
+def windows(reader: AttributeReader, item: Dataset | None = None) -> tuple[Choice, ...]:
     """The file's own windows, then its VOI LUTs, in the file's order."""
     centers = reader.numbers("WindowCenter", item) or ()
     widths = reader.numbers("WindowWidth", item) or ()
@@ -100,7 +100,7 @@ def windows(reader: Reader, item: Dataset | None = None) -> tuple[Choice, ...]:
     return tuple(found)
 
 
-def lookup_table(reader: Reader, item: Dataset) -> Table | None:
+def lookup_table(reader: AttributeReader, item: Dataset) -> Table | None:
     """A Modality or VOI LUT of a sequence item (PS3.3 C.11.1.1)."""
     descriptor, data = reader.numbers("LUTDescriptor", item, least=3), reader.get("LUTData", item)
     if descriptor is None or data is None:
@@ -120,10 +120,10 @@ def lookup_table(reader: Reader, item: Dataset) -> Table | None:
     )
 
 
-class Groups:
+class FunctionalGroups:
     """The functional groups of a multi-frame object (PS3.3 C.7.6.16)."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: AttributeReader) -> None:
         self._reader = reader
         self._per_frame = reader.items("PerFrameFunctionalGroupsSequence")
         self._shared = reader.items("SharedFunctionalGroupsSequence")[:1]

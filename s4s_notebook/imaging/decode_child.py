@@ -1,7 +1,7 @@
 """The child process that runs the codecs: frames in, arrays out, nothing else.
 
 A line of JSON, then bytes, both ways; no pickle, so that a codec that was taken over cannot
-reach the parent. Run by :mod:`s4s_notebook.imaging.worker`.
+reach the parent. Run by :mod:`s4s_notebook.imaging.decode_worker`.
 """
 
 from __future__ import annotations
