@@ -1,4 +1,4 @@
-"""Take what pictures need out of a header, once, so that the header need not be kept.
+"""Read the attributes that pictures need out of a header, so that it need not stay in memory.
 
 Values that break the standard become problems, never exceptions (PS3.3 C.7.6, C.11).
 """
@@ -19,7 +19,7 @@ from .windows import Choice, Table, Window
 
 
 class AttributeReader:
-    """Reads values of one dataset and collects what did not parse in ``problems``."""
+    """A reader of one dataset's values that collects what did not parse in ``problems``."""
 
     def __init__(self, dataset: Dataset, resource: str = "") -> None:
         self.dataset = dataset
@@ -27,10 +27,11 @@ class AttributeReader:
         self.problems: list[Problem] = []
 
     def odd(self, keyword: str, value: Any, why: str) -> None:
+        """Add a problem."""
         self.problems.append(Problem(self.resource, keyword, safe_text(value, 80), why))
 
     def get(self, keyword: str, item: Dataset | None = None) -> Any:
-        """The value, None when it is absent, empty or unreadable."""
+        """Return the value, None when it is absent, empty or unreadable."""
         source = self.dataset if item is None else item
         try:
             value = source.get(keyword)
@@ -40,10 +41,12 @@ class AttributeReader:
         return None if value is None or (hasattr(value, "__len__") and not len(value)) else value
 
     def text(self, keyword: str) -> str:
+        """Return the value as stripped text, "" when it is absent."""
         value = self.get(keyword)
         return "" if value is None else str(value).strip()
 
     def items(self, keyword: str, item: Dataset | None = None) -> Sequence[Dataset]:
+        """Return the items of a sequence, none when it is absent."""
         value = self.get(keyword, item)
         if value is None or isinstance(value, str | bytes):
             return ()
@@ -71,16 +74,18 @@ class AttributeReader:
         return found
 
     def number(self, keyword: str, item: Dataset | None = None) -> float | None:
+        """Return the first number of an element, None without one."""
         found = self.numbers(keyword, item)
         return found[0] if found else None
 
     def whole(self, keyword: str, default: int = 0) -> int:
+        """Return the first number as an integer, ``default`` without one."""
         found = self.number(keyword)
         return default if found is None else int(found)
 
 
 def windows(reader: AttributeReader, item: Dataset | None = None) -> tuple[Choice, ...]:
-    """The file's own windows, then its VOI LUTs, in the file's order."""
+    """Read the file's own windows, then its VOI LUTs, in the file's order."""
     centers = reader.numbers("WindowCenter", item) or ()
     widths = reader.numbers("WindowWidth", item) or ()
     function = str(reader.get("VOILUTFunction", item) or "LINEAR").strip().upper()
@@ -101,7 +106,7 @@ def windows(reader: AttributeReader, item: Dataset | None = None) -> tuple[Choic
 
 
 def lookup_table(reader: AttributeReader, item: Dataset) -> Table | None:
-    """A Modality or VOI LUT of a sequence item (PS3.3 C.11.1.1)."""
+    """Read a Modality or VOI LUT of a sequence item (PS3.3 C.11.1.1)."""
     descriptor, data = reader.numbers("LUTDescriptor", item, least=3), reader.get("LUTData", item)
     if descriptor is None or data is None:
         return None
@@ -132,7 +137,7 @@ class FunctionalGroups:
         return bool(self._per_frame or self._shared)
 
     def of(self, keyword: str, index: int) -> Dataset | None:
-        """The group ``keyword`` of frame ``index``, its own or the shared one; else None."""
+        """Return the group ``keyword`` of frame ``index``, its own or the shared one; else None."""
         for group in (*self._per_frame[index : index + 1], *self._shared):
             if found := self._reader.items(keyword, group):
                 return found[0]

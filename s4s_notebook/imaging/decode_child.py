@@ -41,7 +41,7 @@ def _answer(request: dict[str, Any], frame: bytes) -> tuple[dict[str, Any], byte
     try:
         decoder = get_decoder(UID(request["syntax"]))
         array, _ = decoder.as_array(encapsulate([frame]), index=0, **request["options"])
-    except Exception as error:  # noqa: BLE001 - a codec may raise anything; it is told upstairs
+    except Exception as error:  # noqa: BLE001 - a codec may raise anything; it is reported to the parent
         return {"error": f"{type(error).__name__}: {error}"[:2000]}, b""
     array = np.ascontiguousarray(array)
     return {"dtype": array.dtype.str, "shape": array.shape, "bytes": array.nbytes}, array.tobytes()

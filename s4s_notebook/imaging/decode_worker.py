@@ -115,7 +115,7 @@ def _kill(process: subprocess.Popen[bytes], late: threading.Event) -> None:
 def _exchange(
     process: subprocess.Popen[bytes], request: dict[str, Any], frame: bytes, size: int
 ) -> Array | str:
-    """The decoded frame, or why there is none; ValueError when the child makes no sense."""
+    """Return the decoded frame, or the codec's error; raise ValueError for a broken answer."""
     if process.stdin is None or process.stdout is None:
         raise ValueError("The codec process has no pipes.")
     process.stdin.write(json.dumps(request).encode() + b"\n" + frame)

@@ -105,7 +105,7 @@ class DicomObject:
 
     @contextmanager
     def open_pixels(self) -> Iterator[BinaryIO]:
-        """The pixel data's bytes, positioned at their start. Raises NotAnImage without any."""
+        """Open the pixel data's bytes, positioned at their start. Raises NotAnImage without any."""
         pixels = self.located()
         if self.path is None:
             yield io.BytesIO(self.header()[pixels.keyword].value)
@@ -129,7 +129,7 @@ def _guessed_syntax(dataset: Dataset) -> str:
 
 
 def _towards(reader: AttributeReader) -> tuple[str, str]:
-    """Letters as in "L\\F", as projections have them; empty where there are none."""
+    r"""Letters as in "L\\F", as projections have them; empty where there are none."""
     stated = reader.get("PatientOrientation")
     parts = [str(part).strip().upper() for part in stated] if isinstance(stated, MultiValue) else []
     if len(parts) == 2 and all(part and not part.strip("LRAPHF") for part in parts):

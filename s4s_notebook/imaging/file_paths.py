@@ -17,7 +17,7 @@ Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 def expand_paths(paths: Paths) -> list[Path]:
-    """``paths`` as a list; TypeError for what names no file."""
+    """Return ``paths`` as a list; raise TypeError for what names no file."""
     given: Any = paths
     if isinstance(given, str | bytes | os.PathLike) or not isinstance(given, Iterable):
         given = [given]
@@ -30,7 +30,7 @@ def expand_paths(paths: Paths) -> list[Path]:
 
 
 def listed_files(directory: Instance) -> list[Path]:
-    """The paths that a DICOMDIR refers to, in its order; none outside of its own folder."""
+    """Return the paths that a DICOMDIR refers to, in its order; none outside of its own folder."""
     if directory.path is None:
         return []
     folder, reader = directory.path.parent, AttributeReader(directory.header())
@@ -52,7 +52,7 @@ def _is_name(part: object) -> bool:
 
 
 def _found(folder: Path, parts: tuple[str, ...]) -> Path:
-    """The path; names copied from a CD are often in small letters."""
+    """Return the path; names copied from a CD are often in small letters."""
     exact = folder.joinpath(*parts)
     small = folder.joinpath(*(part.lower() for part in parts))
     return small if small.exists() and not exact.exists() else exact

@@ -93,7 +93,7 @@ class Frame:
         return " · ".join(part for part in parts if part)
 
     def stored(self) -> Array:
-        """Stored values, rows x columns, integers or floats; colour: rows x columns x 3, RGB.
+        """Return stored values, rows x columns, integers or floats; colour: x 3 (RGB).
 
         Palette images give their indices. The array is read-only and kept in a cache of
         limited size. Raises NotAnImage, PixelBudget, MissingCodec, DecodeFailed,
@@ -105,14 +105,14 @@ class Frame:
         return pixels.decode(self.instance, self.index)
 
     def values(self) -> Array:
-        """Modality values, rows x columns (PS3.3 C.11.1): HU for CT; colour as stored.
+        """Return modality values, rows x columns (PS3.3 C.11.1): HU for CT; colour as stored.
 
         Integers where slope and intercept are whole numbers, float64 otherwise.
         """
         return self.modality(self.stored())
 
     def modality(self, stored: Array) -> Array:
-        """Modality values for any array of ``stored`` values."""
+        """Return modality values for any array of ``stored`` values."""
         if self.color or ((self.slope, self.intercept) == (1.0, 0.0) and self.table is None):
             return stored
         if self.table is not None:

@@ -1,4 +1,4 @@
-"""Which pictures stack into a volume, in which order, and what is odd about the stack."""
+"""Sort slices into stacks along their normal, and report gaps, duplicates and tilt."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _AXES = (("L", "R"), ("P", "A"), ("H", "F"))  # patient coordinates: +x Left, +y
 
 
 def normal(orientation: Sequence[float]) -> Floats:
-    """The unit vector from one slice to the next: row direction x column direction."""
+    """Return the unit vector from one slice to the next: row direction x column direction."""
     cross = np.cross(orientation[:3], orientation[3:6])
     length = float(np.linalg.norm(cross))
     return cross / length if length > 0 else cross
 
 
 def letters(direction: Iterable[float]) -> str:
-    """Where a direction points in the body: "L", "PR", "H", ...; strongest first."""
+    """Name where a direction points in the body: "L", "PR", "H", ...; strongest first."""
     parts = sorted(zip(direction, _AXES, strict=True), key=lambda part: -abs(part[0]))
     return "".join(names[int(value < 0)] for value, names in parts if abs(value) > 0.25)
 
 
 def edges(frame: Frame) -> dict[str, str]:
-    """Where the picture's edges point in the body (PS3.3 C.7.6.1.1.1): right, left, bottom, top.
+    """Name where the picture's four edges point in the body (PS3.3 C.7.6.1.1.1).
 
     By the frame's place in space; a projection has none, but may state them. Else empty.
     """
@@ -42,7 +42,7 @@ def edges(frame: Frame) -> dict[str, str]:
 
 
 def named_edges(right: str, bottom: str) -> dict[str, str]:
-    """The letters of all four edges; none where one of the two is not known."""
+    """Return the letters of all four edges; none where one of the two is not known."""
     if not (right and bottom):
         return {}
     left, top = right.translate(_OPPOSITE), bottom.translate(_OPPOSITE)
@@ -50,7 +50,7 @@ def named_edges(right: str, bottom: str) -> dict[str, str]:
 
 
 def plane(orientation: Sequence[float] | None) -> str:
-    """ "axial", "coronal", "sagittal", "oblique" or "" without an orientation."""
+    """Name the plane: axial, coronal, sagittal, oblique, or "" without an orientation."""
     if orientation is None:
         return ""
     through = np.abs(normal(orientation))
@@ -59,7 +59,7 @@ def plane(orientation: Sequence[float] | None) -> str:
 
 
 def depth(frame: Frame) -> float | None:
-    """Distance in mm along the normal, from the patient origin."""
+    """Return the distance in mm along the normal, from the patient origin."""
     if frame.position is None or frame.orientation is None:
         return None
     return float(np.dot(normal(frame.orientation), frame.position))
@@ -110,7 +110,7 @@ def _phases(group: list[Frame]) -> list[list[Frame]]:
 
 
 def step(frames: Sequence[Frame]) -> float | None:
-    """The usual distance between neighbours in mm (the median), None for fewer than two."""
+    """Return the usual distance between neighbours in mm (the median), None for fewer than two."""
     depths = [d for d in map(depth, frames) if d is not None]
     if len(depths) < 2:
         return None
@@ -120,7 +120,7 @@ def step(frames: Sequence[Frame]) -> float | None:
 
 
 def remarks(frames: Sequence[Frame], series: str) -> list[Problem]:
-    """Gaps, duplicates, uneven steps and gantry tilt of a sorted stack."""
+    """Report gaps, duplicates, uneven steps and gantry tilt of a sorted stack."""
     known = [depth(frame) for frame in frames]
     if len(known) < 2 or None in known:
         return []
@@ -152,7 +152,7 @@ def remarks(frames: Sequence[Frame], series: str) -> list[Problem]:
 
 
 def tilt(frames: Sequence[Frame]) -> float:
-    """Degrees between the way from the first to the last slice and the slices' normal."""
+    """Return the degrees between the line of slice positions and the normal of the slices."""
     first, last = frames[0], frames[-1]
     if first.position is None or last.position is None or first.orientation is None:
         return 0.0

@@ -25,7 +25,7 @@ Greys = NDArray[np.uint8]
 
 
 def render(image: Frame | Instance | Dataset | Path | str, window: Any = None) -> Greys:
-    """What a viewer shows: uint8, rows x columns, or rows x columns x 3 for colour.
+    """Return what a viewer shows: uint8, rows x columns, or rows x columns x 3 for colour.
 
     ``image`` is a :class:`Frame`; of an :class:`Instance`, a pydicom Dataset or a path the first
     frame is shown.
@@ -56,13 +56,13 @@ def render(image: Frame | Instance | Dataset | Path | str, window: Any = None) -
 
 
 def choose(frame: Frame, window: Any = None) -> Choice:
-    """The window that :func:`render` uses for ``window``; decodes when it must measure."""
+    """Return the window that :func:`render` uses for ``window``; decodes when it must measure."""
     choice = chosen(window, frame.windows, frame.unit)
     return measured(frame) if choice is None else choice
 
 
 def measured(frame: Frame) -> Choice:
-    """The window from the smallest to the largest value inside the image."""
+    """Return the window from the smallest to the largest value inside the image."""
     stored = frame.stored()
     if frame.padding is not None:
         low, high = frame.padding
@@ -103,7 +103,7 @@ _CHANNELS = ("Red", "Green", "Blue")
 
 
 def colors(header: Dataset, stored: Array) -> NDArray[np.uint8]:
-    """RGB, rows x columns x 3, for indices. Raises MalformedDICOM for a damaged palette."""
+    """Return RGB, rows x columns x 3, for indices. Raises MalformedDICOM for a damaged palette."""
     try:
         found, _ = parse(lambda: _colors(header, stored))
     except ODD as error:
@@ -133,5 +133,5 @@ def _channel(header: Dataset, stored: Array, channel: str) -> NDArray[np.uint8]:
 
 
 def eight_bits(color: Array) -> NDArray[np.uint8]:
-    """Colour of 8, 16 or 32 bits a sample, by its highest 8 bits."""
+    """Reduce colour of 8, 16 or 32 bits a sample to its highest 8 bits."""
     return (color >> (8 * (color.dtype.itemsize - 1))).astype(np.uint8)

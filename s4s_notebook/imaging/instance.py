@@ -62,7 +62,7 @@ class Instance(DicomObject):
 
 
 def build_frames(instance: DicomObject, reader: AttributeReader) -> tuple[Frame, ...]:
-    """All frames of an instance."""
+    """Build all frames of an instance."""
     groups = FunctionalGroups(reader)
     if not groups:  # a cine: what holds for one frame holds for all
         first = _frame(instance, reader, groups, 0)
@@ -83,7 +83,7 @@ def build_frames(instance: DicomObject, reader: AttributeReader) -> tuple[Frame,
 
 
 def _segments(reader: AttributeReader) -> dict[float | None, str]:
-    """The labels of a segmentation's segments, by number (PS3.3 C.8.20.4)."""
+    """Read the labels of a segmentation's segments, by number (PS3.3 C.8.20.4)."""
     many = reader.items("SegmentSequence")
     labels = [safe_text(reader.get("SegmentLabel", one) or "", 64) for one in many]
     numbers = [reader.number("SegmentNumber", one) for one in many]
@@ -128,7 +128,7 @@ def _frame(
 def _dose_places(
     instance: DicomObject, reader: AttributeReader, first: Frame
 ) -> list[Triple] | None:
-    """The place of each plane of a dose grid (PS3.3 C.8.8.3.2); None for all other objects.
+    """Return the position of each plane of a dose grid (PS3.3 C.8.8.3.2), else None.
 
     GridFrameOffsetVector counts from the first plane along the normal, or, where it does not
     begin with 0, states the planes' own z.
@@ -165,7 +165,7 @@ def _spacing(
 
 
 def _region(reader: AttributeReader, region: Dataset) -> tuple[float, float] | None:
-    """The scale of an ultrasound region, down and across in mm a pixel; None if not spatial."""
+    """Return an ultrasound region's scale, down and across in mm a pixel, None if not spatial."""
     keywords = ("PhysicalDeltaY", "PhysicalDeltaX")
     units = {reader.get(f"PhysicalUnits{axis}Direction", region) for axis in "XY"}
     down, across = (abs(reader.number(one, region) or 0) * 10 for one in keywords)
@@ -207,7 +207,7 @@ def _padding(reader: AttributeReader, instance: DicomObject) -> Padding | None:
 
 
 def _as_stored(value: float, instance: DicomObject) -> int:
-    """Padding is often written with the wrong sign: read it as the pixels are read."""
+    """Read padding as the pixels are read: it is often written with the wrong sign."""
     number, full = int(value), 1 << min(max(instance.bits_allocated, 1), 64)
     if instance.signed and number >= full // 2:
         return number - full
@@ -215,7 +215,7 @@ def _as_stored(value: float, instance: DicomObject) -> int:
 
 
 def _phase(reader: AttributeReader, groups: FunctionalGroups, index: int) -> Phase:
-    """What tells apart frames at the same place: time, echo, acquisition, diffusion, kind."""
+    """Return what distinguishes frames at one position: time, echo, acquisition, diffusion."""
     content = groups.of("FrameContentSequence", index)
     time = reader.number("TemporalPositionIndex", content) if content else None
     echo, diffusion = groups.of("MREchoSequence", index), groups.of("MRDiffusionSequence", index)

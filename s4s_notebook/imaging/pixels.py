@@ -30,7 +30,7 @@ _ODD = "The header cannot be right; .tags() shows what it says."
 
 
 def check_budget(instance: DicomObject) -> int:
-    """The bytes of one decoded frame; raises PixelBudget or MalformedDICOM before decoding."""
+    """Return the size of a decoded frame in bytes; raise PixelBudget when it is too large."""
     one = instance
     if one.rows < 1 or one.columns < 1:
         raise PixelBudget(f"The image has {one.rows} rows and {one.columns} columns.", hint=_ODD)
@@ -51,7 +51,7 @@ def check_budget(instance: DicomObject) -> int:
 
 
 def decode(instance: DicomObject, index: int) -> Array:
-    """Stored values of a frame: rows x columns, or rows x columns x 3 in RGB.
+    """Return the stored values of a frame: rows x columns, or rows x columns x 3 in RGB.
 
     Compressed data are decoded in a child process. Raises NotAnImage, MalformedDICOM,
     PixelBudget, MissingCodec, DecodeFailed.
@@ -187,7 +187,7 @@ def check_codestream(frame: bytes, instance: DicomObject, size: int) -> None:
 
 
 def dimensions(frame: bytes) -> tuple[int, int] | None:
-    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 stream declares, else None."""
+    """Return rows and columns that a JPEG, JPEG-LS or JPEG 2000 stream declares, else None."""
     if frame[:2] == b"\xff\xd8":
         return _jpeg(frame)
     at = frame.find(b"\xff\x4f\xff\x51", 0, 4096)  # SOC, then SIZ; after the JP2 boxes, if any
@@ -224,7 +224,7 @@ class FrameCache:
         self._bytes = 0
 
     def get(self, key: Hashable, owner: object, make: Callable[[], Array]) -> Array:
-        """The array kept for ``key`` by ``owner``, else the one that ``make`` gives."""
+        """Return the array cached for ``key`` by ``owner``, else the one that ``make`` returns."""
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None and kept[0]() is owner:

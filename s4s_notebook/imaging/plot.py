@@ -71,7 +71,7 @@ class Picture(Figure):
         return data, {"image/png": {"alt": self.alt}}
 
     def png(self) -> bytes:
-        """The picture as PNG, in one channel where it has no colour."""
+        """Return the picture as PNG, in one channel where it has no colour."""
         canvas: Any = FigureCanvasAgg(self)  # matplotlib does not type its methods
         canvas.draw()
         color = np.asarray(canvas.buffer_rgba())[..., :3]
@@ -148,7 +148,7 @@ def draw(
 
 
 def which(many: int, frame: int | Sequence[int] | str | None) -> list[int]:
-    """Indices of the slices meant by ``frame``. Raises IndexError, ValueError."""
+    """Return the indices of the slices that ``frame`` selects. Raises IndexError, ValueError."""
     if frame is None:
         return [many // 2]
     if frame == "montage":
@@ -172,7 +172,7 @@ def _across(many: int) -> int:
 
 
 def common(frames: Sequence[Frame], window: Any) -> list[Choice | None]:
-    """A window for each frame; where they must be measured, one that serves them all."""
+    """Return a window for each frame; where they must be measured, one for all."""
     if frames[0].color:
         return [None] * len(frames)
     found: list[Choice | None] = []
@@ -224,7 +224,7 @@ def _letters(axis: Axes, frame: Frame) -> None:
 
 
 def _scale_bar(axis: Axes, frame: Frame) -> None:
-    """A bar of a round length, at most a quarter of the width, bottom right."""
+    """Draw a bar of a round length, at most a quarter of the width, bottom right."""
     if frame.spacing is None:
         return
     wide = frame.columns * frame.spacing[1]
@@ -267,7 +267,7 @@ def captions(
     frame: Frame,
     choice: Choice | None,
 ) -> tuple[str, str]:
-    """The title and the text for a screen reader; neither holds a name."""
+    """Return the title and the text for a screen reader; neither holds a name."""
     position = f"{noun} {at[0] + 1} of {total}"
     if len(at) > 1:
         position = f"{len(at)} of {count(total, noun)}"
@@ -294,7 +294,7 @@ def _scale_words(frame: Frame, choice: Choice | None) -> str:
 
 
 def drawable(text: str) -> str:
-    """``text`` with "?" for letters that the figure's font cannot draw."""
+    """Return ``text`` with "?" for letters that the figure's font cannot draw."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     known = get_font(findfont(FontProperties())).get_charmap()

@@ -93,7 +93,7 @@ def read_header(path: Path, *, force: bool = False) -> Header:
 
 @contextmanager
 def contents(path: Path, *, force: bool = False) -> Iterator[tuple[BinaryIO, str]]:
-    """The file opened for reading, inflated if deflated, and its transfer syntax UID."""
+    """Open a file for reading, inflated if deflated, and its transfer syntax UID."""
     with path.open("rb") as file:
         prefix = file.read(132)
         for magic, kind in _ARCHIVES.items():
@@ -173,7 +173,7 @@ NATIVE = {
 
 
 def native(syntax: str) -> str:
-    """The syntax as which pixel data of ``syntax`` lie in :func:`contents`."""
+    """Return the syntax as which pixel data of ``syntax`` lie in :func:`contents`."""
     return ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax
 
 
@@ -190,7 +190,7 @@ class _Quiet(logging.Filter):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within it, nothing that pydicom says in this thread reaches a log."""
+    """Keep what pydicom logs in this thread out of the logs: it quotes values of patients."""
     log, silence = logging.getLogger("pydicom"), _Quiet()
     log.addFilter(silence)
     try:

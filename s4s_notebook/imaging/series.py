@@ -58,7 +58,7 @@ class Series:
 
     @property
     def plane(self) -> str:
-        """ "axial", "coronal", "sagittal", "oblique", or "" when the file does not say."""
+        """Axial, coronal, sagittal or oblique, in small letters; "" when the file does not say."""
         return geometry.plane(self.frames[0].orientation) if self.frames else ""
 
     @property
@@ -114,7 +114,7 @@ class Series:
         return found
 
     def volume(self) -> Volume:
-        """The stack as a volume with spacing, origin and axes in mm; slices decode when asked.
+        """Return the stack as a volume with axes in mm; slices are decoded when they are used.
 
         Raises NotAnImage when the frames have no place in space or are in colour.
         """
@@ -125,7 +125,7 @@ class Series:
         return Volume(self.frames)
 
     def to_xarray(self) -> Any:
-        """An xarray DataArray (z, y, x) that reads slices when they are used. Needs xarray."""
+        """Return an xarray DataArray (z, y, x), read slice by slice when used. Needs xarray."""
         return self.volume().to_xarray()
 
     def to_nifti(self, path: str | Path) -> Path:
@@ -146,7 +146,7 @@ class Series:
 
 
 def arrange(instances: Iterable[Instance]) -> list[Series]:
-    """Series of a study, by series number; those of several stacks follow one another."""
+    """Arrange instances into the series of a study, by series number, then stack."""
     by_uid: dict[str, list[Instance]] = {}
     for one in instances:
         by_uid.setdefault(one.series_uid, []).append(one)

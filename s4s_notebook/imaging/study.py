@@ -98,7 +98,7 @@ class Study:
             one = Instance.from_path(file, force=self._force)
         except DICOMError as error:
             if isinstance(error.__cause__, FileNotFoundError) and named:
-                raise  # a wrong path, not an odd file
+                raise  # a wrong path, not a damaged file
             with self._lock:
                 self.errors[file] = error
             return None
@@ -157,7 +157,7 @@ class Study:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """All that is odd: files not read, several studies at once, and each series' own."""
+        """All that is wrong: files not read, several studies at once, and each series' own."""
         self._catch_up()
         found = [
             Problem(path.name, "", "", safe_text(e.problem)) for path, e in self.errors.items()
@@ -178,6 +178,7 @@ class Study:
             window: "lung", (center, width), 1, "auto", ...; the image's own by default.
             name: True writes the person's name in the title.
             columns, size, colorbar, letters, scale: how it is laid out.
+            **options: ``window`` and what stands below it.
 
         Raises NotAnImage when the study has no picture; see also :meth:`Frame.stored`.
         """

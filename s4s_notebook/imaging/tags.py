@@ -19,7 +19,7 @@ _LONGEST = 200
 
 
 def frame_of(objects: Iterable[tuple[int, Instance]]) -> Any:
-    """A DataFrame with one row per element, nested ones with their path."""
+    """Return a DataFrame with one row per element, nested ones with their path."""
     import pandas as pd
 
     rows = []

@@ -94,11 +94,11 @@ class Volume:
         return out
 
     def to_xarray(self) -> Any:
-        """A DataArray with dims z, y, x and coordinates in mm along the axes; read lazily."""
+        """Return a DataArray with dims z, y, x and coordinates in mm; read lazily."""
         return _data_array(self)
 
     def to_nifti(self, path: str | Path) -> Path:
-        """Write NIfTI-1 (.nii, .nii.gz) slice by slice, in RAS as NIfTI has it; the path.
+        """Write NIfTI-1 (.nii, .nii.gz) slice by slice, in RAS as NIfTI has it; return the path.
 
         NIfTI has one step between slices: a warning tells when the slices have several.
         """
@@ -163,7 +163,7 @@ def _data_array(volume: Volume) -> Any:
 
 
 def _dtype(frame: Frame) -> np.dtype[Any]:
-    """The smallest type that holds all modality values of a frame."""
+    """Return the smallest type that holds all modality values of a frame."""
     one = frame.instance
     if one.pixels is not None and one.pixels.keyword != "PixelData":
         return np.dtype(np.float32 if one.bits_allocated == 32 else np.float64)

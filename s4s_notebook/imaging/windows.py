@@ -48,7 +48,7 @@ class Window:
             raise ValueError(f"The width of a {self.function} window is at least {least:g}.")
 
     def levels(self, values: Array, black: float = 0.0, white: float = 255.0) -> Floats:
-        """Grey levels from ``black`` to ``white``, not yet truncated, in the values' shape.
+        """Return grey levels from ``black`` to ``white``, not yet truncated, in the values' shape.
 
         The order of operations is DCMTK's, so that truncation falls on the same side.
         """
@@ -80,13 +80,13 @@ class Table:
     name: str = ""
 
     def look_up(self, values: Array) -> Array:
-        """The entries for whole ``values``, in the shape of ``values``."""
+        """Return the entries for whole ``values``, in the shape of ``values``."""
         with np.errstate(invalid="ignore"):
             index = np.clip(np.nan_to_num(values), self.first, self.first + len(self.entries) - 1)
         return np.asarray(self.entries[index.astype(np.int64) - self.first])
 
     def levels(self, values: Array, black: float = 0.0, white: float = 255.0) -> Floats:
-        """Grey levels from ``black`` to ``white``, not yet truncated: a VOI LUT's full range."""
+        """Return grey levels from ``black`` to ``white``, not yet truncated: the VOI LUT's range."""
         step = (white - black) / (2**self.bits - 1)
         return np.asarray(black + self.look_up(values) * step, np.float64)
 
@@ -95,7 +95,7 @@ Choice: TypeAlias = Window | Table
 
 
 def spread(values: Array) -> Window:
-    """The window from the smallest to the largest of the finite ``values``."""
+    """Return the window from the smallest to the largest of the finite ``values``."""
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     if not finite.size:
         return Window(0.5, 1.0)
@@ -107,7 +107,7 @@ def spread(values: Array) -> Window:
 
 
 def chosen(window: Any, own: tuple[Choice, ...], unit: str) -> Choice | None:
-    """The window meant by ``window``; None stands for "from smallest to largest".
+    """Return the window meant by ``window``; None stands for "from smallest to largest".
 
     ``window`` is None (the image's own first, else None), "auto" (None), the number or name
     of one of the image's ``own``, a preset's name for HU, ``(center, width)``,
