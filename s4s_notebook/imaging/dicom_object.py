@@ -129,7 +129,7 @@ def _guessed_syntax(dataset: Dataset) -> str:
 
 
 def _towards(reader: AttributeReader) -> tuple[str, str]:
-    r"""Letters as in "L\\F", as projections have them; empty where there are none."""
+    r"""Letters as in "L\F", as projections have them; empty where there are none."""
     stated = reader.get("PatientOrientation")
     parts = [str(part).strip().upper() for part in stated] if isinstance(stated, MultiValue) else []
     if len(parts) == 2 and all(part and not part.strip("LRAPHF") for part in parts):

@@ -86,7 +86,7 @@ class Table:
         return np.asarray(self.entries[index.astype(np.int64) - self.first])
 
     def levels(self, values: Array, black: float = 0.0, white: float = 255.0) -> Floats:
-        """Return grey levels from ``black`` to ``white``, not yet truncated: the VOI LUT's range."""
+        """Return grey levels from ``black`` to ``white``, not truncated: the VOI LUT's range."""
         step = (white - black) / (2**self.bits - 1)
         return np.asarray(black + self.look_up(values) * step, np.float64)
 
