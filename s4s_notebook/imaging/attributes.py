@@ -50,7 +50,7 @@ class AttributeReader:
         value = self.get(keyword, item)
         if value is None or isinstance(value, str | bytes):
             return ()
-        return [one for one in value if isinstance(one, Dataset)]
+        return [entry for entry in value if isinstance(entry, Dataset)]
 
     def numbers(
         self, keyword: str, item: Dataset | None = None, *, least: int = 1, positive: bool = False
@@ -59,29 +59,29 @@ class AttributeReader:
         value = self.get(keyword, item)
         if value is None:
             return None
-        many = [value] if isinstance(value, str | bytes | int | float) else value
+        total = [value] if isinstance(value, str | bytes | int | float) else value
         try:
-            found = tuple(float(one) for one in many)
+            result = tuple(float(entry) for entry in total)
         except ODD:
             self.odd(keyword, value, "not a number")
             return None
-        if len(found) < least or not all(map(math.isfinite, found)):
+        if len(result) < least or not all(map(math.isfinite, result)):
             self.odd(keyword, value, f"not {least} finite numbers")
             return None
-        if positive and min(found) <= 0:
+        if positive and min(result) <= 0:
             self.odd(keyword, value, "not above 0")
             return None
-        return found
+        return result
 
     def number(self, keyword: str, item: Dataset | None = None) -> float | None:
         """Return the first number of an element, None without one."""
-        found = self.numbers(keyword, item)
-        return found[0] if found else None
+        result = self.numbers(keyword, item)
+        return result[0] if result else None
 
     def whole(self, keyword: str, default: int = 0) -> int:
         """Return the first number as an integer, ``default`` without one."""
-        found = self.number(keyword)
-        return default if found is None else int(found)
+        result = self.number(keyword)
+        return default if result is None else int(result)
 
 
 def windows(reader: AttributeReader, item: Dataset | None = None) -> tuple[Choice, ...]:
@@ -91,18 +91,18 @@ def windows(reader: AttributeReader, item: Dataset | None = None) -> tuple[Choic
     function = str(reader.get("VOILUTFunction", item) or "LINEAR").strip().upper()
     names = reader.get("WindowCenterWidthExplanation", item) or ()
     names = [names] if isinstance(names, str) else list(names)
-    found: list[Choice] = []
+    result: list[Choice] = []
     for at, (center, width) in enumerate(zip(centers, widths, strict=False)):
         try:
             name = safe_text(names[at], 64) if at < len(names) else ""
-            found.append(Window(center, width, function, name))
+            result.append(Window(center, width, function, name))
         except ValueError as error:
             reader.odd("WindowWidth", f"{center}\\{width} {function}", str(error))
     for lut in reader.items("VOILUTSequence", item):
         table = lookup_table(reader, lut)
         if table is not None:
-            found.append(table)
-    return tuple(found)
+            result.append(table)
+    return tuple(result)
 
 
 def lookup_table(reader: AttributeReader, item: Dataset) -> Table | None:
@@ -110,7 +110,7 @@ def lookup_table(reader: AttributeReader, item: Dataset) -> Table | None:
     descriptor, data = reader.numbers("LUTDescriptor", item, least=3), reader.get("LUTData", item)
     if descriptor is None or data is None:
         return None
-    length, first, bits = (int(one) for one in descriptor[:3])
+    length, first, bits = (int(entry) for entry in descriptor[:3])
     length = length % 65536 or 65536
     if isinstance(data, bytes):
         order = "<u2" if reader.dataset.original_encoding[1] is not False else ">u2"
@@ -139,6 +139,6 @@ class FunctionalGroups:
     def of(self, keyword: str, index: int) -> Dataset | None:
         """Return the group ``keyword`` of frame ``index``, its own or the shared one; else None."""
         for group in (*self._per_frame[index : index + 1], *self._shared):
-            if found := self._reader.items(keyword, group):
-                return found[0]
+            if result := self._reader.items(keyword, group):
+                return result[0]
         return None

@@ -131,7 +131,7 @@ def _exchange(
     if not 0 <= length <= 4 * size + 64 or not re.fullmatch(r"[<>|][iuf][1248]", kind):
         raise ValueError("The codec process answered nonsense.")
     data = process.stdout.read(length)
-    return np.frombuffer(data, kind).reshape([int(one) for one in answer["shape"]])
+    return np.frombuffer(data, kind).reshape([int(entry) for entry in answer["shape"]])
 
 
 #: The worker that all decoding in this process shares.

@@ -18,15 +18,15 @@ Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 def expand_paths(paths: Paths) -> list[Path]:
     """Return ``paths`` as a list; raise TypeError for what names no file."""
-    given: Any = paths
-    if isinstance(given, str | bytes | os.PathLike) or not isinstance(given, Iterable):
-        given = [given]
-    many = list(given)
-    for one in many:
-        if not isinstance(one, str | os.PathLike):
-            what = type(one if isinstance(paths, list | tuple | set) else paths).__name__
-            raise TypeError(f"A study is read from files and folders, not from {what}.")
-    return [Path(one).expanduser() for one in many]
+    requested: Any = paths
+    if isinstance(requested, str | bytes | os.PathLike) or not isinstance(requested, Iterable):
+        requested = [requested]
+    total = list(requested)
+    for entry in total:
+        if not isinstance(entry, str | os.PathLike):
+            description = type(entry if isinstance(paths, list | tuple | set) else paths).__name__
+            raise TypeError(f"A study is read from files and folders, not from {description}.")
+    return [Path(entry).expanduser() for entry in total]
 
 
 def listed_files(directory: Instance) -> list[Path]:
@@ -35,7 +35,7 @@ def listed_files(directory: Instance) -> list[Path]:
         return []
     folder, reader = directory.path.parent, AttributeReader(directory.header())
     listed, _ = parse(lambda: list(_ids(reader)))
-    return [_found(folder, one) for one in dict.fromkeys(listed)]
+    return [_found(folder, entry) for entry in dict.fromkeys(listed)]
 
 
 def _ids(reader: AttributeReader) -> Iterator[tuple[str, ...]]:

@@ -84,12 +84,12 @@ class Frame:
     @property
     def label(self) -> str:
         """Short and without names: modality, series description, instance, frame."""
-        one = self.instance
-        parts = [one.modality, one.description]
-        if one.number is not None:
-            parts.append(f"image {one.number:g}")
-        if one.count > 1:
-            parts.append(f"frame {self.index + 1} of {one.count}")
+        entry = self.instance
+        parts = [entry.modality, entry.description]
+        if entry.number is not None:
+            parts.append(f"image {entry.number:g}")
+        if entry.count > 1:
+            parts.append(f"frame {self.index + 1} of {entry.count}")
         return " · ".join(part for part in parts if part)
 
     def stored(self) -> Array:

@@ -79,12 +79,20 @@ def sort_slices(frames: Iterable[Frame]) -> list[list[Frame]]:
 
 
 def _kind(frame: Frame) -> Hashable:
-    one = frame.instance
+    entry = frame.instance
     if frame.orientation is None or frame.position is None:
-        place: Hashable = one.sop_uid if one.count > 1 else None
+        location: Hashable = entry.sop_uid if entry.count > 1 else None
     else:
-        place = tuple(round(value, 3) + 0.0 for value in frame.orientation)
-    return (place, one.rows, one.columns, frame.color, frame.spacing, one.localizer, frame.segment)
+        location = tuple(round(value, 3) + 0.0 for value in frame.orientation)
+    return (
+        location,
+        entry.rows,
+        entry.columns,
+        frame.color,
+        frame.spacing,
+        entry.localizer,
+        frame.segment,
+    )
 
 
 def _order(frame: Frame) -> tuple[float, float, float]:
@@ -121,34 +129,34 @@ def step(frames: Sequence[Frame]) -> float | None:
 
 def remarks(frames: Sequence[Frame], series: str) -> list[Problem]:
     """Report gaps, duplicates, uneven steps and gantry tilt of a sorted stack."""
-    known = [depth(frame) for frame in frames]
-    if len(known) < 2 or None in known:
+    existing = [depth(frame) for frame in frames]
+    if len(existing) < 2 or None in existing:
         return []
-    depths = np.array(known, np.float64)
+    depths = np.array(existing, np.float64)
     steps = np.diff(depths)
-    found = []
+    result = []
     same = int((steps <= 1e-3).sum())
     if same:
         why = f"{count(same, 'slice')} at the place of another"
-        found.append(Problem(series, "ImagePositionPatient", "", why))
+        result.append(Problem(series, "ImagePositionPatient", "", why))
     usual = step(frames)
     if usual is None:
-        return found
+        return result
     gaps = [int(at) for at in np.flatnonzero(steps > 1.5 * usual)]
     for at in gaps[:5]:
         why = f"a gap of {steps[at]:.3g} mm after slice {at + 1}; the usual step is {usual:.3g} mm"
-        found.append(Problem(series, "ImagePositionPatient", f"{depths[at]:.3f}", why))
+        result.append(Problem(series, "ImagePositionPatient", f"{depths[at]:.3f}", why))
     if len(gaps) > 5:
-        found.append(Problem(series, "ImagePositionPatient", "", f"{len(gaps) - 5} more gaps"))
+        result.append(Problem(series, "ImagePositionPatient", "", f"{len(gaps) - 5} more gaps"))
     even = steps[(steps > 1e-3) & (steps <= 1.5 * usual)]
     if even.size and np.ptp(even) > max(0.02 * usual, 0.02):
         why = f"steps from {even.min():.4g} to {even.max():.4g} mm"
-        found.append(Problem(series, "ImagePositionPatient", "", why))
+        result.append(Problem(series, "ImagePositionPatient", "", why))
     angle = tilt(frames)
     if angle > 0.5:
         why = f"the gantry is tilted by {angle:.1f}°: the stack is sheared"
-        found.append(Problem(series, "ImageOrientationPatient", f"{angle:.1f}", why))
-    return found
+        result.append(Problem(series, "ImageOrientationPatient", f"{angle:.1f}", why))
+    return result
 
 
 def tilt(frames: Sequence[Frame]) -> float:

@@ -105,10 +105,10 @@ _CHANNELS = ("Red", "Green", "Blue")
 def colors(header: Dataset, stored: Array) -> NDArray[np.uint8]:
     """Return RGB, rows x columns x 3, for indices. Raises MalformedDICOM for a damaged palette."""
     try:
-        found, _ = parse(lambda: _colors(header, stored))
+        result, _ = parse(lambda: _colors(header, stored))
     except ODD as error:
         raise MalformedDICOM("The palette is missing or damaged.") from error
-    return found
+    return result
 
 
 def _colors(header: Dataset, stored: Array) -> NDArray[np.uint8]:

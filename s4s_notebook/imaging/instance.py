@@ -72,21 +72,21 @@ def build_frames(instance: DicomObject, reader: AttributeReader) -> tuple[Frame,
             for index in range(instance.count)
         )
     segments = _segments(reader)
-    found = []
+    result = []
     for index in range(instance.count):
         frame = _frame(instance, reader, groups, index)
         item = groups.of("SegmentIdentificationSequence", index)
         number = reader.number("ReferencedSegmentNumber", item) if item else None
         segment = "" if number is None else segments.get(number, f"segment {number:g}")
-        found.append(replace(frame, segment=segment))
-    return tuple(found)
+        result.append(replace(frame, segment=segment))
+    return tuple(result)
 
 
 def _segments(reader: AttributeReader) -> dict[float | None, str]:
     """Read the labels of a segmentation's segments, by number (PS3.3 C.8.20.4)."""
-    many = reader.items("SegmentSequence")
-    labels = [safe_text(reader.get("SegmentLabel", one) or "", 64) for one in many]
-    numbers = [reader.number("SegmentNumber", one) for one in many]
+    total = reader.items("SegmentSequence")
+    labels = [safe_text(reader.get("SegmentLabel", entry) or "", 64) for entry in total]
+    numbers = [reader.number("SegmentNumber", entry) for entry in total]
     # The number too where two have one label: they must not be taken for one.
     twice = {label for label in labels if labels.count(label) > 1 or not label}
     return {
@@ -140,10 +140,10 @@ def _dose_places(
         reader.odd("GridFrameOffsetVector", len(offsets), f"there are {instance.count} frames")
         return None
     row, column = first.orientation[:3], first.orientation[3:]
-    way = (0.0, 0.0, 1.0) if offsets[0] else np.cross(row, column).tolist()
+    direction = (0.0, 0.0, 1.0) if offsets[0] else np.cross(row, column).tolist()
     return [
-        tuple(p + (one - offsets[0]) * d for p, d in zip(first.position, way, strict=True))
-        for one in offsets
+        tuple(p + (entry - offsets[0]) * d for p, d in zip(first.position, direction, strict=True))
+        for entry in offsets
     ]
 
 
@@ -152,9 +152,9 @@ def _spacing(
 ) -> tuple[tuple[float, float] | None, float]:
     """Spacing in mm, and the aspect ratio even where there is no spacing."""
     for keyword in ("PixelSpacing", "NominalScannedPixelSpacing", "ImagerPixelSpacing"):
-        found = reader.numbers(keyword, measures, least=2, positive=True)
-        if found:
-            return (found[0], found[1]), found[0] / found[1]
+        result = reader.numbers(keyword, measures, least=2, positive=True)
+        if result:
+            return (result[0], result[1]), result[0] / result[1]
     regions = reader.items("SequenceOfUltrasoundRegions")
     scales = {scale for region in regions if (scale := _region(reader, region))}
     if len(scales) == 1:  # one for the whole picture
@@ -168,7 +168,7 @@ def _region(reader: AttributeReader, region: Dataset) -> tuple[float, float] | N
     """Return an ultrasound region's scale, down and across in mm a pixel, None if not spatial."""
     keywords = ("PhysicalDeltaY", "PhysicalDeltaX")
     units = {reader.get(f"PhysicalUnits{axis}Direction", region) for axis in "XY"}
-    down, across = (abs(reader.number(one, region) or 0) * 10 for one in keywords)
+    down, across = (abs(reader.number(entry, region) or 0) * 10 for entry in keywords)
     return (down, across) if down and across and units == {3} else None  # 3 is cm
 
 
@@ -202,7 +202,9 @@ def _padding(reader: AttributeReader, instance: DicomObject) -> Padding | None:
     if value is None or instance.samples > 1:
         return None
     limit = reader.number("PixelPaddingRangeLimit")
-    ends = sorted(_as_stored(one, instance) for one in (value, value if limit is None else limit))
+    ends = sorted(
+        _as_stored(entry, instance) for entry in (value, value if limit is None else limit)
+    )
     return Padding(ends[0], ends[1])
 
 
@@ -220,7 +222,9 @@ def _phase(reader: AttributeReader, groups: FunctionalGroups, index: int) -> Pha
     time = reader.number("TemporalPositionIndex", content) if content else None
     echo, diffusion = groups.of("MREchoSequence", index), groups.of("MRDiffusionSequence", index)
     directions = reader.items("DiffusionGradientDirectionSequence", diffusion)
-    way = reader.get("DiffusionGradientOrientation", directions[0] if directions else diffusion)
+    direction = reader.get(
+        "DiffusionGradientOrientation", directions[0] if directions else diffusion
+    )
     kind = reader.get("FrameType", groups.of("MRImageFrameTypeSequence", index))
     numbers = (
         reader.number("TemporalPositionIdentifier") if time is None else time,
@@ -230,4 +234,8 @@ def _phase(reader: AttributeReader, groups: FunctionalGroups, index: int) -> Pha
         reader.number("EffectiveEchoTime", echo) if echo else reader.number("EchoTime"),
         reader.number("DiffusionBValue", diffusion),
     )
-    return (*(one or 0.0 for one in numbers), str(way or ""), str(kind or reader.text("ImageType")))
+    return (
+        *(entry or 0.0 for entry in numbers),
+        str(direction or ""),
+        str(kind or reader.text("ImageType")),
+    )

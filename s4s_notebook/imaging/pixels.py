@@ -31,19 +31,23 @@ _ODD = "The header cannot be right; .tags() shows what it says."
 
 def check_budget(instance: DicomObject) -> int:
     """Return the size of a decoded frame in bytes; raise PixelBudget when it is too large."""
-    one = instance
-    if one.rows < 1 or one.columns < 1:
-        raise PixelBudget(f"The image has {one.rows} rows and {one.columns} columns.", hint=_ODD)
-    bits = f"{one.samples} samples of {one.bits_stored} in {one.bits_allocated} bits"
-    if one.samples not in (1, 3, 4) or one.bits_allocated not in (1, 8, 16, 32, 64):
-        raise PixelBudget(f"{bits} a pixel cannot be decoded.", hint=_ODD)
-    if not 1 <= one.bits_stored <= one.bits_allocated:
-        raise PixelBudget(f"{bits} a pixel contradict each other.", hint=_ODD)
-    size = one.rows * one.columns * one.samples * max(one.bits_allocated // 8, 1)
-    if size > FRAME_BUDGET or size * one.declared > OBJECT_FRAMES * FRAME_BUDGET:
-        decoded = size * one.declared / 2**20
+    if instance.rows < 1 or instance.columns < 1:
         raise PixelBudget(
-            f"{one.declared:,} x {one.rows:,} x {one.columns:,} pixels take {decoded:,.0f} MiB "
+            f"The image has {instance.rows} rows and {instance.columns} columns.", hint=_ODD
+        )
+    bits = f"{instance.samples} samples of {instance.bits_stored} in {instance.bits_allocated} bits"
+    if instance.samples not in (1, 3, 4) or instance.bits_allocated not in (1, 8, 16, 32, 64):
+        raise PixelBudget(f"{bits} a pixel cannot be decoded.", hint=_ODD)
+    if not 1 <= instance.bits_stored <= instance.bits_allocated:
+        raise PixelBudget(f"{bits} a pixel contradict each other.", hint=_ODD)
+    size = (
+        instance.rows * instance.columns * instance.samples * max(instance.bits_allocated // 8, 1)
+    )
+    if size > FRAME_BUDGET or size * instance.declared > OBJECT_FRAMES * FRAME_BUDGET:
+        decoded = size * instance.declared / 2**20
+        raise PixelBudget(
+            f"{instance.declared:,} x {instance.rows:,} x {instance.columns:,} pixels "
+            f"take {decoded:,.0f} MiB "
             f"decoded; the limit is {FRAME_BUDGET / 2**20:,.0f} MiB a frame.",
             hint=_LARGE,
         )
@@ -193,10 +197,10 @@ def dimensions(frame: bytes) -> tuple[int, int] | None:
     at = frame.find(b"\xff\x4f\xff\x51", 0, 4096)  # SOC, then SIZ; after the JP2 boxes, if any
     if at < 0 or len(frame) < at + 24:
         return None
-    right, bottom, left, top = (
+    right, bottom, remaining, top = (
         int.from_bytes(frame[at + 8 + 4 * n : at + 12 + 4 * n], "big") for n in range(4)
     )
-    return bottom - top, right - left
+    return bottom - top, right - remaining
 
 
 def _jpeg(frame: bytes) -> tuple[int, int] | None:

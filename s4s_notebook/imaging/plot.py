@@ -127,12 +127,12 @@ def draw(
     axes = figure.subplots(down, across, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
-    for axis, index, one, choice in zip(axes, at, shown, choices, strict=False):
-        _slice(axis, one, choice, alone=len(at) == 1)
+    for axis, index, entry, choice in zip(axes, at, shown, choices, strict=False):
+        _slice(axis, entry, choice, alone=len(at) == 1)
         if len(at) > 1:
             axis.set_title(f"{index + 1}", fontsize=8, pad=2)
         if letters:
-            _letters(axis, one)
+            _letters(axis, entry)
     if scale:
         _scale_bar(axes[len(at) - 1], shown[-1])
     same = choices[0] if len({id(choice) for choice in choices}) == 1 else None
@@ -147,51 +147,51 @@ def draw(
     return figure
 
 
-def which(many: int, frame: int | Sequence[int] | str | None) -> list[int]:
+def which(values: int, frame: int | Sequence[int] | str | None) -> list[int]:
     """Return the indices of the slices that ``frame`` selects. Raises IndexError, ValueError."""
     if frame is None:
-        return [many // 2]
+        return [values // 2]
     if frame == "montage":
-        return sorted({round(n) for n in np.linspace(0, many - 1, min(many, _MOST))})
-    found = [frame] if isinstance(frame, int | np.integer) else frame
-    if isinstance(found, str) or not isinstance(found, Iterable):
+        return sorted({round(n) for n in np.linspace(0, values - 1, min(values, _MOST))})
+    result = [frame] if isinstance(frame, int | np.integer) else frame
+    if isinstance(result, str) or not isinstance(result, Iterable):
         raise ValueError(_FRAME)  # noqa: TRY004 - a wrong word, most often
-    found = list(found)
-    if not found:
+    result = list(result)
+    if not result:
         raise ValueError("No slice was chosen.")
-    for one in found:
-        if not -many <= one < many:
-            raise IndexError(f"There is no slice {one}: the series has {count(many, 'slice')}.")
-    return [int(one) % many for one in found]
+    for entry in result:
+        if not -values <= entry < values:
+            raise IndexError(f"There is no slice {entry}: the series has {count(values, 'slice')}.")
+    return [int(entry) % values for entry in result]
 
 
-def _across(many: int) -> int:
+def _across(values: int) -> int:
     """Columns of a montage: about square, with few places left empty."""
-    least = math.ceil(math.sqrt(many))
-    return min((least, least + 1), key=lambda across: (-many % across, across))
+    least = math.ceil(math.sqrt(values))
+    return min((least, least + 1), key=lambda across: (-values % across, across))
 
 
 def common(frames: Sequence[Frame], window: Any) -> list[Choice | None]:
     """Return a window for each frame; where they must be measured, one for all."""
     if frames[0].color:
         return [None] * len(frames)
-    found: list[Choice | None] = []
+    result: list[Choice | None] = []
     for frame in frames:
         try:
-            found.append(choose(frame, window))
+            result.append(choose(frame, window))
         except DICOMError:  # drawn as words in its place
             if len(frames) == 1:
                 raise
-            found.append(None)
-    windows = [one for one in found if isinstance(one, Window)]
-    if len(set(windows)) == 1 and None not in found:
+            result.append(None)
+    windows = [entry for entry in result if isinstance(entry, Window)]
+    if len(set(windows)) == 1 and None not in result:
         return [windows[0]] * len(frames)
     if window in (None, "auto", "full") and not frames[0].windows and windows:
-        low = min(one.center - one.width / 2 for one in windows)
-        high = max(one.center + one.width / 2 for one in windows)
-        one = Window((low + high) / 2, high - low, windows[0].function)
-        return [one] * len(frames)
-    return found
+        low = min(entry.center - entry.width / 2 for entry in windows)
+        high = max(entry.center + entry.width / 2 for entry in windows)
+        entry = Window((low + high) / 2, high - low, windows[0].function)
+        return [entry] * len(frames)
+    return result
 
 
 def _paper(frame: Frame, across: int, down: int, size: float | None, *, colorbar: bool) -> Picture:
@@ -297,5 +297,5 @@ def drawable(text: str) -> str:
     """Return ``text`` with "?" for letters that the figure's font cannot draw."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
-    known = get_font(findfont(FontProperties())).get_charmap()
-    return "".join(one if ord(one) in known or one == "\n" else "?" for one in text)
+    existing = get_font(findfont(FontProperties())).get_charmap()
+    return "".join(entry if ord(entry) in existing or entry == "\n" else "?" for entry in text)

@@ -72,12 +72,12 @@ def read_header(path: Path, *, force: bool = False) -> Header:
     """
     with contents(path, force=force) as (file, syntax):
         try:
-            found, broken = _structure(file, syntax), tuple[str, ...]()
+            matches, broken = _structure(file, syntax), tuple[str, ...]()
         except MalformedDICOM as error:
             if not force:
                 error.hint = "read(path, force=True) keeps it, and .tags() shows what it holds."
                 raise
-            found, broken = None, (error.problem,)
+            matches, broken = None, (error.problem,)
         file.seek(0)
         try:
             dataset, remarks = parse(lambda: dcmread(file, stop_before_pixels=True, force=force))
@@ -88,7 +88,7 @@ def read_header(path: Path, *, force: bool = False) -> Header:
     if force and not any(map(dictionary_has_tag, dataset.keys())):
         hint = "Leave it out: it is no DICOM file."
         raise InvalidDICOM(f"{path.name} holds no DICOM element.", hint=hint)
-    return Header(dataset, found, syntax, (*broken, *remarks))
+    return Header(dataset, matches, syntax, (*broken, *remarks))
 
 
 @contextmanager
@@ -101,8 +101,10 @@ def contents(path: Path, *, force: bool = False) -> Iterator[tuple[BinaryIO, str
                 raise InvalidDICOM(f"{path.name} is a {kind} archive.", hint=_UNPACK)
         if len(prefix) < 132 or prefix[128:] != b"DICM":
             if not force:
-                what = "is empty" if not prefix else "has no DICM prefix: it is no DICOM file"
-                raise InvalidDICOM(f"{path.name} {what}.")
+                description = (
+                    "is empty" if not prefix else "has no DICM prefix: it is no DICOM file"
+                )
+                raise InvalidDICOM(f"{path.name} {description}.")
             yield file, ""
             return
         syntax, start = _transfer_syntax(file)

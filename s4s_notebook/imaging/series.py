@@ -94,7 +94,7 @@ class Series:
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
         """What did not parse, and gaps, duplicates, uneven steps, gantry tilt."""
-        own = [problem for one in self.instances for problem in one.problems]
+        own = [problem for element in self.instances for problem in element.problems]
         # The frames of a clip lie all at one place, as they should.
         places = () if self.frame_time is not None else self.frames
         return tuple(own + geometry.remarks(places, self.uid))
@@ -105,13 +105,13 @@ class Series:
         if not self.frames or self.frames[0].color:
             return {}
         middle = self.frames[len(self.frames) // 2]
-        found: dict[str, Choice] = {}
-        for at, one in enumerate(middle.windows):
-            found.setdefault(one.name or f"file {at + 1}", one)
+        result: dict[str, Choice] = {}
+        for at, element in enumerate(middle.windows):
+            result.setdefault(element.name or f"file {at + 1}", element)
         if middle.unit == "HU":
             for name, numbers in PRESETS.items():
-                found.setdefault(name, Window(*numbers, name=name))
-        return found
+                result.setdefault(name, Window(*numbers, name=name))
+        return result
 
     def volume(self) -> Volume:
         """Return the stack as a volume with axes in mm; slices are decoded when they are used.
@@ -148,10 +148,10 @@ class Series:
 def arrange(instances: Iterable[Instance]) -> list[Series]:
     """Arrange instances into the series of a study, by series number, then stack."""
     by_uid: dict[str, list[Instance]] = {}
-    for one in instances:
-        by_uid.setdefault(one.series_uid, []).append(one)
-    found = [series for uid, many in by_uid.items() for series in _of_uid(uid, many)]
-    return sorted(found, key=_order)
+    for element in instances:
+        by_uid.setdefault(element.series_uid, []).append(element)
+    result = [series for uid, total in by_uid.items() for series in _of_uid(uid, total)]
+    return sorted(result, key=_order)
 
 
 def _of_uid(uid: str, instances: Sequence[Instance]) -> list[Series]:
@@ -162,15 +162,15 @@ def _of_uid(uid: str, instances: Sequence[Instance]) -> list[Series]:
     ]
     groups.sort(key=lambda group: (-len(group[1]), _number(group[0][0])))
     kinds: dict[str, list[Instance]] = {}
-    for one in instances:
-        if not one.frames:
-            kinds.setdefault(one.sop_class, []).append(one)
-    groups += [(tuple(many), ()) for many in kinds.values()]
+    for element in instances:
+        if not element.frames:
+            kinds.setdefault(element.sop_class, []).append(element)
+    groups += [(tuple(total), ()) for total in kinds.values()]
     return [Series(uid, *group, at + 1, len(groups)) for at, group in enumerate(groups)]
 
 
-def _number(one: Instance) -> float:
-    return float("inf") if one.number is None else one.number
+def _number(element: Instance) -> float:
+    return float("inf") if element.number is None else element.number
 
 
 def _order(series: Series) -> tuple[bool, float, str, int]:

@@ -100,9 +100,9 @@ def _read(
     if tag >> 16 == 0xFFFE:
         return _Element(tag, b"", int.from_bytes(head[4:8], order), position + 8)
     if implicit or not (vr.isalpha() and vr.isupper()):
-        known = dictionary_VR(tag) if dictionary_has_tag(tag) else ""
+        existing = dictionary_VR(tag) if dictionary_has_tag(tag) else ""
         length, value = int.from_bytes(head[4:8], order), position + 8
-        vr = known[:2].encode()
+        vr = existing[:2].encode()
     elif vr in _LONG:
         length, value = int.from_bytes(head[8:12], order), position + 12
     else:

@@ -40,15 +40,15 @@ def read(paths: Paths, force: bool = False) -> Study:
     >>> study.plot(window="lung").alt
     'Medical image: CT, axial, slice 1 of 1. Window lung, center -600, width 1500 HU. 128 x 128 pixels of 0.661 x 0.661 mm.'
     """  # noqa: E501 - doctest shows a text on one line
-    given = expand_paths(paths)
-    study = Study(given, force=force)
+    requested = expand_paths(paths)
+    study = Study(requested, force=force)
     if study.paths:
         return study
     if len(study.errors) == 1:
         raise next(iter(study.errors.values()))
     if study.errors:
         raise InvalidDICOM(f"None of {count(len(study.errors), 'file')} is a DICOM file.")
-    where = ", ".join(map(str, given[:3])) or "nothing"
+    where = ", ".join(map(str, requested[:3])) or "nothing"
     raise InvalidDICOM(f"There is no file to read in {where}.", hint="Check the path.")
 
 
@@ -95,17 +95,17 @@ class Study:
     def _add(self, file: Path, *, named: bool = True) -> Instance | None:
         """File one object; a DICOMDIR is none of the study and is given back."""
         try:
-            one = Instance.from_path(file, force=self._force)
+            entry = Instance.from_path(file, force=self._force)
         except DICOMError as error:
             if isinstance(error.__cause__, FileNotFoundError) and named:
                 raise  # a wrong path, not a damaged file
             with self._lock:
                 self.errors[file] = error
             return None
-        if one.sop_class == MediaStorageDirectoryStorage:
-            return one
+        if entry.sop_class == MediaStorageDirectoryStorage:
+            return entry
         with self._lock:
-            self._instances[file] = one
+            self._instances[file] = entry
             self._series = None
         return None
 
@@ -153,20 +153,20 @@ class Study:
         """Study Instance UID of the first file, "" while there is none."""
         self._catch_up()
         with self._lock:
-            return next((one.study_uid for one in self._instances.values()), "")
+            return next((entry.study_uid for entry in self._instances.values()), "")
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """All that is wrong: files not read, several studies at once, and each series' own."""
         self._catch_up()
-        found = [
+        result = [
             Problem(path.name, "", "", safe_text(e.problem)) for path, e in self.errors.items()
         ]
-        studies = {one.study_uid for one in self.instances}
+        studies = {entry.study_uid for entry in self.instances}
         if len(studies) > 1:
             why = f"the files belong to {len(studies)} studies"
-            found.append(Problem(self.uid, "StudyInstanceUID", "", why))
-        return tuple(found + [problem for one in self.series for problem in one.problems])
+            result.append(Problem(self.uid, "StudyInstanceUID", "", why))
+        return tuple(result + [problem for entry in self.series for problem in entry.problems])
 
     def plot(self, series: int | Series | None = None, frame: Any = None, **options: Any) -> Any:
         """Draw a series as a matplotlib Figure.
@@ -200,35 +200,35 @@ class Study:
         """
         from .tags import frame_of
 
-        many = self.series
+        total = self.series
         if series is not None:
-            one = self._pick(series)
-            return frame_of([(many.index(one) if one in many else 0, one.instances[0])])
-        return frame_of([(at, one.instances[0]) for at, one in enumerate(many)])
+            entry = self._pick(series)
+            return frame_of([(total.index(entry) if entry in total else 0, entry.instances[0])])
+        return frame_of([(at, entry.instances[0]) for at, entry in enumerate(total)])
 
     def _pick(self, series: int | Series | None) -> Series:
         if isinstance(series, Series):
             return series
-        many = self.series
+        total = self.series
         if series is not None:
-            if not -len(many) <= series < len(many):
-                amount = count(len(many), "series", "series")
+            if not -len(total) <= series < len(total):
+                amount = count(len(total), "series", "series")
                 raise IndexError(f"There is no series {series}: the study has {amount}.")
-            return many[series]
-        pictures = [one for one in many if one.frames]
+            return total[series]
+        pictures = [entry for entry in total if entry.frames]
         if not pictures:
-            what = ", ".join(sorted({one.kind for one in many})) or "no file"
-            raise NotAnImage(f"The study has no picture but: {what}.")
-        return max(pictures, key=lambda one: len(one.frames))
+            description = ", ".join(sorted({entry.kind for entry in total})) or "no file"
+            raise NotAnImage(f"The study has no picture but: {description}.")
+        return max(pictures, key=lambda entry: len(entry.frames))
 
     def __repr__(self) -> str:
-        many = self.series
-        return f"<Study {count(len(many), 'series', 'series')}, {count(len(self.paths), 'file')}>"
+        total = self.series
+        return f"<Study {count(len(total), 'series', 'series')}, {count(len(self.paths), 'file')}>"
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{at}</td><td>{html.escape(one.label)}</td><td>{len(one.problems)}</td></tr>"
-            for at, one in enumerate(self.series)
+            f"<tr><td>{at}</td><td>{html.escape(entry.label)}</td><td>{len(entry.problems)}</td></tr>"
+            for at, entry in enumerate(self.series)
         )
         return (
             f"<p>{html.escape(repr(self)[1:-1])}</p><table><thead><tr><th>series</th>"

@@ -24,8 +24,8 @@ def frame_of(objects: Iterable[tuple[int, Instance]]) -> Any:
 
     rows = []
     for series, one in objects:
-        found, _ = parse(lambda one=one: list(_rows(one.header())))  # type: ignore[misc] # bound now
-        rows += [(series, *row) for row in found]
+        result, _ = parse(lambda one=one: list(_rows(one.header())))  # type: ignore[misc] # bound now
+        rows += [(series, *row) for row in result]
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.astype({"series": "int64", **dict.fromkeys(COLUMNS[1:], "str")})
 

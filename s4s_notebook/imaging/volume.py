@@ -43,15 +43,15 @@ class Volume:
         self.dtype = np.result_type(*{_dtype(frame) for frame in frames})
         self.origin = first.position
         row, column = np.array(first.orientation[:3]), np.array(first.orientation[3:6])
-        way = np.subtract(last.position or first.position, first.position)
-        length = float(np.linalg.norm(way))
+        direction = np.subtract(last.position or first.position, first.position)
+        length = float(np.linalg.norm(direction))
         between = length / (len(frames) - 1) if len(frames) > 1 else 0.0
         if len(frames) > 1 and between <= 1e-3:
             raise NotAnImage(
                 f"The {len(frames):,} pictures lie all at one place, so they make no volume.",
                 hint="Use .frames[i].values() for each of them.",
             )
-        through = way / length if between else geometry.normal(first.orientation)
+        through = direction / length if between else geometry.normal(first.orientation)
         self.spacing = (between or _thickness(first), *first.spacing)
         self.axes: Floats = np.stack([through, column, row])
         self.affine: Floats = np.eye(4)
@@ -79,8 +79,8 @@ class Volume:
         first, rest = (keys[0], keys[1:]) if keys else (slice(None), ())
         if isinstance(first, int | np.integer):
             return self.slice(int(first))[rest]
-        wanted = np.arange(len(self))[first]
-        parts = [self.slice(int(index))[rest] for index in wanted]
+        requested = np.arange(len(self))[first]
+        parts = [self.slice(int(index))[rest] for index in requested]
         if parts:
             return np.stack(parts)
         return np.empty((0, *self.shape[1:]), self.dtype)[(slice(None), *rest)]
@@ -106,7 +106,7 @@ class Volume:
         to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
         header = _extra("nibabel").Nifti1Header()
         if uneven := [
-            one.why for one in geometry.remarks(self.frames, "") if "tilted" not in one.why
+            entry.why for entry in geometry.remarks(self.frames, "") if "tilted" not in entry.why
         ]:
             warnings.warn(f"The slices are not evenly spaced: {uneven[0]}.", stacklevel=2)
         header.set_data_dtype(self.dtype)
@@ -164,15 +164,15 @@ def _data_array(volume: Volume) -> Any:
 
 def _dtype(frame: Frame) -> np.dtype[Any]:
     """Return the smallest type that holds all modality values of a frame."""
-    one = frame.instance
-    if one.pixels is not None and one.pixels.keyword != "PixelData":
-        return np.dtype(np.float32 if one.bits_allocated == 32 else np.float64)
+    entry = frame.instance
+    if entry.pixels is not None and entry.pixels.keyword != "PixelData":
+        return np.dtype(np.float32 if entry.bits_allocated == 32 else np.float64)
     whole = frame.slope.is_integer() and frame.intercept.is_integer()
     if frame.table is not None or not whole:
-        return np.dtype(np.float32 if one.bits_allocated <= 16 else np.float64)
-    low, high = (-(2 ** (one.bits_stored - 1)), 2 ** (one.bits_stored - 1) - 1)
-    if not one.signed:
-        low, high = 0, 2**one.bits_stored - 1
+        return np.dtype(np.float32 if entry.bits_allocated <= 16 else np.float64)
+    low, high = (-(2 ** (entry.bits_stored - 1)), 2 ** (entry.bits_stored - 1) - 1)
+    if not entry.signed:
+        low, high = 0, 2**entry.bits_stored - 1
     ends = sorted(value * frame.slope + frame.intercept for value in (low, high))
     for kind in (np.int16, np.int32):
         info = np.iinfo(kind)

@@ -135,17 +135,17 @@ def chosen(window: Any, own: tuple[Choice, ...], unit: str) -> Choice | None:
 
 
 def _named(name: str, own: tuple[Choice, ...], unit: str) -> Choice | None:
-    wanted = name.strip().casefold()
-    if wanted in ("auto", "full"):
+    requested = name.strip().casefold()
+    if requested in ("auto", "full"):
         return None
-    for one in own:
-        if one.name.casefold() == wanted:
-            return one
-    if wanted in PRESETS and unit == "HU":
-        return Window(*PRESETS[wanted], name=wanted)
-    names = [one.name for one in own if one.name]
+    for entry in own:
+        if entry.name.casefold() == requested:
+            return entry
+    if requested in PRESETS and unit == "HU":
+        return Window(*PRESETS[requested], name=requested)
+    names = [entry.name for entry in own if entry.name]
     if unit == "HU":
         names += PRESETS
-    elif wanted in PRESETS:
+    elif requested in PRESETS:
         raise ValueError(f"{name!r} is a window in HU, but these values are not in HU.")
     raise ValueError(f"No window is called {name!r}. There are: {', '.join(['auto', *names])}.")
