@@ -5,7 +5,7 @@ import { make, ownKeys } from "../shared/elements.js";
 import { monthChart } from "./chart.js";
 import { Lines } from "./claim_lines.js";
 import { List } from "./record_list.js";
-import { AGAIN } from "./request.js";
+import { REPEAT } from "./request.js";
 import { press, tableOf } from "./table.js";
 
 class Panel {
@@ -50,7 +50,7 @@ class Panel {
   pull() {
     if (this.closed || this.phase === "ready" || this.phase === "failed") return;
     this.line.send({ do: "state" });
-    setTimeout(() => this.pull(), AGAIN);
+    setTimeout(() => this.pull(), REPEAT);
   }
 
   close() {
@@ -61,7 +61,7 @@ class Panel {
   }
 
   #stopAsking() {
-    for (const part of [...Object.values(this.lists ?? {}), this.lines]) part?.question.stop();
+    for (const part of [...Object.values(this.lists ?? {}), this.lines]) part?.pending.stop();
   }
 
   teach(code) {
@@ -98,16 +98,16 @@ class Panel {
   }
 
   #tab(text, node, name) {
-    const place = this.tabs.childElementCount;
+    const index = this.tabs.childElementCount;
     const id = `s4s-${crypto.getRandomValues(new Uint32Array(2)).join("")}`;
-    const tab = press(text, () => this.show(place));
+    const tab = press(text, () => this.show(index));
     tab.id = id;
     tab.setAttribute("role", "tab");
     tab.setAttribute("aria-controls", `${id}-page`);
     tab.addEventListener("keydown", (event) => {
       const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (!by) return;
-      const to = (place + by + this.pages.length) % this.pages.length;
+      const to = (index + by + this.pages.length) % this.pages.length;
       this.show(to);
       this.pages[to].tab.focus();
     });
@@ -119,13 +119,13 @@ class Panel {
     return { tab, node, name };
   }
 
-  show(place) {
+  show(index) {
     this.pages.forEach(({ tab, node }, other) => {
-      tab.setAttribute("aria-selected", String(other === place));
-      tab.tabIndex = other === place ? 0 : -1;
-      node.hidden = other !== place;
+      tab.setAttribute("aria-selected", String(other === index));
+      tab.tabIndex = other === index ? 0 : -1;
+      node.hidden = other !== index;
     });
-    this.lists[this.pages[place].name].ask();
+    this.lists[this.pages[index].name].ask();
   }
 
   #sums() {

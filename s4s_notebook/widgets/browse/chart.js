@@ -33,16 +33,16 @@ export function monthChart(months, currency) {
   svg.append(draw("text", { x: left, y: height - 5 }, months[0][0]));
   const since = Number(months[0][0].slice(0, 4));
   const every = Math.max(1, Math.ceil(60 / (step * 12))); // years from one label to the next
-  months.forEach(([month, amount], place) => {
+  months.forEach(([month, amount], index) => {
     const bar = draw("rect", {
-      x: left + place * step + step * 0.1, y: y(amount),
+      x: left + index * step + step * 0.1, y: y(amount),
       width: Math.min(Math.max(step * 0.8, 0.5), WIDEST), height: height - bottom - y(amount) });
     bar.append(draw("title", {}, `${month}: ${money(amount)} ${currency}`));
     svg.append(bar);
     const [year, number] = month.split("-").map(Number);
-    const marked = number === 1 && (year - since) % every === 0 && width - left - place * step > 30;
-    if (marked && place * step > 60) {
-      svg.append(draw("text", { x: left + place * step, y: height - 5 }, String(year)));
+    const marked = number === 1 && (year - since) % every === 0 && width - left - index * step > 30;
+    if (marked && index * step > 60) {
+      svg.append(draw("text", { x: left + index * step, y: height - 5 }, String(year)));
     }
   });
   const figure = document.createElement("figure");

@@ -1,13 +1,13 @@
 // The lines of one claim, a page at a time, below the list of claims.
 
 import { make } from "../shared/elements.js";
-import { Question } from "./request.js";
+import { PendingRequest } from "./request.js";
 import { PAGE, Steps, tableOf } from "./table.js";
 
 export class Lines {
   constructor(panel) {
     this.panel = panel;
-    this.question = new Question(panel.line);
+    this.pending = new PendingRequest(panel.line);
     this.node = make("div", "s4s-lines");
     this.node.tabIndex = -1;
     this.node.hidden = true;
@@ -26,11 +26,11 @@ export class Lines {
   }
 
   #ask(offset) {
-    this.question.ask({ do: "lines", claim: this.claim, offset });
+    this.pending.ask({ do: "lines", claim: this.claim, offset });
   }
 
   show(page) {
-    if (!this.question.answers(page)) return;
+    if (!this.pending.answers(page)) return;
     const rows = page.rows.map(([, ...cells]) => cells);
     const title = `Lines of the claim: ${page.total.toLocaleString("en")}`;
     const { columns, numbers } = this.panel.state;

@@ -1,7 +1,7 @@
 // One table with filters above it. The kernel filters, sorts and words; here rows are drawn.
 
 import { make } from "../shared/elements.js";
-import { Question } from "./request.js";
+import { PendingRequest } from "./request.js";
 import { Steps, cellsOf, headCell, press } from "./table.js";
 
 const TYPING = 250; // milliseconds of silence before what is typed is asked for
@@ -10,9 +10,9 @@ export class List {
   constructor(name, title, panel) {
     this.name = name;
     this.panel = panel;
-    this.asked = { offset: 0, sort: "", descending: false };
+    this.query = { offset: 0, sort: "", descending: false };
     this.ticked = new Set();
-    this.question = new Question(panel.line);
+    this.pending = new PendingRequest(panel.line);
     this.node = make("div", "s4s-list");
     this.filters = make("div", "s4s-filters");
     this.text = this.#filter("Text", "search");
@@ -63,20 +63,20 @@ export class List {
   // `teaches`: the line of code becomes this list's; not where a list is only brought up to date.
   ask(change = {}, { teaches = true } = {}) {
     this.teaches = teaches;
-    Object.assign(this.asked, change);
-    this.question.ask({
-      do: "page", table: this.name, ...this.asked, text: this.text.value,
+    Object.assign(this.query, change);
+    this.pending.ask({
+      do: "page", table: this.name, ...this.query, text: this.text.value,
       kind: this.kind.value, since: this.since.value, until: this.until.value });
   }
 
   show(page) {
-    if (!this.question.answers(page)) return;
+    if (!this.pending.answers(page)) return;
     const { columns, names, numbers, counts } = this.panel.state;
     const held = this.table.contains(document.activeElement) && document.activeElement.dataset.at;
     this.table.tHead?.remove();
     this.table.tBodies[0]?.remove();
     const body = make("tbody");
-    page.rows.forEach((row, place) => body.append(this.#row(row, numbers[this.name], page.can?.[place])));
+    page.rows.forEach((row, index) => body.append(this.#row(row, numbers[this.name], page.can?.[index])));
     this.table.append(this.#head(columns[this.name], names[this.name], numbers[this.name]), body);
     // What was pressed is drawn anew; a keyboard stays where it was.
     if (held) this.table.querySelector(`[data-at="${CSS.escape(held)}"]`)?.focus();
@@ -91,7 +91,7 @@ export class List {
     const [tick, act] = [headCell(""), headCell("")];
     tick.append(make("span", "s4s-spoken", "Chosen"));
     act.append(make("span", "s4s-spoken", "What to do"));
-    const sorters = columns.map((text, place) => this.#sorter(text, names[place], numbers[place]));
+    const sorters = columns.map((text, index) => this.#sorter(text, names[index], numbers[index]));
     row.append(tick, ...sorters, act);
     const head = make("thead");
     head.append(row);
@@ -99,12 +99,12 @@ export class List {
   }
 
   #sorter(text, name, isNumber) {
-    const sorted = this.asked.sort === name;
+    const sorted = this.query.sort === name;
     const cell = headCell("", isNumber);
-    const order = this.asked.descending ? "descending" : "ascending";
+    const order = this.query.descending ? "descending" : "ascending";
     cell.setAttribute("aria-sort", sorted ? order : "none");
     const button = press(text, () =>
-      this.ask({ offset: 0, sort: name, descending: sorted && !this.asked.descending }));
+      this.ask({ offset: 0, sort: name, descending: sorted && !this.query.descending }));
     button.className = "s4s-sort";
     button.dataset.at = `sort ${name}`;
     cell.append(button);

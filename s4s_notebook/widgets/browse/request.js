@@ -1,11 +1,11 @@
-// Questions to the kernel that are asked again until they are answered.
+// Requests to the kernel that are repeated until they are answered.
 
-export const AGAIN = 3000; // milliseconds without an answer after which a question is asked again
-const SLOWEST = 30000; // milliseconds between two askings at most: a slow kernel is not flooded
+export const REPEAT = 3000; // milliseconds without an answer after which a request is repeated
+const MAX_INTERVAL = 30000; // milliseconds between two repeats at most, so that a slow kernel is not flooded
 
 // A kernel that starts or is busy may lose a message. A repeat keeps its number, so that an
 // answer that comes late is still an answer.
-export class Question {
+export class PendingRequest {
   constructor(line) {
     this.line = line;
     this.number = 0;
@@ -14,16 +14,16 @@ export class Question {
 
   ask(content) {
     this.number += 1;
-    this.#send({ ...content, ask: this.number }, AGAIN);
+    this.#send({ ...content, ask: this.number }, REPEAT);
   }
 
   #send(content, patience) {
     this.stop();
-    this.timer = setTimeout(() => this.#send(content, Math.min(2 * patience, SLOWEST)), patience);
+    this.timer = setTimeout(() => this.#send(content, Math.min(2 * patience, MAX_INTERVAL)), patience);
     this.line.send(content);
   }
 
-  // Whether this answers what was asked last.
+  // Whether this answers the last request.
   answers({ ask }) {
     if (ask !== this.number) return false;
     this.stop();

@@ -12,13 +12,13 @@ export function headCell(text, isNumber = false) {
 
 // `numbers` tells of each column whether it holds numbers.
 export function cellsOf(texts, numbers) {
-  return texts.map((text, place) => make("td", numbers[place] ? "s4s-number" : "", text));
+  return texts.map((text, index) => make("td", numbers[index] ? "s4s-number" : "", text));
 }
 
 export function tableOf(title, columns, numbers, rows) {
   const table = make("table");
   const head = make("tr");
-  head.append(...columns.map((text, place) => headCell(text, numbers[place])));
+  head.append(...columns.map((text, index) => headCell(text, numbers[index])));
   const top = make("thead");
   top.append(head);
   const body = make("tbody");

@@ -1,4 +1,4 @@
-// One question about an origin, asked while a cell or a download waits for the answer.
+// A question about an origin, shown while a cell or a download waits for the answer.
 
 import { openLine } from "../shared/channel.js";
 import { keepFocus, make, ownKeys } from "../shared/elements.js";

@@ -22,14 +22,14 @@ export async function serverHasOurPages(base) {
 }
 
 // Hand something to a waiting kernel by way of the server; false where that cannot be done.
-export async function post(base, place, content) {
+export async function post(base, path, content) {
   const xsrf = /(?:^|; )_xsrf=([^;]*)/.exec(document.cookie)?.[1];
   const headers = { "Content-Type": "application/json" };
   if (xsrf) headers["X-XSRFToken"] = decodeURIComponent(xsrf);
   try {
     const body = JSON.stringify(content);
-    const where = `${base}s4s/${place}`;
-    return (await fetch(where, { method: "POST", credentials: "same-origin", headers, body })).ok;
+    const url = `${base}s4s/${path}`;
+    return (await fetch(url, { method: "POST", credentials: "same-origin", headers, body })).ok;
   } catch {
     return false;
   }

@@ -1,8 +1,8 @@
-// The browser's end of line.py: `openLine(model)` gives back `send(content)`, a promise that
+// The browser's end of comm.py: `openLine(model)` gives back `send(content)`, a promise that
 // is true once the kernel has the message, false when it is too busy to hear (no subshells).
 
 const REPEAT = 250; // milliseconds
-const PATIENCE = 8; // repeats before a person is told; the message still arrives in the end
+const PATIENCE = 8; // repeats before the panel reports it; the message still arrives in the end
 
 export async function openLine(model) {
   const id = String(model.get("line")).replace("IPY_MODEL_", "");
