@@ -81,6 +81,7 @@ class DemoReport:
     failures: list[str] = field(default_factory=list)
 
     def say(self, text: str = "") -> None:
+        """Print a line."""
         print(text)
 
     def require(self, condition: object, text: str) -> None:

@@ -1,7 +1,7 @@
 """`s4s sync`: the periodic-update of everybody in a store, for a timer to start.
 
 Sync for Science, imaging data use case, *periodic-update*: narrow and frequent; ``full`` repeats
-the broad query, which shows what is no longer served. What came is told in numbers, so that it
+the broad query, which shows what is no longer served. The output holds numbers only, so that it
 may go into a log; only an error names its request.
 """
 
@@ -18,8 +18,7 @@ from ..errors import AuthorizationError, S4SError, StoreError
 from ..smart.token_store import KeyringTokenStore
 from ..store import Participant, Store
 from ..task import TaskState
-from ..wording import clock
-from ..wording import count as counted
+from ..wording import clock, count
 
 if TYPE_CHECKING:
     from ..imaging import Study
@@ -31,7 +30,7 @@ _AGAIN = (
 
 
 def sync(root: str | Path, *, images: bool = False, full: bool = False) -> int:
-    """Update every participant of a store; one's trouble does not stop the others.
+    """Update every participant of a store; an error of one does not stop the others.
 
     Args:
         root: the folder that ``connect(store=...)`` was given.
@@ -52,36 +51,42 @@ def sync(root: str | Path, *, images: bool = False, full: bool = False) -> int:
     refuse_on_binder()
     failed = 0
     with Store(path) as store:
-        everybody = [(who.holder, who.patient) for who in store.iter_participants()]
+        everybody = [
+            (participant.holder, participant.patient) for participant in store.iter_participants()
+        ]
         for number, (holder, patient) in enumerate(everybody, 1):
-            place = f"{number} of {len(everybody)}, {holder}"
+            label = f"{number} of {len(everybody)}, {holder}"
             try:
-                told = _one(store, store.participant(holder, patient), place, images, full)
+                summary = _sync_participant(
+                    store, store.participant(holder, patient), label, images, full
+                )
             except S4SError as error:
                 failed += 1
-                print(f"{place}: {error}", file=sys.stderr, flush=True)
+                print(f"{label}: {error}", file=sys.stderr, flush=True)
             else:
-                print(f"{place}: {told}", flush=True)
-    people = counted(len(everybody), "participant")
+                print(f"{label}: {summary}", flush=True)
+    people = count(len(everybody), "participant")
     print(f"{people}, {f'{failed} not up to date' if failed else 'all up to date'}")
     return failed
 
 
-def _one(store: Store, who: Participant, place: str, images: bool, full: bool) -> str:
-    """Update one participant; says what came."""
-    kept = store.remembered(who.holder, who.patient)
-    keyring = bool(kept) and isinstance(kept[0], KeyringTokenStore)
+def _sync_participant(
+    store: Store, participant: Participant, label: str, images: bool, full: bool
+) -> str:
+    """Update one participant; return a summary of what was received."""
+    approvals = store.remembered(participant.holder, participant.patient)
+    keyring = bool(approvals) and isinstance(approvals[0], KeyringTokenStore)
     with Connection(
-        who.holder,
-        patient=who.patient,
-        client_id=kept[0].key[1] or None if kept else None,
+        participant.holder,
+        patient=participant.patient,
+        client_id=approvals[0].key[1] or None if approvals else None,
         store=store,
-        remember=(True if keyring else "file") if kept else False,
-        display=lambda work: work.subscribe(_show_wait(place)),
+        remember=(True if keyring else "file") if approvals else False,
+        display=lambda work: work.subscribe(_show_wait(label)),
     ) as me:
         try:
-            told = _changes(me, full)
-            return f"{told}; {_images(me)}" if images else told
+            summary = _changes(me, full)
+            return f"{summary}; {_images(me)}" if images else results
         except AuthorizationError as error:
             error.hint = _AGAIN
             raise
@@ -89,28 +94,30 @@ def _one(store: Store, who: Participant, place: str, images: bool, full: bool) -
 
 def _changes(me: Connection, full: bool) -> str:
     counts = me.update(full=full)["change"].value_counts()
-    said = [f"{counts[what]:,} {what}" for what in ("new", "changed", "gone") if what in counts]
-    return ", ".join(said) or "nothing new"
+    changes = [f"{counts[kind]:,} {kind}" for kind in ("new", "changed", "gone") if kind in counts]
+    return ", ".join(changes) or "nothing new"
 
 
 def _images(me: Connection) -> str:
-    """Fetch what can be, or may be, downloaded; what is here already costs no request."""
+    """Download all studies that may be available; those in the store cost no request."""
     studies = me.studies()
-    wanted = studies[studies["downloadable"].fillna(value=True)]
-    came = cast("list[Study]", me.download(wanted).result() if len(wanted) else [])
-    files = sum(len(study.paths) for study in came)
-    return f"{counted(len(came), 'study', 'studies')} here, {counted(files, 'file')}"
+    downloadable = studies[studies["downloadable"].fillna(value=True)]
+    downloaded = cast(
+        "list[Study]", me.download(downloadable).result() if len(downloadable) else []
+    )
+    files = sum(len(study.paths) for study in downloaded)
+    return f"{count(len(downloaded), 'study', 'studies')} here, {count(files, 'file')}"
 
 
-def _show_wait(place: str) -> Callable[[TaskState], None]:
-    """Tells once of each time that a holder asks to come back later."""
-    told: set[tuple[str | None, int]] = set()
+def _show_wait(label: str) -> Callable[[TaskState], None]:
+    """Return a subscriber that prints each wait for a holder once."""
+    printed: set[tuple[str | None, int]] = set()
 
-    def tell(state: TaskState) -> None:
-        mark = (state.study_uid, state.attempt)
-        if state.phase == "waiting" and state.seconds_left is not None and mark not in told:
-            told.add(mark)
-            left = clock(state.seconds_left)
-            print(f"{place}: the holder asks to come back in {left}", flush=True)
+    def print_wait(state: TaskState) -> None:
+        wait = (state.study_uid, state.attempt)
+        if state.phase == "waiting" and state.seconds_left is not None and wait not in printed:
+            printed.add(wait)
+            remaining = clock(state.seconds_left)
+            print(f"{label}: the holder asks to come back in {remaining}", flush=True)
 
-    return tell
+    return print_wait

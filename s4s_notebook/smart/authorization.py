@@ -26,16 +26,16 @@ SCOPE = "launch/patient patient/*.read offline_access"
 # a kernel that is gone can say so. The rest of the state (256 bits) is what protects.
 _PROCESS = secrets.token_hex(6)
 
-_ONCE = ("state", "code", "iss", "error", "error_description", "error_uri")
+_PARAMETERS = ("state", "code", "iss", "error", "error_description", "error_uri")
 
 
 class Login:
     """A sign-in that waits for its reply. It holds the PKCE verifier, and never shows it.
 
     Args:
-        holder: where; needs ``authorize`` and ``token``.
-        client: who asks. May be left out until the redirect address is known: see :meth:`use`.
-        scope: what is asked for.
+        holder: the data holder; needs ``authorize`` and ``token``.
+        client: this program. May be left out until the redirect address is known: see :meth:`use`.
+        scope: the requested scope.
         launch: the opaque ``launch`` value of an EHR launch; None for a standalone launch.
         lifetime: seconds that the authorise page stays good.
         legacy: go on although the holder says that it supports PKCE, but not S256.
@@ -84,7 +84,7 @@ class Login:
         raise TypeError("A Login cannot be pickled: its verifier stays in this process.")
 
     def use(self, client: Client) -> None:
-        """Say who asks, once the redirect address is known; the lifetime starts now."""
+        """Set the client, once the redirect address is known; the lifetime starts now."""
         self.client = client
         self._begin()
 
@@ -123,12 +123,12 @@ class Login:
         if self.launch is not None:
             ours["launch"] = self.launch
         # The endpoint's own query must be kept (RFC 6749 section 3.1).
-        kept = [pair for pair in parse_qsl(page.query, True) if pair[0] not in ours]
-        query = urlencode([*kept, *ours.items()], quote_via=quote)
+        parameters = [pair for pair in parse_qsl(page.query, True) if pair[0] not in ours]
+        query = urlencode([*parameters, *ours.items()], quote_via=quote)
         return urlunsplit((page.scheme, page.netloc, page.path, query, ""))
 
     def code_from(self, reply: str | Mapping[str, str | Sequence[str] | None]) -> Secret:
-        """The authorisation code in the reply, checked; works once, also in parallel.
+        """Return the code of the reply after all checks; works once, also in parallel.
 
         Args:
             reply: the redirected URL, its query, or its parameters.
@@ -139,7 +139,7 @@ class Login:
             LoginExpired: after the lifetime, or from a kernel that is gone.
         """
         try:
-            return self._accept(_once_each(_parameters(reply)))
+            return self._accept(_single_parameters(_parameters(reply)))
         except AuthorizationError as error:
             reply = ""  # a verbose traceback prints locals: this one, and those of deeper frames
             raise error.with_traceback(None) from None
@@ -155,7 +155,7 @@ class Login:
                 self._check_issuer(values.get("iss"))
             if "error" in values:
                 # S4S's own server declines without a state. Such a reply may be forged, so it
-                # is told to the person but does not end the sign-in.
+                # is shown to the person but does not end the sign-in.
                 self._used = "state" in values
                 raise _denied(values)
             if not values.get("code"):
@@ -184,17 +184,17 @@ class Login:
 
     def _check_issuer(self, iss: str | None) -> None:
         """RFC 9207 section 2.4: guards against a reply of another holder's server."""
-        known = self.holder.issuer
+        issuer = self.holder.issuer
         if iss is None and self.holder.iss_promised:
             raise StateMismatch("The reply names no issuer, though the holder promises one.")
-        if iss is not None and known is not None and iss != known:
+        if iss is not None and issuer is not None and iss != issuer:
             raise StateMismatch(
-                f"The reply comes from another server ({escaped(iss, 80)}) than {known}."
+                f"The reply comes from another server ({escaped(iss, 80)}) than {issuer}."
             )
 
 
 def challenge(verifier: Secret) -> str:
-    """The S256 code challenge (RFC 7636 section 4.2).
+    """Return the S256 code challenge (RFC 7636 section 4.2).
 
     >>> challenge(Secret("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"))
     'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM'
@@ -215,18 +215,18 @@ def _parameters(
             raise StateMismatch("The reply has too many parameters.") from None
     pairs = []
     for name, value in reply.items():
-        each = [value] if isinstance(value, str) else value or []
-        pairs += [(name, one) for one in each]
+        items = [value] if isinstance(value, str) else value or []
+        pairs += [(name, item) for item in items]
     return pairs
 
 
-def _once_each(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """The parameters that OAuth knows; one that is repeated makes the reply void (3.1)."""
+def _single_parameters(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """Return the OAuth parameters; a repeated one makes the reply void (RFC 6749 section 3.1)."""
     values: dict[str, str] = {}
     for name, value in pairs:
-        if name in _ONCE and name in values:
+        if name in _PARAMETERS and name in values:
             raise StateMismatch(f"The reply repeats {name}.")
-        if name in _ONCE:
+        if name in _PARAMETERS:
             values[name] = value
     return values
 

@@ -1,4 +1,4 @@
-"""Where a holder's doors are: sign-in, tokens, imaging.
+"""Discovery of a holder's endpoints: sign-in, tokens, imaging.
 
 ``{base}/.well-known/smart-configuration`` first (SMART App Launch 2.2, "Conformance"), then
 ``{base}/metadata``. The two are never raced: a holder must not see requests that it need not
@@ -23,7 +23,7 @@ _OAUTH_URIS = "oauth-uris"  # its address had two forms, both end in this
 _IMAGING = "smart-imaging-access"
 _WADO = "dicom-wado-rs"
 _ISS = "authorization_response_iss_parameter_supported"
-DOORS = {
+ENDPOINTS = {
     "authorize": "authorization_endpoint",
     "token": "token_endpoint",
     "register": "registration_endpoint",
@@ -76,9 +76,12 @@ class Holder:
 def discover(
     transport: Transport, base: str, *, cancel: Cancel | None = None, required: bool = True
 ) -> Holder:
-    """Ask the holder at ``base`` for its addresses; one request, two where needed.
+    """Read the holder's endpoints; one request, two where needed.
 
     Args:
+        transport: sends the requests.
+        base: the FHIR base address.
+        cancel: stops the requests.
         required: raise where the holder offers no SMART sign-in; False gives a Holder with
             source "none", for an open holder or a token that one already has.
 
@@ -87,15 +90,19 @@ def discover(
         HolderUnavailable: no answer, or nothing but server errors.
     """
     base = check_base(base)
-    found = _well_known(transport, base, cancel)
-    if found.authorize is None or found.token is None:
-        found = _metadata(transport, base, cancel, found, required)
-    _open_doors(transport, found)
-    return found
+    holder = _well_known(transport, base, cancel)
+    if holder.authorize is None or holder.token is None:
+        holder = _metadata(transport, base, cancel, holder, required)
+    _allow_endpoints(transport, holder)
+    return holder
 
 
 def check_base(base: str) -> str:
-    """``base`` without a trailing slash. Raises DiscoveryError where it cannot be a FHIR base."""
+    """Return ``base`` without a trailing slash.
+
+    Raises:
+        DiscoveryError: it cannot be a FHIR base.
+    """
     text = base.strip().rstrip("/")
     if "?" in text or "#" in text:
         raise errors.DiscoveryError("A FHIR base address has no '?' and no '#'.")
@@ -111,7 +118,7 @@ def check_base(base: str) -> str:
 def _well_known(transport: Transport, base: str, cancel: Cancel | None) -> Holder:
     url = f"{base}/.well-known/smart-configuration"
     try:
-        reply = _ask(transport, url, "application/json", cancel)
+        reply = _get(transport, url, "application/json", cancel)
     except (errors.UntrustedOrigin, errors.MalformedResponse):
         return Holder(base)  # led off to a log-in page, or round in circles: not here
     body = _json(reply)
@@ -132,36 +139,38 @@ def _read(
 
 
 def _metadata(
-    transport: Transport, base: str, cancel: Cancel | None, known: Holder, required: bool
+    transport: Transport, base: str, cancel: Cancel | None, partial: Holder, required: bool
 ) -> Holder:
-    """The CapabilityStatement, for what the first document left open."""
-    reply = _ask(transport, f"{base}/metadata", FHIR_JSON, cancel)
+    """Read the CapabilityStatement for what the first document does not say."""
+    reply = _get(transport, f"{base}/metadata", FHIR_JSON, cancel)
     statement = _json(reply)
     # A DSTU2 server calls it Conformance; its extension is the same.
     kinds = ("CapabilityStatement", "Conformance")
     if statement is None or statement.get("resourceType") not in kinds:
         if required:
             raise _no_holder(reply, base)
-        return replace(known, source="none", notes=(*known.notes, "No SMART metadata."))
-    found = _read(read_statement, statement, base, reply)
-    if found.authorize is None or found.token is None:
+        return replace(partial, source="none", notes=(*partial.notes, "No SMART metadata."))
+    holder = _read(read_statement, statement, base, reply)
+    if holder.authorize is None or holder.token is None:
         if required:
             raise errors.DiscoveryError(
                 f"{base} is a FHIR holder, but offers no SMART sign-in.",
                 request=reply.request,
                 hint="Pass access_token= or, for an open holder, patient= alone.",
             )
-        return replace(known, fhir_version=found.fhir_version, source="none")
-    if known.source == "none":
-        return found
+        return replace(partial, fhir_version=holder.fhir_version, source="none")
+    if partial.source == "none":
+        return holder
     # The first document had no sign-in, but may have told of imaging.
-    doors = {door: getattr(found, door) for door in DOORS}
-    return replace(known, **doors, fhir_version=found.fhir_version, source="metadata")
+    endpoints = {name_: getattr(holder, name_) for name_ in ENDPOINTS}
+    return replace(partial, **endpoints, fhir_version=holder.fhir_version, source="metadata")
 
 
 def _json(reply: Response) -> dict[str, Any] | None:
-    """A successful answer's JSON object; None for all else, as many servers answer every
-    unknown path with a web page."""
+    """Return the JSON object of a successful answer, else None.
+
+    Many servers answer every unknown path with a web page.
+    """
     if reply.status != 200:
         return None
     try:
@@ -171,23 +180,23 @@ def _json(reply: Response) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-def _ask(transport: Transport, url: str, accept: str, cancel: Cancel | None) -> Response:
-    """The document, whatever the status; only a holder that is down is an error."""
+def _get(transport: Transport, url: str, accept: str, cancel: Cancel | None) -> Response:
+    """Return the answer of any status; only an unavailable holder is an error."""
     reply = transport.request("GET", url, accept=accept, token=False, cancel=cancel)
     if reply.status in (408, 429, 502, 503, 504):
         reply.checked()
     return reply
 
 
-def _open_doors(transport: Transport, holder: Holder) -> None:
-    """Let the OAuth addresses be spoken to, wherever they are; never with the access token."""
-    for door in (holder.token, holder.register, holder.revoke):
-        if door is not None:
-            transport.origins.allow(door, tokens=False)
+def _allow_endpoints(transport: Transport, holder: Holder) -> None:
+    """Allow requests to the OAuth addresses on any origin, never with the access token."""
+    for name_ in (holder.token, holder.register, holder.revoke):
+        if name_ is not None:
+            transport.origins.allow(name_, tokens=False)
 
 
 def _no_holder(reply: Response, base: str) -> errors.DiscoveryError:
-    """Says what stands at the address instead."""
+    """Return an error that describes the answer of this address."""
     last = base.rpartition("/")[2]
     if last in {"metadata", "Patient", "ImagingStudy"}:
         hint = f"Leave out /{last}: the base is what stands before it."
@@ -196,16 +205,16 @@ def _no_holder(reply: Response, base: str) -> errors.DiscoveryError:
     else:
         hint = ""
     if reply.status != 200:
-        what = f"answers {reply.status} for its metadata"
+        problem = f"answers {reply.status} for its metadata"
     elif reply.body.lstrip()[:1] == b"<":
-        what = "answers with a web page (or XML) in place of FHIR metadata"
+        problem = "answers with a web page (or XML) in place of FHIR metadata"
     else:
-        what = "answers with something other than FHIR metadata"
-    return errors.DiscoveryError(f"{base} {what}.", request=reply.request, hint=hint)
+        problem = "answers with something other than FHIR metadata"
+    return errors.DiscoveryError(f"{base} {problem}.", request=reply.request, hint=hint)
 
 
 def read_configuration(body: dict[str, Any], base: str) -> Holder:
-    """A ``smart-configuration`` document as a Holder (SMART App Launch 2.2, RFC 8414).
+    """Return a Holder of a ``smart-configuration`` document (SMART App Launch 2.2, RFC 8414).
 
     Raises DiscoveryError for an address that is not https, or a promise it contradicts.
     """
@@ -213,12 +222,12 @@ def read_configuration(body: dict[str, Any], base: str) -> Holder:
     methods = body.get("code_challenge_methods_supported")
     if not isinstance(methods, list):
         notes.append(_NO_PROMISE)
-    doors = {door: _door(body.get(name), name, base) for door, name in DOORS.items()}
-    issuer = _issuer(body, base, doors, notes)
+    endpoints = {name_: _safe_url(body.get(name), name, base) for name_, name in ENDPOINTS.items()}
+    issuer = _issuer(body, base, endpoints, notes)
     imaging_base, imaging_origins = _imaging(body, base, notes)
     return Holder(
         base,
-        **doors,
+        **endpoints,
         issuer=issuer,
         iss_promised=body.get(_ISS) is True,
         pkce_methods=_texts(methods) if isinstance(methods, list) else None,
@@ -232,31 +241,31 @@ def read_configuration(body: dict[str, Any], base: str) -> Holder:
 
 
 def _issuer(
-    body: dict[str, Any], base: str, doors: dict[str, str | None], notes: list[str]
+    body: dict[str, Any], base: str, endpoints: dict[str, str | None], notes: list[str]
 ) -> str | None:
     issuer = body.get("issuer") or None
-    at = _door(issuer, "issuer", base)
+    at = _safe_url(issuer, "issuer", base)
     if at is None:
         if body.get(_ISS) is True:
             raise errors.DiscoveryError(
                 f"{base} promises to name its issuer in each reply, but has no issuer."
             )
         return None
-    near = {origin(url) for url in (base, doors["authorize"], doors["token"]) if url}
+    near = {origin(url) for url in (base, endpoints["authorize"], endpoints["token"]) if url}
     if origin(at) not in near:
         notes.append(f"The issuer {at} is on another server than the sign-in.")
     return at
 
 
 def _imaging(body: dict[str, Any], base: str, notes: list[str]) -> tuple[str, tuple[str, ...]]:
-    """The FHIR base for images, and the other origins that images come from."""
+    """Return the FHIR base for images and the other origins of images."""
     bases: list[str] = [base] if _IMAGING in _texts(body.get("capabilities")) else []
     named: list[str] = []
     for place in objects(body.get("associated_endpoints")):
         able = _texts(place.get("capabilities"))
         if _IMAGING not in able and _WADO not in able:
             continue
-        url = _door(place.get("url"), "associated_endpoints.url", base)
+        url = _safe_url(place.get("url"), "associated_endpoints.url", base)
         if url is None:
             notes.append("An associated endpoint has no address.")
             continue
@@ -270,21 +279,21 @@ def _imaging(body: dict[str, Any], base: str, notes: list[str]) -> tuple[str, tu
 
 
 def read_statement(statement: dict[str, Any], base: str) -> Holder:
-    """A CapabilityStatement as a Holder (SMART App Launch 1.0, ``oauth-uris`` extension).
+    """Return a Holder of a CapabilityStatement (SMART App Launch 1.0, ``oauth-uris``).
 
     Raises DiscoveryError for an address that is not https.
     """
-    found: dict[str, Any] = {}
+    holder: dict[str, Any] = {}
     for name, value in _oauth_uris(statement):
-        if name in DOORS and name not in found:
-            found[name] = _door(value, name, base)
+        if name in ENDPOINTS and name not in holder:
+            holder[name] = _safe_url(value, name, base)
     version = statement.get("fhirVersion")
     return Holder(
         base,
-        **found,
+        **holder,
         fhir_version=version if isinstance(version, str) else None,
-        source="metadata" if found else "none",
-        notes=(_NO_PROMISE,) if found else (),
+        source="metadata" if holder else "none",
+        notes=(_NO_PROMISE,) if holder else (),
     )
 
 
@@ -299,10 +308,10 @@ def _oauth_uris(statement: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
-def _door(url: Any, name: str, base: str) -> str | None:
+def _safe_url(url: Any, name: str, base: str) -> str | None:
     """``url`` if it is safe to use. http is for loopback, and loopback for a holder on it."""
     if url is None:
         return None

@@ -87,13 +87,16 @@ class Listener:
 
     @property
     def redirect_uri(self) -> str:
+        """The redirect address."""
         return f"http://127.0.0.1:{self.port}{self._path}"
 
     @property
     def start_url(self) -> str:
+        """The page that starts a sign-in."""
         return f"http://127.0.0.1:{self.port}/start/{self._panel}"
 
     def close(self) -> None:
+        """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -101,11 +104,11 @@ class Listener:
         """Return status, headers and body for a GET of ``address`` with this Host header."""
         if host not in {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}:
             return 403, {}, page("Not here", "This address is not one of ours.")
-        asked = urlsplit(address)
-        if asked.path == self._path:
-            ending = self._reply(asked.query)
+        target = urlsplit(address)
+        if target.path == self._path:
+            ending = self._reply(target.query)
             return (400 if ending == "unknown" else 200), {}, page(*ENDINGS[ending])
-        if asked.path != f"/start/{self._panel}":
+        if target.path != f"/start/{self._panel}":
             return 404, {}, page("Not here", "Go back to your notebook and press Authorise.")
         try:
             return 302, {"Location": self._start(self.redirect_uri)}, ""

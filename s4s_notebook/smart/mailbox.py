@@ -1,4 +1,4 @@
-"""Where a kernel and the Jupyter server meet for a sign-in: small files beside the server.
+"""The files by which a kernel and the Jupyter server exchange a sign-in.
 
 A waiting cell gets no widget messages, so the redirected browser's reply travels through files
 in ``<Jupyter runtime folder>/s4s/``, which only their owner can read::
@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
 def state_digest(state: str) -> str:
-    """Return the name under which a sign-in with this ``state`` is kept."""
+    """Return the SHA-256 of a ``state``, which names the files of its sign-in."""
     return hashlib.sha256(state.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -53,12 +53,12 @@ class Mailbox:
     def __init__(self, runtime: Path) -> None:
         self.folder = runtime / "s4s"
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = self.folder.lstat()
-        if not stat.S_ISDIR(found.st_mode):
+        status = self.folder.lstat()
+        if not stat.S_ISDIR(status.st_mode):
             raise UnsafeStore(f"{self.folder} is not a folder of its own.")
-        if hasattr(os, "getuid") and found.st_uid != os.getuid():
+        if hasattr(os, "getuid") and status.st_uid != os.getuid():
             raise UnsafeStore(f"{self.folder} belongs to somebody else.")
-        if os.name == "posix" and stat.S_IMODE(found.st_mode) & 0o077:
+        if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
             self.folder.chmod(0o700)
 
     # -- the kernel's side
@@ -77,33 +77,33 @@ class Mailbox:
             self._remove(name)
 
     def sign_in_requests(self, panel: str) -> Iterator[tuple[str, str]]:
-        """Take what was asked: number and redirect address."""
+        """Take the requests of the start page: number and redirect address."""
         for name in self._names(f"ask-{panel}-"):
-            asked = self._take(name)
-            if asked is not None:
-                yield name.rpartition("-")[2], str(asked.get("redirect_uri", ""))
+            request = self._take(name)
+            if request is not None:
+                yield name.rpartition("-")[2], str(request.get("redirect_uri", ""))
 
     def take_choices(self, panel: str) -> Iterator[dict[str, Any]]:
-        """Take what was chosen."""
+        """Take the choices of holders."""
         for name in self._names(f"choice-{panel}-"):
-            chosen = self._take(name)
-            if chosen is not None:
-                yield chosen
+            choice = self._take(name)
+            if choice is not None:
+                yield choice
 
     def answer(
         self, panel: str, number: str, *, url: str = "", name: str = "", problem: str = ""
     ) -> None:
-        """Say where to go on to; ``name`` is the digest of the sign-in's state."""
+        """Answer a request with the holder's page; ``name`` is the digest of its state."""
         content = {"url": url, "name": name, "problem": problem}
         self._write(f"answer-{panel}-{number}", content)
 
     def expect_reply(self, state_hash: str) -> None:
-        """Let one reply for this sign-in in."""
+        """Accept one reply to this sign-in."""
         with contextlib.suppress(FileExistsError):
             self._write(f"expected-{state_hash}", {})
 
     def cancel_reply(self, state_hash: str) -> None:
-        """Let no reply in any more, and drop one that nobody read."""
+        """Accept no reply any more, and remove an unread one."""
         self._remove(f"expected-{state_hash}")
         self._remove(f"reply-{state_hash}")
 
@@ -112,7 +112,7 @@ class Mailbox:
         return self._take(f"reply-{state_hash}")
 
     def has_server(self) -> bool:
-        """Tell whether a Jupyter server with our extension uses this folder."""
+        """Return whether a Jupyter server with our extension uses this folder."""
         for name in self._names("server-"):
             pid = name.removeprefix("server-")
             if pid.isdecimal() and _process_runs(int(pid)):
@@ -123,14 +123,16 @@ class Mailbox:
     # -- the server's side
 
     def register_server(self) -> None:
+        """Leave a file that says that this server has our pages."""
         with contextlib.suppress(FileExistsError):
             self._write(f"server-{os.getpid()}", {})
 
     def unregister_server(self) -> None:
+        """Remove the file of this server."""
         self._remove(f"server-{os.getpid()}")
 
     def has_panel(self, panel: str) -> bool:
-        """Tell whether this panel's kernel still runs; a panel of a dead one is forgotten."""
+        """Return whether this panel's kernel still runs; a panel of a dead one is forgotten."""
         if not _ID.fullmatch(panel):
             return False
         made = self._read(f"panel-{panel}")
@@ -142,18 +144,18 @@ class Mailbox:
         return False
 
     def request_sign_in(self, panel: str, redirect_uri: str) -> str | None:
-        """Ask the panel's kernel for the page to go to; None when too many already ask."""
+        """Request the holder's page from the panel's kernel; None when too many are pending."""
         if len(self._names(f"ask-{panel}-", f"answer-{panel}-")) >= MAX_PENDING:
             return None
         number = secrets.token_hex(8)
         self._write(f"ask-{panel}-{number}", {"redirect_uri": redirect_uri})
         return number
 
-    def add_choice(self, panel: str, chosen: Mapping[str, str]) -> bool:
-        """Hand over what was chosen; False when too many choices wait already."""
+    def add_choice(self, panel: str, choice: Mapping[str, str]) -> bool:
+        """Pass on a choice; False when too many choices are pending."""
         if len(self._names(f"choice-{panel}-")) >= MAX_PENDING:
             return False
-        self._write(f"choice-{panel}-{time.time_ns():020d}", chosen)
+        self._write(f"choice-{panel}-{time.time_ns():020d}", choice)
         return True
 
     def take_answer(self, panel: str, number: str) -> dict[str, Any] | None:
@@ -163,7 +165,7 @@ class Mailbox:
         return self._take(f"answer-{panel}-{number}")
 
     def cancel_request(self, panel: str, number: str) -> None:
-        """Stop asking."""
+        """Remove a request and its answer."""
         self._remove(f"ask-{panel}-{number}")
         self._remove(f"answer-{panel}-{number}")
 
@@ -189,7 +191,7 @@ class Mailbox:
         )
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write whole or not at all; FileExistsError when the name is taken."""
+        """Write the complete file or none; FileExistsError when the name is taken."""
         beside = self.folder / f"new-{secrets.token_hex(8)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
         try:

@@ -16,7 +16,7 @@ from ..http.retry import RetryState
 from ..task import Cancel
 from .authorization import SCOPE, Login, challenge
 from .discovery import Holder
-from .token_endpoint import Client, Grant, ask_token, oauth_error, read_grant, refusal
+from .token_endpoint import Client, Grant, oauth_error, read_grant, refusal, request_token
 
 __all__ = [
     "SCOPE",
@@ -87,8 +87,8 @@ def register(
         raise errors.MalformedResponse(
             "The holder's registration names no client.", request=reply.request
         )
-    kept = body.get("redirect_uris", [redirect_uri])
-    if not isinstance(kept, list) or redirect_uri not in kept:
+    registered = body.get("redirect_uris", [redirect_uri])
+    if not isinstance(registered, list) or redirect_uri not in registered:
         raise errors.AccessDenied(
             "The holder registered another redirect address.", request=reply.request
         )
@@ -120,10 +120,10 @@ def exchange(
         "code_verifier": login.verifier,
     }
     code = ""  # a verbose traceback prints locals
-    reply = ask_token(transport, _token_address(holder), client, form, retry_state)
+    reply = request_token(transport, _token_address(holder), client, form, retry_state)
     if reply.status != 200:
         raise refusal(reply)
-    return read_grant(reply, now=now, asked=login.scope)
+    return read_grant(reply, now=now, requested_scope=login.scope)
 
 
 def revoke(
@@ -157,7 +157,7 @@ def revoke(
         if token is None:
             continue
         form: dict[str, Secret | str] = {"token": token, "token_type_hint": hint}
-        reply = ask_token(transport, holder.revoke, client, form, retry_state)
+        reply = request_token(transport, holder.revoke, client, form, retry_state)
         if reply.status not in (200, 204):
             raise refusal(reply)
     return "revoked"

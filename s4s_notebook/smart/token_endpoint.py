@@ -1,4 +1,4 @@
-"""The token endpoint: who asks, what is granted, and a strict reading of the answer.
+"""The token endpoint: client, grant, and a strict reading of the answer.
 
 RFC 6749 sections 2.3, 5.1 and 5.2. A token call is never redirected and never carries a bearer
 token. It is not repeated here when its connection broke: a code or a refresh token works once.
@@ -44,7 +44,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a person has granted.
+    """The grant of a person.
 
     Attributes:
         access_token, refresh_token: shown as ``***``; the second may be None.
@@ -61,34 +61,34 @@ class Grant:
     lifetime: float | None = None
 
     def due(self, now: float) -> bool:
-        """Whether it is time to refresh: shortly before the end."""
+        """Return whether it is time to refresh: shortly before the end."""
         if self.expires_at is None:
             return False
         margin = _MARGIN if self.lifetime is None else min(_MARGIN, self.lifetime / 10)
         return now >= self.expires_at - margin
 
 
-def ask_token(
+def request_token(
     transport: Transport,
     address: str,
     client: Client,
     form: Mapping[str, Secret | str],
     retry_state: RetryState,
 ) -> Response:
-    """As :func:`ask_once`; 503 and 429 are waited out."""
+    """Post a form as :func:`post_form` does; wait and repeat at 503 and 429."""
     while True:
-        reply = ask_once(transport, address, client, form, cancel=retry_state.cancel)
-        if not put_off(reply):
+        reply = post_form(transport, address, client, form, cancel=retry_state.cancel)
+        if not is_retry_later(reply):
             return reply
-        wait_out(reply, retry_state)
+        wait_retry_after(reply, retry_state)
 
 
-def put_off(reply: Response) -> bool:
-    """Whether the answer says "come back later"."""
+def is_retry_later(reply: Response) -> bool:
+    """Return whether the answer says "come back later"."""
     return reply.status in (429, 503)
 
 
-def wait_out(reply: Response, retry_state: RetryState) -> None:
+def wait_retry_after(reply: Response, retry_state: RetryState) -> None:
     """Wait as the answer asks. Raises RetryAfterTooLong, Cancelled."""
     values = reply.headers.get_list("retry-after")
     retry_state.wait_retry_after(
@@ -96,7 +96,7 @@ def wait_out(reply: Response, retry_state: RetryState) -> None:
     )
 
 
-def ask_once(
+def post_form(
     transport: Transport,
     address: str,
     client: Client,
@@ -104,7 +104,7 @@ def ask_once(
     *,
     cancel: Cancel | None = None,
 ) -> Response:
-    """One POST to the token or revocation endpoint, whatever the answer.
+    """Return the answer of any status to one POST to the token or revocation endpoint.
 
     A confidential client uses HTTP Basic, a public one puts its id into the form (RFC 6749
     section 2.3.1). Id and secret go into Basic as they are: SMART says so, and S4S's server
@@ -134,12 +134,15 @@ def _plain(value: Secret | str) -> str:
     return value.reveal() if isinstance(value, Secret) else value
 
 
-def read_grant(reply: Response, *, now: float, asked: str, before: Grant | None = None) -> Grant:
-    """A successful token answer, read strictly (RFC 6749 section 5.1).
+def read_grant(
+    reply: Response, *, now: float, requested_scope: str, before: Grant | None = None
+) -> Grant:
+    """Return the grant of a successful token answer, read strictly (RFC 6749 section 5.1).
 
     Args:
+        reply: the answer.
         now: our clock when the request was sent.
-        asked: the scope asked for; it counts where the answer names none.
+        requested_scope: the scope that was requested; it counts where the answer names none.
         before: the grant that this one renews; what is not sent anew stays.
 
     Raises:
@@ -162,7 +165,7 @@ def read_grant(reply: Response, *, now: float, asked: str, before: Grant | None 
         access_token=_token(reply, "access_token", body.get("access_token")),
         refresh_token=refresh,
         expires_at=None if lifetime is None else now + lifetime,
-        scope=_text(body.get("scope")) or asked,
+        scope=_text(body.get("scope")) or requested_scope,
         patient=patient,
         lifetime=lifetime,
     )
@@ -189,16 +192,16 @@ def _lifetime(reply: Response, value: Any) -> float | None:
     return float(value)
 
 
-def _malformed(reply: Response, what: str) -> errors.MalformedResponse:
+def _malformed(reply: Response, problem: str) -> errors.MalformedResponse:
     return errors.MalformedResponse(
-        f"The holder's token answer {what}.",
+        f"The holder's token answer {problem}.",
         request=reply.request,
         hint="Nothing was sent with it. Authorise again, and tell the holder if it stays so.",
     )
 
 
 def refusal(reply: Response) -> errors.S4SError:
-    """The error that a token answer other than success means (RFC 6749 section 5.2)."""
+    """Return the error of a token answer other than success (RFC 6749 section 5.2)."""
     if reply.status >= 500 or reply.status in (408, 429):
         return errors.HolderUnavailable(
             "The holder's sign-in server has a problem.", request=reply.request
@@ -223,8 +226,8 @@ def oauth_error(reply: Response) -> str:
         return ""
     if not isinstance(body, dict):
         return ""
-    said = (body.get("error"), body.get("error_description") or body.get("description"))
-    return ": ".join(escaped(text, 200) for text in said if isinstance(text, str) and text)
+    parts = (body.get("error"), body.get("error_description") or body.get("description"))
+    return ": ".join(escaped(text, 200) for text in parts if isinstance(text, str) and text)
 
 
 def escaped(text: str, limit: int) -> str:

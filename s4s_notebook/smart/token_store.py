@@ -1,7 +1,7 @@
 """Where a refresh token may be kept between sessions: the system keyring, or a 0600 file.
 
 An entry belongs to one issuer, client and patient and is given back for exactly those. Both
-kinds implement ``protocol.tokens.Keeper``: ``lock() load() save() forget()``.
+kinds implement :class:`.tokens.TokenStore`: ``lock() load() save() forget()``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from .. import private_files as system
+from .. import private_files as private_files
 from ..errors import StoreError, UnsafeStore
 
 _SERVICE = "s4s-notebook"
@@ -25,24 +25,26 @@ _Key = tuple[str, str, str]
 
 
 class FileTokenStore:
-    """Keeps a grant in ``<root>/tokens/``, readable by nobody else."""
+    """A token store in ``<root>/tokens/``, readable by its owner only."""
 
     _END = ""
 
-    def __init__(self, root: system.Folder, issuer: str, client_id: str, patient: str) -> None:
+    def __init__(
+        self, root: private_files.Folder, issuer: str, client_id: str, patient: str
+    ) -> None:
         self.key: _Key = (issuer, client_id, patient)
         self._name = hashlib.sha256("\0".join(self.key).encode()).hexdigest()[:40]
-        with system.disk("opening the folder for tokens"):
+        with private_files.disk("opening the folder for tokens"):
             self._folder = root.child(_FOLDER, create=True)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """One refresh at a time, over all threads and processes."""
-        with system.lock(self._folder, f"{self._name}.lock"):
+        with private_files.lock(self._folder, f"{self._name}.lock"):
             yield
 
     def load(self) -> dict[str, Any] | None:
-        """What was saved, or None when there is nothing, or a torn file.
+        """Return the saved grant; None when there is none, or an incomplete file.
 
         Raises:
             UnsafeStore: others can read the file.
@@ -51,25 +53,27 @@ class FileTokenStore:
         if text is None:
             return None
         try:
-            kept = json.loads(text)
+            content = json.loads(text)
         except ValueError:
             return None
         # The name is a hash already; the key inside guards against a file moved by hand.
-        if not isinstance(kept, dict) or kept.get("for") != list(self.key):
+        if not isinstance(content, dict) or content.get("for") != list(self.key):
             return None
-        grant = kept.get("grant")
+        grant = content.get("grant")
         return grant if isinstance(grant, dict) else None
 
     def save(self, grant: dict[str, Any]) -> None:
+        """Save the grant in one step."""
         self._write(json.dumps({"for": list(self.key), "grant": grant}))
 
     def forget(self) -> None:
-        with system.disk("forgetting a token"):
+        """Remove the grant."""
+        with private_files.disk("forgetting a token"):
             self._folder.remove(self._name + self._END)
             self._folder.sync()
 
     def _read(self) -> str | None:
-        with system.disk("reading a token"):
+        with private_files.disk("reading a token"):
             try:
                 fd = self._folder.open(self._name)
             except FileNotFoundError:
@@ -80,17 +84,21 @@ class FileTokenStore:
                 return file.read(_LARGEST).decode("utf-8", "replace")
 
     def _write(self, text: str) -> None:
-        with system.disk("keeping a token"):
+        with private_files.disk("keeping a token"):
             self._folder.write(self._name + self._END, text.encode())
 
 
 class KeyringTokenStore(FileTokenStore):
-    """Keeps a grant in the system keyring. A file without secrets says that there is one, as a
-    keyring cannot be asked for all that it keeps."""
+    """A token store in the system keyring.
+
+    A file without secrets says that there is an entry, as a keyring cannot list its entries.
+    """
 
     _END = _RING
 
-    def __init__(self, root: system.Folder, issuer: str, client_id: str, patient: str) -> None:
+    def __init__(
+        self, root: private_files.Folder, issuer: str, client_id: str, patient: str
+    ) -> None:
         super().__init__(root, issuer, client_id, patient)
         try:
             import keyring
@@ -103,7 +111,7 @@ class KeyringTokenStore(FileTokenStore):
 
     @staticmethod
     def available() -> bool:
-        """True when there is a keyring that really keeps secrets (there is none on Binder)."""
+        """Return whether there is a keyring that stores secrets (there is none on Binder)."""
         try:
             import keyring
         except ImportError:
@@ -111,6 +119,7 @@ class KeyringTokenStore(FileTokenStore):
         return float(keyring.get_keyring().priority) > 0
 
     def forget(self) -> None:
+        """Remove the grant and its entry in the keyring."""
         with _opening():
             if self._read() is not None:
                 self._ring.delete_password(_SERVICE, self._name)
@@ -128,7 +137,7 @@ class KeyringTokenStore(FileTokenStore):
 
 @contextmanager
 def _opening() -> Iterator[None]:
-    """A keyring that is locked or broken is an error that says so."""
+    """Turn the error of a locked or broken keyring into a StoreError."""
     from keyring.errors import KeyringError
 
     try:
@@ -141,28 +150,28 @@ def _opening() -> Iterator[None]:
 
 
 def remembered(
-    root: system.Folder, issuer: str | None = None, patient: str | None = None
+    root: private_files.Folder, issuer: str | None = None, patient: str | None = None
 ) -> list[FileTokenStore]:
-    """The keepers of every sign-in that is kept, of one issuer and patient where they are given."""
-    found: list[FileTokenStore] = []
-    with system.disk("looking for tokens"), suppress(FileNotFoundError, NotADirectoryError):
+    """Return the token stores of all saved sign-ins, or of one issuer or patient."""
+    stores: list[FileTokenStore] = []
+    with private_files.disk("looking for tokens"), suppress(FileNotFoundError, NotADirectoryError):
         tokens = root.child(_FOLDER)
         for name in tokens.names():
             key = _key_of(tokens, name)
             if key is not None and issuer in (None, key[0]) and patient in (None, key[2]):
                 make = KeyringTokenStore if name.endswith(_RING) else FileTokenStore
-                found.append(make(root, *key))
+                stores.append(make(root, *key))
         tokens.close()
-    return found
+    return stores
 
 
-def _key_of(tokens: system.Folder, name: str) -> _Key | None:
+def _key_of(tokens: private_files.Folder, name: str) -> _Key | None:
     """Whose sign-in a file is about; None for locks, links, and what was torn."""
     if tokens.size(name) is None:
         return None
     with open(tokens.open(name), "rb") as file, suppress(ValueError):
-        kept = json.loads(file.read(_LARGEST))
-        key = kept.get("for") if isinstance(kept, dict) else None
+        content = json.loads(file.read(_LARGEST))
+        key = content.get("for") if isinstance(content, dict) else None
         if isinstance(key, list) and len(key) == 3 and all(isinstance(k, str) for k in key):
             return key[0], key[1], key[2]
     return None

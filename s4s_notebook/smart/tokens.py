@@ -23,33 +23,33 @@ from .token_endpoint import (
     FIT,
     Client,
     Grant,
-    ask_once,
+    is_retry_later,
     oauth_error,
-    put_off,
+    post_form,
     read_grant,
     refusal,
-    wait_out,
+    wait_retry_after,
 )
 
-_KINDS: dict[str, Any] = {
+_TYPES: dict[str, Any] = {
     **dict.fromkeys(("client_id", "redirect_uri", "scope", "access_token"), str),
     **dict.fromkeys(("client_secret", "refresh_token", "patient"), str | None),
     **dict.fromkeys(("expires_at", "lifetime"), float | int | None),
 }
-_PAUSE = 30.0  # seconds before a refresh ahead of time is tried again after it failed
+_RETRY_PAUSE = 30.0  # seconds before a refresh ahead of time is tried again after it failed
 
 
 class TokenStore(Protocol):
-    """Where an approval is kept from one process to the next."""
+    """The store of an approval, from one process to the next."""
 
     def lock(self) -> AbstractContextManager[Any]:
         """Keep other processes out while the tokens are renewed."""
 
     def load(self) -> dict[str, Any] | None:
-        """What was saved; None where there is nothing that can be read."""
+        """Return the saved record; None where there is none that can be read."""
 
     def save(self, record: dict[str, Any]) -> None:
-        """Keep the record, whole or not at all."""
+        """Save the complete record or nothing."""
 
     def forget(self) -> None:
         """Remove the record."""
@@ -75,11 +75,15 @@ class FixedToken:
         return "<FixedToken ***>"
 
     def bearer(self) -> str:
-        """The token."""
+        """Return the token."""
         return self._token.reveal()
 
     def refresh(self, rejected: str, *, cancel: Cancel | None = None) -> None:  # noqa: ARG002 - the TokenSource protocol
-        """Raises ReauthorizationRequired: there is nothing to renew it with."""
+        """Raise an error, as the token cannot be renewed.
+
+        Raises:
+            ReauthorizationRequired: always.
+        """
         raise errors.ReauthorizationRequired(
             "The holder does not accept the token that was passed.",
             hint="Get a new token and connect again; what was downloaded stays.",
@@ -90,7 +94,7 @@ class Tokens:
     """The tokens of one approval; renews them when they are due or rejected.
 
     Args:
-        keeper: where they are kept; None keeps them in memory only.
+        token_store: saves them; None leaves them in memory only.
         clock: as for the transport, by default the transport's own.
     """
 
@@ -107,32 +111,32 @@ class Tokens:
         self._transport, self._holder, self._client = transport, holder, client
         self._grant, self._token_store = grant, token_store
         self._clock: Clock = clock or transport.clock
-        self._held = {grant.access_token}  # what was ours once is never taken over again
+        self._own_tokens = {grant.access_token}  # what was ours once is never taken over again
         self._lock = threading.Lock()
-        self._over: str | None = None  # why the approval is used up
+        self._ended: str | None = None  # why the approval is used up
         self._not_before = float("-inf")
 
     def __repr__(self) -> str:
-        return f"<Tokens for {self._holder.base}, {'over' if self._over else 'good'}>"
+        return f"<Tokens for {self._holder.base}, {'over' if self._ended else 'good'}>"
 
     @property
     def grant(self) -> Grant:
-        """What is held now."""
+        """The current grant."""
         return self._grant
 
     @property
     def client(self) -> Client:
-        """Who holds it."""
+        """The client of the grant."""
         return self._client
 
     def save(self) -> None:
-        """Save the grant with the keeper, as after a new sign-in."""
+        """Save the grant in the token store, as after a new sign-in."""
         if self._token_store is not None:
             with self._token_store.lock():
                 self._token_store.save(to_record(self._holder, self._client, self._grant))
 
     def bearer(self) -> str:
-        """The token to send now, renewed if it is due.
+        """Return the token to send now, renewed if it is due.
 
         A holder that cannot renew it for the moment is no reason to stop: the token at hand is
         sent, and its answer decides.
@@ -140,15 +144,15 @@ class Tokens:
         Raises:
             ReauthorizationRequired: the approval is used up.
         """
-        if self._over:
+        if self._ended:
             self._renew(self._grant.access_token, None)  # another process may have a new approval
-        held = self._grant
+        grant = self._grant
         now = self._clock.time()
-        if held.due(now) and held.refresh_token and self._clock.monotonic() >= self._not_before:
+        if grant.due(now) and grant.refresh_token and self._clock.monotonic() >= self._not_before:
             try:
-                self._renew(held.access_token, None)
+                self._renew(grant.access_token, None)
             except (errors.HolderUnavailable, errors.WaitError):
-                self._not_before = self._clock.monotonic() + _PAUSE
+                self._not_before = self._clock.monotonic() + _RETRY_PAUSE
         return self._grant.access_token.reveal()
 
     def refresh(self, rejected: str, *, cancel: Cancel | None = None) -> None:
@@ -165,26 +169,29 @@ class Tokens:
         """Renew unless somebody has. Without patience, "come back later" is an error at once."""
         cancel = retry_state.cancel if retry_state else None
         while True:
-            with self._alone(cancel):
+            with self._exclusive(cancel):
                 if self._grant.access_token != rejected or self._adopt():
                     return
-                if self._over or self._grant.refresh_token is None:
+                if self._ended or self._grant.refresh_token is None:
                     raise errors.ReauthorizationRequired(
-                        self._over or "The token has run out, and the holder gave none to renew it."
+                        self._ended
+                        or "The token has run out, and the holder gave none to renew it."
                     )
                 now = self._clock.time()
-                reply = self._ask(self._grant.refresh_token, cancel)
-                if not put_off(reply):
-                    self._take(reply, now)
+                reply = self._request(self._grant.refresh_token, cancel)
+                if not is_retry_later(reply):
+                    self._receive(reply, now)
                     return
             if retry_state is None:
                 raise errors.HolderUnavailable(
                     "The holder cannot renew the token now.", request=reply.request
                 )
-            wait_out(reply, retry_state)  # without the locks: others may find that it is over
+            wait_retry_after(
+                reply, retry_state
+            )  # without the locks: others may find that it is over
 
     @contextmanager
-    def _alone(self, cancel: Cancel | None) -> Iterator[None]:
+    def _exclusive(self, cancel: Cancel | None) -> Iterator[None]:
         """No other thread and no other process renews meanwhile."""
         while not self._lock.acquire(timeout=TICK):
             if cancel is not None:
@@ -197,58 +204,63 @@ class Tokens:
 
     def _adopt(self) -> bool:
         """Take over what another process has renewed, or got by a new sign-in."""
-        kept = self._kept()
-        if kept is None or kept[1].access_token in self._held:
+        stored = self._stored()
+        if stored is None or stored[1].access_token in self._own_tokens:
             return False
-        (self._client, self._grant), self._over = kept, None
-        self._held.add(self._grant.access_token)
+        (self._client, self._grant), self._ended = stored, None
+        self._own_tokens.add(self._grant.access_token)
         return True
 
-    def _kept(self) -> tuple[Client, Grant] | None:
-        """What the keeper holds for this patient."""
-        kept = from_record(self._holder, self._token_store.load()) if self._token_store else None
-        return kept if kept and kept[1].patient == self._grant.patient else None
+    def _stored(self) -> tuple[Client, Grant] | None:
+        """Return the stored approval of this patient."""
+        stored = from_record(self._holder, self._token_store.load()) if self._token_store else None
+        return stored if stored and stored[1].patient == self._grant.patient else None
 
-    def _ask(self, token: Secret, cancel: Cancel | None) -> Response:
-        """The refresh call; once more if its answer was lost, since the holder may not have
-        seen it. If it has, it says that the refresh token is used up, and that is the end."""
+    def _request(self, token: Secret, cancel: Cancel | None) -> Response:
+        """Send the refresh request; once more if its answer was lost.
+
+        The holder may not have received the first one. If it has, it answers that the refresh
+        token is used up, and the person authorises again.
+        """
         form: dict[str, Secret | str] = {
             "grant_type": "refresh_token",
             "refresh_token": token,
         }
         address = self._holder.token or ""
         try:
-            return ask_once(self._transport, address, self._client, form, cancel=cancel)
+            return post_form(self._transport, address, self._client, form, cancel=cancel)
         except errors.HolderUnavailable:
-            return ask_once(self._transport, address, self._client, form, cancel=cancel)
+            return post_form(self._transport, address, self._client, form, cancel=cancel)
 
-    def _take(self, reply: Response, now: float) -> None:
-        said = oauth_error(reply) if reply.status in (400, 401, 403) else ""
-        if said:  # without an OAuth error it may be a proxy that speaks, and nothing is over
-            self._over = f"The approval is used up: {said}."
-            kept = self._kept()
-            if self._token_store and kept and kept[1].access_token in self._held:
+    def _receive(self, reply: Response, now: float) -> None:
+        problem = oauth_error(reply) if reply.status in (400, 401, 403) else ""
+        if problem:  # without an OAuth error it may be a proxy that speaks, and nothing is over
+            self._ended = f"The approval is used up: {problem}."
+            stored = self._stored()
+            if self._token_store and stored and stored[1].access_token in self._own_tokens:
                 self._token_store.forget()
-            raise errors.ReauthorizationRequired(self._over, request=reply.request)
+            raise errors.ReauthorizationRequired(self._ended, request=reply.request)
         if reply.status != 200:
             raise refusal(reply)
-        self._grant = read_grant(reply, now=now, asked=self._grant.scope, before=self._grant)
-        self._held.add(self._grant.access_token)
+        self._grant = read_grant(
+            reply, now=now, requested_scope=self._grant.scope, before=self._grant
+        )
+        self._own_tokens.add(self._grant.access_token)
         # Saved before it is used: if this process dies now, the next one has the new tokens.
         if self._token_store is not None:
             self._token_store.save(to_record(self._holder, self._client, self._grant))
 
 
 def to_record(holder: Holder, client: Client, grant: Grant) -> dict[str, Any]:
-    """What a keeper keeps, secrets in plain text: for a keyring or a 0600 file, nowhere else."""
+    """Return the record to save, secrets in plain text: for a keyring or a 0600 file only."""
     return {
         "base": holder.base,
         "token_endpoint": holder.token,
         "client_id": client.client_id,
-        "client_secret": _open(client.secret),
+        "client_secret": _reveal(client.secret),
         "redirect_uri": client.redirect_uri,
         "access_token": grant.access_token.reveal(),
-        "refresh_token": _open(grant.refresh_token),
+        "refresh_token": _reveal(grant.refresh_token),
         "expires_at": grant.expires_at,
         "lifetime": grant.lifetime,
         "scope": grant.scope,
@@ -262,8 +274,8 @@ def from_record(holder: Holder, record: dict[str, Any] | None) -> tuple[Client, 
         return None
     if (record.get("base"), record.get("token_endpoint")) != (holder.base, holder.token):
         return None
-    whole = all(isinstance(record.get(name), kind) for name, kind in _KINDS.items())
-    if not whole or not FIT.fullmatch(record["access_token"]):
+    complete = all(isinstance(record.get(name), kind) for name, kind in _TYPES.items())
+    if not complete or not FIT.fullmatch(record["access_token"]):
         return None
     client = Client(record["client_id"], record["client_secret"], record["redirect_uri"])
     return client, Grant(
@@ -276,5 +288,5 @@ def from_record(holder: Holder, record: dict[str, Any] | None) -> tuple[Client, 
     )
 
 
-def _open(secret: Secret | None) -> str | None:
+def _reveal(secret: Secret | None) -> str | None:
     return None if secret is None else secret.reveal()

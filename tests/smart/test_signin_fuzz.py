@@ -143,7 +143,7 @@ TOKEN = ("access_token", "token_type", "expires_in", "refresh_token", "scope", "
 @example({"access_token": "t", "token_type": "bearer", "patient": "x"})
 def test_any_token_answer(body):
     try:
-        grant = read_grant(reply_of(body), now=0.0, asked="s")
+        grant = read_grant(reply_of(body), now=0.0, requested_scope="s")
     except errors.MalformedResponse:
         return
     assert grant.access_token.reveal().isascii()
