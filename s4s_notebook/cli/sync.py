@@ -86,7 +86,7 @@ def _sync_participant(
     ) as me:
         try:
             summary = _changes(me, full)
-            return f"{summary}; {_images(me)}" if images else results
+            return f"{summary}; {_images(me)}" if images else summary
         except AuthorizationError as error:
             error.hint = _AGAIN
             raise
