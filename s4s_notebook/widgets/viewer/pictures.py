@@ -60,12 +60,12 @@ class Pictures:
             if version == have:
                 return {"unchanged": True}
             all_series = self._study.series
-            described = [self._describe(item, growing) for item in all_series if item.frames]
+            entries = [self._describe(item, growing) for item in all_series if item.frames]
             return {
                 "version": version,
                 "growing": growing,
                 "note": self._note(all_series, growing),
-                "series": described,
+                "series": entries,
             }
 
     def slice(self, series: str, plane: str, key: str) -> Answer:
@@ -75,10 +75,10 @@ class Pictures:
             NotAnImage: A key is not part of the study; and what ``Frame.stored`` raises.
         """
         with self._lock:
-            described = self._existing(self._series, series)
+            stack = self._existing(self._series, series)
             frame = self._existing(self._frames, key) if plane == "stack" else None
         if frame is None:
-            return self._cut(described, plane, int(key))
+            return self._cut(stack, plane, int(key))
         label = [frame_number(frame), axis_position(frame)]
         return packed(*described(frame, "\n".join(part for part in label if part)))
 
