@@ -137,6 +137,7 @@ FOLLOWS = {
     "deceasedDateTime": {"deceased_date", "deceased"},
     "endpoint.reference": {"endpoint", "downloadable"},
     "hospitalization.start": {"admitted", "hospice_start"},
+    "identifier.value": {"downloadable", "study_uid"},
     "item.careTeamLinkId": PERFORMER,
     "item.careTeamSequence": PERFORMER,
     "item.extension.valueReference.reference": BLOOD,
