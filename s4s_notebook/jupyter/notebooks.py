@@ -12,8 +12,6 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import ensure_async
 from tornado.web import HTTPError, authenticated
 
-import s4s_notebook
-
 WORKSHOP = "s4s-workshop"
 CONTENTS = "README.md"  # the page that lists the notebooks
 _NOTEBOOKS = "[0-9]*.ipynb"
@@ -26,7 +24,7 @@ def shipped() -> tuple[Path, list[Path]]:
     It is inside an installed package, and beside the package in a checkout. Files that only the
     tests need are left out. The list is empty where there are no notebooks.
     """
-    package = Path(s4s_notebook.__file__).parent
+    package = Path(__file__).resolve().parents[1]
     for folder in (package / "notebooks", package.parent / "notebooks"):
         if notebooks := sorted(folder.glob(_NOTEBOOKS)):
             pages = (path for kind in _PAGES for path in sorted(folder.glob(kind)))

@@ -84,7 +84,8 @@ def test_somebodys_work_is_not_overwritten(server):
 
 
 def test_an_installation_without_notebooks_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(notebooks.s4s_notebook, "__file__", str(tmp_path / "a" / "__init__.py"))
+    file = tmp_path / "a" / "jupyter" / "notebooks.py"
+    monkeypatch.setattr(notebooks, "__file__", str(file))
     assert notebooks.shipped()[1] == []
 
 
