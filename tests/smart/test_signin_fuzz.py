@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s4s_notebook import errors
-from s4s_notebook.fhir.bundle import read_page
 from s4s_notebook.fhir.resources import key_of, version_of
+from s4s_notebook.fhir.search import read_page
 from s4s_notebook.http.redact import Secret
 from s4s_notebook.http.response import Response
 from s4s_notebook.smart.authorization import Login

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from s4s_notebook import tables
-from s4s_notebook.tables import radiology
+from s4s_notebook.tables import linking as radiology
 from tests.tables.billed import Biller
 from tests.tables.examples import BB, HCPCS, claim, held, holding, study
 
