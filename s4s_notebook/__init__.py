@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .imaging import Study, read
     from .imaging.plot import Picture
     from .store import Store
-    from .tables import link
+    from .tables.linking import link
     from .widgets import explore
 
 _HOME = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .sandbox.server import REDIRECT_URI, SandboxServer
 
 if TYPE_CHECKING:
-    from .connection import Connection
+    from .connection.connection import Connection
 
 
 class Sandbox(SandboxServer):
@@ -50,7 +50,7 @@ class Sandbox(SandboxServer):
             patient: FHIR id of the participant who approves.
             **options: passed to :class:`~s4s_notebook.Connection` (``store=``, …).
         """
-        from .connection import Connection
+        from .connection.connection import Connection
 
         options.setdefault("redirect_uri", REDIRECT_URI)
         connection = Connection(self.fhir_url, **options)

@@ -9,7 +9,7 @@ from .imaging.plot import Picture
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .connection import Connection
+    from .connection.connection import Connection
 
 # Okabe and Ito: distinct for people who are red-green colour-blind; the markers differ as well.
 _KINDS = {

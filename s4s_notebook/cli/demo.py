@@ -19,7 +19,7 @@ from ..errors import S4SError
 
 if TYPE_CHECKING:
     from ..sandbox import SandboxServer
-    from ..store import Store
+    from ..store.store import Store
 
 NOTEBOOK = "00-first-image.ipynb"
 PATIENT = "smart-1288992"
@@ -240,7 +240,7 @@ def _judge_waits(report: DemoReport, requests: Sequence[Any]) -> None:
 
 
 def _judge_store(report: DemoReport, root: Path) -> None:
-    from ..store import Store
+    from ..store.store import Store
 
     report.say("\nThe tables, read again from the store:")
     with Store(root) as store:

@@ -265,7 +265,7 @@ def _number(root: Path, name: str) -> int:
 def store() -> Iterator[Finding]:
     """Check the store's folder, its free space and its files."""
     from .._connect import STORE_FOLDER
-    from ..store import Store
+    from ..store.store import Store
 
     folder = os.environ.get(STORE_FOLDER)
     part = "Store"

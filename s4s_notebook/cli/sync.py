@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from .._connect import refuse_on_binder
-from ..connection import Connection
+from ..connection.connection import Connection
 from ..errors import AuthorizationError, S4SError, StoreError
 from ..smart.token_store import KeyringTokenStore
-from ..store import Participant, Store
+from ..store.participant import Participant
+from ..store.store import Store
 from ..task import TaskState
 from ..wording import clock, count
 

@@ -12,7 +12,8 @@ from ..fhir.resources import study_uid
 from ..http.client import Exchange
 from ..smart import discovery
 from ..smart.registration import Grant
-from ..store import Participant, Store
+from ..store.participant import Participant
+from ..store.store import Store
 from ..task import Cancel, Clock
 from .download import Download, requested_studies
 from .frames import Frames, changes

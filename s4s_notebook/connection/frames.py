@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DICOMError
 from ..fhir.search import instant, search_url
 from ..problems import Problem
-from ..store import Participant, Store
+from ..store.participant import Participant
+from ..store.store import Store
 from .loading import query
 from .session import RESOURCE_TYPES
 

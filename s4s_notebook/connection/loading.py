@@ -20,7 +20,7 @@ from ..errors import Cancelled, HTTPStatusError, Incomplete, S4SError
 from ..fhir import search as fhir
 from ..fhir.search import Page
 from ..http.client import Transport
-from ..store import Entry, Participant, Run
+from ..store.participant import Entry, Participant, Run
 from ..task import Cancel, OnWait, Task, TaskState, Waiting
 from .session import RESOURCE_TYPES, Session
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, ParamSpec, TypeVar
 
 from ..http.retry import WaitPolicy
-from ..store import Store
+from ..store.store import Store
 
 P = ParamSpec("P")
 Options = TypeVar("Options")

@@ -17,7 +17,8 @@ from ..smart import registration as smart
 from ..smart.registration import Client, Grant, Login
 from ..smart.token_store import FileTokenStore, KeyringTokenStore
 from ..smart.tokens import FixedToken, Tokens, from_record
-from ..store import Participant, Store
+from ..store.participant import Participant
+from ..store.store import Store
 from ..task import Cancel, Clock
 from .options import ConnectOptions
 

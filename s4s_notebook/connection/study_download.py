@@ -23,7 +23,10 @@ from ..fhir.endpoints import endpoints, study_url
 from ..fhir.resources import check_uid, objects
 from ..http.client import Transport
 from ..problems import Problem
-from ..store import Participant, Receiver, Rejected, Store, StoredInstance, StudyFolder
+from ..store.participant import Participant
+from ..store.receive import Receiver, Rejected
+from ..store.store import Store
+from ..store.study_folder import StoredInstance, StudyFolder
 from ..task import Cancel, Task, TaskState, Unsubscribe
 
 _NOT_OFFERED = frozenset({400, 403, 404, 405, 406, 410, 415, 500, 501})

@@ -5,19 +5,68 @@ from __future__ import annotations
 import html
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from .._viewer import open_viewer
 from ..errors import DICOMError, InvalidDICOM, NotAnImage
 from ..problems import Problem
 from ..wording import count, safe_text
-from .file_paths import Paths, expand_paths, listed_files
+from .attributes import AttributeReader
 from .instance import Instance
+from .reader import ODD, parse
 from .series import Series, arrange
+from .structure import DEEPEST
+
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
+
+def expand_paths(paths: Paths) -> list[Path]:
+    """Return ``paths`` as a list; raise TypeError for what names no file."""
+    requested: Any = paths
+    if isinstance(requested, str | bytes | os.PathLike) or not isinstance(requested, Iterable):
+        requested = [requested]
+    total = list(requested)
+    for entry in total:
+        if not isinstance(entry, str | os.PathLike):
+            description = type(entry if isinstance(paths, list | tuple | set) else paths).__name__
+            raise TypeError(f"A study is read from files and folders, not from {description}.")
+    return [Path(entry).expanduser() for entry in total]
+
+
+def listed_files(directory: Instance) -> list[Path]:
+    """Return the paths that a DICOMDIR refers to, in its order; none outside of its own folder."""
+    if directory.path is None:
+        return []
+    folder, reader = directory.path.parent, AttributeReader(directory.header())
+    listed, _ = parse(lambda: list(_ids(reader)))
+    return [_found(folder, entry) for entry in dict.fromkeys(listed)]
+
+
+def _ids(reader: AttributeReader) -> Iterator[tuple[str, ...]]:
+    """Each record's file ID: the folders down to it, and its name."""
+    for record in reader.items("DirectoryRecordSequence"):
+        value = reader.get("ReferencedFileID", record)
+        parts = [value] if isinstance(value, str) else value
+        if isinstance(parts, list | MultiValue) and all(map(_is_name, parts)):
+            yield tuple(parts)
+
+
+def _is_name(part: object) -> bool:
+    return isinstance(part, str) and part not in ("", ".", "..") and not set(part) & set("/\\\0:")
+
+
+def _found(folder: Path, parts: tuple[str, ...]) -> Path:
+    """Return the path; names copied from a CD are often in small letters."""
+    exact = folder.joinpath(*parts)
+    small = folder.joinpath(*(part.lower() for part in parts))
+    return small if small.exists() and not exact.exists() else exact
 
 
 def read(paths: Paths, force: bool = False) -> Study:
@@ -198,7 +247,7 @@ class Study:
         Columns: series (number in ``study.series``), path, tag, vr, name, value (text, shown
         escaped, cut to 200 characters).
         """
-        from .tags import frame_of
+        from .study import frame_of
 
         total = self.series
         if series is not None:
@@ -234,3 +283,54 @@ class Study:
             f"<p>{html.escape(repr(self)[1:-1])}</p><table><thead><tr><th>series</th>"
             f"<th>what</th><th>problems</th></tr></thead><tbody>{rows}</tbody></table>"
         )
+
+
+COLUMNS = ["series", "path", "tag", "vr", "name", "value"]
+_LONGEST = 200
+
+
+def frame_of(objects: Iterable[tuple[int, Instance]]) -> Any:
+    """Return a DataFrame with one row per element, nested ones with their path."""
+    import pandas as pd
+
+    rows = []
+    for series, one in objects:
+        result, _ = parse(lambda one=one: list(_rows(one.header())))  # type: ignore[misc] # bound now
+        rows += [(series, *row) for row in result]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.astype({"series": "int64", **dict.fromkeys(COLUMNS[1:], "str")})
+
+
+def _rows(dataset: Dataset) -> Iterator[tuple[str, str, str, str, str]]:
+    """Depth first, without recursion, down to ``DEEPEST`` levels."""
+    meta = getattr(dataset, "file_meta", None)
+    todo: list[tuple[str, Dataset]] = [("", dataset)] + ([("", meta)] if meta else [])
+    while todo:
+        prefix, one = todo.pop()
+        nested: list[tuple[str, Dataset]] = []
+        for tag in sorted(one.keys()):
+            name = keyword_for_tag(tag)
+            path = f"{prefix}{name or f'({tag >> 16:04X},{tag & 0xFFFF:04X})'}"
+            code = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+            try:
+                element = one[tag]
+                vr, value, title = element.VR, element.value, element.name
+            except ODD as error:
+                yield path, code, "", name, f"unreadable ({type(error).__name__})"
+                continue
+            if vr == "SQ" and value is not None and prefix.count("].") < DEEPEST:
+                nested += [(f"{path}[{at}].", item) for at, item in enumerate(value)]
+            yield path, code, str(vr), safe_text(title, 64), _text(vr, value)
+        todo += reversed(nested)
+
+
+def _text(vr: str, value: Any) -> str:
+    if vr == "SQ":
+        return f"{len(value or ())} items"
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
+    if isinstance(value, MultiValue | list):
+        return safe_text("\\".join(str(part) for part in list(value)[:_LONGEST]), _LONGEST)
+    return safe_text(value, _LONGEST)

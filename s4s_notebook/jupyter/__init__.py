@@ -15,8 +15,7 @@ from .._version import __version__
 from ..errors import UnsafeStore
 from ..smart.mailbox import Mailbox
 from .dicom import DicomHandler, DicomReader
-from .notebooks import NotebooksHandler
-from .sandbox import SandboxHandler, SandboxProcess
+from .launcher import NotebooksHandler, SandboxHandler, SandboxProcess
 from .sign_in import CallbackHandler, HolderChoiceHandler, StartHandler
 
 

@@ -1,7 +1,7 @@
 """Which claim line paid for which study: candidate pairs with a score and reasons.
 
 Claims do not name images. Both sides state the participant, the day, the modality and, more or
-less, the part of the body; those are compared. See :mod:`.radiology`.
+less, the part of the body; those are compared.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from .browse import explore
-from .connect import connect_panel, opened
-from .connect.ask import ask_origin
+from .connect import ask_origin, connect_panel, opened
 from .connect.choose import choose
 from .progress import progress_panel, show_progress
 

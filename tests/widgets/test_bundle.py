@@ -11,8 +11,7 @@ import pytest
 
 from s4s_notebook.widgets.browse import Lists
 from s4s_notebook.widgets.bundle import LinkError, link, tokenize
-from s4s_notebook.widgets.connect import ConnectPanel
-from s4s_notebook.widgets.connect.ask import OriginQuestion
+from s4s_notebook.widgets.connect import ConnectPanel, OriginQuestion
 from s4s_notebook.widgets.connect.choose import ChooserPanel
 from s4s_notebook.widgets.progress import ProgressPanel
 from s4s_notebook.widgets.viewer import Viewer

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from s4s_notebook.cli import demo
-from s4s_notebook.jupyter import notebooks
+from s4s_notebook.jupyter import launcher
 from tests.browser.jupyterserver import BASE_URL, REPO, TOKEN, JupyterServer
 from tests.notebooks import links, prose
 
@@ -57,7 +57,7 @@ def test_the_workshop_comes_whole_and_opens_at_its_list(server):
 
 
 def test_what_comes_along_is_all_that_its_own_links_lead_to():
-    source, files = notebooks.shipped()
+    source, files = launcher.shipped()
     for path in files:
         for link in prose.links(links.markdown(path)):
             place = link.target.partition("#")[0]
@@ -86,7 +86,7 @@ def test_somebodys_work_is_not_overwritten(server):
 def test_an_installation_without_notebooks_says_so(tmp_path, monkeypatch):
     file = tmp_path / "a" / "jupyter" / "notebooks.py"
     monkeypatch.setattr(notebooks, "__file__", str(file))
-    assert notebooks.shipped()[1] == []
+    assert launcher.shipped()[1] == []
 
 
 def test_the_demo_of_an_installed_package_works_on_a_copy(tmp_path, monkeypatch):
