@@ -247,7 +247,6 @@ class Study:
         Columns: series (number in ``study.series``), path, tag, vr, name, value (text, shown
         escaped, cut to 200 characters).
         """
-        from .study import frame_of
 
         total = self.series
         if series is not None:

@@ -85,7 +85,7 @@ def test_somebodys_work_is_not_overwritten(server):
 
 def test_an_installation_without_notebooks_says_so(tmp_path, monkeypatch):
     file = tmp_path / "a" / "jupyter" / "notebooks.py"
-    monkeypatch.setattr(notebooks, "__file__", str(file))
+    monkeypatch.setattr(launcher, "__file__", str(file))
     assert launcher.shipped()[1] == []
 
 

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.needs("shared-data")
 # Source → rows of patients, coverage, studies, series, benefits, benefit_lines, diagnoses,
 # procedures, adjudications.
 ROWS = {
+    "carin-1.1.0-r4": (2, 3, 0, 0, 7, 23, 13, 3, 105),
     "cms-ab2d-r4": (0, 0, 0, 0, 11, 23, 18, 0, 278),
     "cms-ab2d-v1-stu3": (3, 0, 0, 0, 37, 145, 112, 7, 1269),
     "cms-bb2-sdk-r4-pages": (0, 0, 0, 0, 32, 99, 65, 4, 1485),
