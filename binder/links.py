@@ -22,7 +22,7 @@ MARKS = re.compile(r"(?<=<!-- binder -->\n).*?(?=<!-- /binder -->)", re.DOTALL)
 
 
 def image(remote: str) -> str:
-    """The address at which Binder builds and starts this repository.
+    """Return the address at which Binder builds and starts this repository.
 
     Takes the forms that git knows: https://, ssh:// and git@host:path. A name or a token in
     it is left out. Raises ValueError where it leads to no other computer.
@@ -42,18 +42,18 @@ def image(remote: str) -> str:
 
 
 def link(remote: str, notebook: str) -> str:
-    """The address that opens one notebook, by its path in the repository."""
+    """Return the address that opens one notebook, by its path in the repository."""
     return f"{image(remote)}?urlpath=lab/tree/{notebook}"
 
 
 def title(book: Path) -> str:
-    """The first heading of a notebook."""
+    """Return the first heading of a notebook."""
     first = json.loads(book.read_text("utf-8"))["cells"][0]["source"]
     return "".join(first).partition("\n")[0].removeprefix("# ")
 
 
 def texts(remote: str, repo: Path = REPO) -> dict[str, str]:
-    """What goes into which file: Markdown by path."""
+    """Return the Markdown that goes into each file, by path."""
     books = sorted((repo / "notebooks").glob("[0-9][0-9]-*.ipynb"))
     first = link(remote, f"notebooks/{books[0].name}")
     rows = [
@@ -75,7 +75,7 @@ def write(remote: str, repo: Path = REPO) -> None:
 
 
 def origin(repo: Path = REPO) -> str:
-    """The remote `origin` of the clone. Raises ValueError where it has none."""
+    """Return the remote `origin` of the clone; raise ValueError where it has none."""
     command = ["git", "-C", str(repo), "remote", "get-url", "origin"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -84,6 +84,7 @@ def origin(repo: Path = REPO) -> str:
 
 
 def main(argv: list[str]) -> int:
+    """Print or write the links, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--remote", help="address of the repository (default: git's origin)")
     parser.add_argument("--write", action="store_true", help="write them into the two README.md")

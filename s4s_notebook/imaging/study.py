@@ -247,7 +247,6 @@ class Study:
         Columns: series (number in ``study.series``), path, tag, vr, name, value (text, shown
         escaped, cut to 200 characters).
         """
-
         total = self.series
         if series is not None:
             entry = self._pick(series)

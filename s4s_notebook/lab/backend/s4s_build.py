@@ -23,14 +23,17 @@ Settings = Mapping[str, Any] | None
 
 
 def get_requires_for_build_sdist(config_settings: Settings = None) -> list[str]:
+    """Return what an sdist needs (PEP 517): the JavaScript tools only where they have work."""
     return [*_sdist_needs(config_settings), *(TOOLS if is_stale() else [])]
 
 
 def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
+    """Return what a wheel needs (PEP 517): the JavaScript tools only where they have work."""
     return [*_wheel_needs(config_settings), *(TOOLS if is_stale() else [])]
 
 
 def build_sdist(sdist_directory: str, config_settings: Settings = None) -> str:
+    """Build the extension, then the sdist (PEP 517)."""
     build_extension()
     return str(_sdist(sdist_directory, config_settings))
 
@@ -38,5 +41,6 @@ def build_sdist(sdist_directory: str, config_settings: Settings = None) -> str:
 def build_wheel(
     wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None
 ) -> str:
+    """Build the extension, then the wheel (PEP 517)."""
     build_extension()
     return str(_wheel(wheel_directory, config_settings, metadata_directory))

@@ -1,4 +1,4 @@
-"""Builds the JupyterLab extension, when it is missing or older than what it is made of."""
+"""Build the JupyterLab extension, when it is missing or older than what it is made of."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ def is_stale() -> bool:
 
 
 def build_extension() -> None:
+    """Build the extension with jlpm where it is stale.
+
+    Raises:
+        RuntimeError: jlpm is missing, or the result is not where it is expected.
+    """
     if not is_stale():
         return
     jlpm = shutil.which("jlpm")
