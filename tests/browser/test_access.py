@@ -13,7 +13,7 @@ PANELS = """
 from tests.browser.fakes import *
 from s4s_notebook.connection.known_holders import Holders
 from s4s_notebook.widgets.connect.choose import ChooserPanel
-from s4s_notebook.widgets.connect import ask
+from s4s_notebook.widgets.connect import OriginQuestion
 from s4s_notebook.widgets import connect_panel, explore, progress_panel
 from IPython.display import display
 from s4s_notebook.errors import HolderUnavailable
@@ -31,9 +31,9 @@ holders = Holders(pathlib.Path(tempfile.mkdtemp()))
 for name in ("a", "b"):
     holders.add(f"https://{name}.example/fhir")
 for said in ({}, {"status": "Asking https://a.example how one signs in…"}, {"problem": "No."}):
-    chooser = ChooserPanel(holders); chooser.tell(**said)
+    chooser = ChooserPanel(holders); chooser.update(**said)
     panels.append(chooser)
-panels += [ask.OriginQuestion("https://images.example")]
+panels += [OriginQuestion("https://images.example")]
 for phase in ("queued", "waiting", "receiving", "done", "failed", "cancelled"):
     panels.append(progress_panel(FakeWork([], phase=phase, study_uid="1.2.3", seconds_left=272.0,
         instances=12, instances_expected=60, bytes=10**7, bytes_expected=10**8, rate=1e6)))

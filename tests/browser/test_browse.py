@@ -84,7 +84,7 @@ HOSTILE = """
 from tests.browser.fakes import *
 from tests.browser.hostile import strings
 from s4s_notebook.widgets import explore, connect_panel, progress_panel
-from s4s_notebook.widgets.connect import ask
+from s4s_notebook.widgets.connect import OriginQuestion
 from s4s_notebook.errors import S4SError
 from IPython.display import display
 texts = strings({away!r})
@@ -98,7 +98,7 @@ shown = connect_panel(other)
 shown._say("\\n".join(texts))
 display(shown)
 import ipywidgets
-display(ipywidgets.VBox([ask.OriginQuestion(text) for text in texts[::8]] + [
+display(ipywidgets.VBox([OriginQuestion(text) for text in texts[::8]] + [
     progress_panel(FakeWork([], phase="waiting", study_uid=text, message=text, seconds_left=3.0))
     for text in texts
 ]))
