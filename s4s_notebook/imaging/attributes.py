@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from ..problems import Problem
 from ..wording import safe_text
-from .reader import ODD
+from .reader import PARSE_ERRORS
 from .windows import Choice, Table, Window
 
 
@@ -26,7 +26,7 @@ class AttributeReader:
         self.resource = resource
         self.problems: list[Problem] = []
 
-    def odd(self, keyword: str, value: Any, why: str) -> None:
+    def report(self, keyword: str, value: Any, why: str) -> None:
         """Add a problem."""
         self.problems.append(Problem(self.resource, keyword, safe_text(value, 80), why))
 
@@ -35,8 +35,8 @@ class AttributeReader:
         source = self.dataset if item is None else item
         try:
             value = source.get(keyword)
-        except ODD as error:
-            self.odd(keyword, "", f"unreadable ({type(error).__name__})")
+        except PARSE_ERRORS as error:
+            self.report(keyword, "", f"unreadable ({type(error).__name__})")
             return None
         return None if value is None or (hasattr(value, "__len__") and not len(value)) else value
 
@@ -62,14 +62,14 @@ class AttributeReader:
         total = [value] if isinstance(value, str | bytes | int | float) else value
         try:
             result = tuple(float(entry) for entry in total)
-        except ODD:
-            self.odd(keyword, value, "not a number")
+        except PARSE_ERRORS:
+            self.report(keyword, value, "not a number")
             return None
         if len(result) < least or not all(map(math.isfinite, result)):
-            self.odd(keyword, value, f"not {least} finite numbers")
+            self.report(keyword, value, f"not {least} finite numbers")
             return None
         if positive and min(result) <= 0:
-            self.odd(keyword, value, "not above 0")
+            self.report(keyword, value, "not above 0")
             return None
         return result
 
@@ -97,7 +97,7 @@ def windows(reader: AttributeReader, item: Dataset | None = None) -> tuple[Choic
             name = safe_text(names[at], 64) if at < len(names) else ""
             result.append(Window(center, width, function, name))
         except ValueError as error:
-            reader.odd("WindowWidth", f"{center}\\{width} {function}", str(error))
+            reader.report("WindowWidth", f"{center}\\{width} {function}", str(error))
     for lut in reader.items("VOILUTSequence", item):
         table = lookup_table(reader, lut)
         if table is not None:
@@ -118,7 +118,7 @@ def lookup_table(reader: AttributeReader, item: Dataset) -> Table | None:
     else:
         entries = np.atleast_1d(np.asarray(data, np.int64)) & 0xFFFF
     if not 1 <= bits <= 16 or len(entries) < length:
-        reader.odd("LUTDescriptor", descriptor, f"does not fit {len(entries)} entries")
+        reader.report("LUTDescriptor", descriptor, f"does not fit {len(entries)} entries")
         return None
     return Table(
         first, entries[:length], bits, safe_text(reader.get("LUTExplanation", item) or "", 64)

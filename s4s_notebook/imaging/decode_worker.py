@@ -123,13 +123,13 @@ def _exchange(
     answer = json.loads(process.stdout.readline(65536))
     if not isinstance(answer, dict):
         raise ValueError(  # noqa: TRY004 - all nonsense is one error
-            "The codec process answered nonsense."
+            "The codec process sent an unreadable reply."
         )
     if "error" in answer:
         return str(answer["error"])
     length, kind = int(answer.get("bytes", -1)), str(answer.get("dtype"))
     if not 0 <= length <= 4 * size + 64 or not re.fullmatch(r"[<>|][iuf][1248]", kind):
-        raise ValueError("The codec process answered nonsense.")
+        raise ValueError("The codec process sent an unreadable reply.")
     data = process.stdout.read(length)
     return np.frombuffer(data, kind).reshape([int(entry) for entry in answer["shape"]])
 

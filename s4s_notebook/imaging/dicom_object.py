@@ -44,7 +44,7 @@ class DicomObject:
         reader = AttributeReader(header.dataset)
         _, remarks = parse(lambda: self._describe(reader))
         for remark in (*header.remarks, *remarks):
-            reader.odd("", "", safe_text(remark))
+            reader.report("", "", safe_text(remark))
         self.problems: tuple[Problem, ...] = tuple(dict.fromkeys(reader.problems))
 
     def _describe(self, reader: AttributeReader) -> None:
@@ -73,7 +73,7 @@ class DicomObject:
         self.count = min(self.declared, max(1, self._most_frames()))
         if self.count < self.declared:
             why = f"the pixel data hold at most {self.count:,} frames"
-            reader.odd("NumberOfFrames", self.declared, why)
+            reader.report("NumberOfFrames", self.declared, why)
         self.frame_times = _frame_times(reader, self.count)
         self.towards = _towards(reader)
 

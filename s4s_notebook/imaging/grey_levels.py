@@ -18,7 +18,7 @@ from pydicom.pixels.processing import apply_color_lut
 from ..errors import MalformedDICOM, NotAnImage
 from .frame import Frame
 from .instance import Instance
-from .reader import ODD, parse
+from .reader import PARSE_ERRORS, parse
 from .windows import Array, Choice, chosen, spread
 
 Greys = NDArray[np.uint8]
@@ -106,7 +106,7 @@ def colors(header: Dataset, stored: Array) -> NDArray[np.uint8]:
     """Return RGB, rows x columns x 3, for indices. Raises MalformedDICOM for a damaged palette."""
     try:
         result, _ = parse(lambda: _colors(header, stored))
-    except ODD as error:
+    except PARSE_ERRORS as error:
         raise MalformedDICOM("The palette is missing or damaged.") from error
     return result
 

@@ -66,7 +66,7 @@ def build_frames(instance: DicomObject, reader: AttributeReader) -> tuple[Frame,
     groups = FunctionalGroups(reader)
     if not groups:  # a cine: what holds for one frame holds for all
         first = _frame(instance, reader, groups, 0)
-        places = _dose_places(instance, reader, first)
+        places = _dose_positions(instance, reader, first)
         return tuple(
             replace(first, index=index, position=places[index] if places else first.position)
             for index in range(instance.count)
@@ -125,7 +125,7 @@ def _frame(
     )
 
 
-def _dose_places(
+def _dose_positions(
     instance: DicomObject, reader: AttributeReader, first: Frame
 ) -> list[Triple] | None:
     """Return the position of each plane of a dose grid (PS3.3 C.8.8.3.2), else None.
@@ -137,7 +137,7 @@ def _dose_places(
     if offsets is None or first.position is None or first.orientation is None:
         return None
     if len(offsets) < instance.count:
-        reader.odd("GridFrameOffsetVector", len(offsets), f"there are {instance.count} frames")
+        reader.report("GridFrameOffsetVector", len(offsets), f"there are {instance.count} frames")
         return None
     row, column = first.orientation[:3], first.orientation[3:]
     direction = (0.0, 0.0, 1.0) if offsets[0] else np.cross(row, column).tolist()
@@ -182,7 +182,7 @@ def _scale(
             return 1.0, 0.0, table, _unit(reader.get("ModalityLUTType", lut), "")
     slope, intercept = reader.number("RescaleSlope", item), reader.number("RescaleIntercept", item)
     if slope == 0:
-        reader.odd("RescaleSlope", slope, "0 would make all values equal; 1 is used")
+        reader.report("RescaleSlope", slope, "0 would make all values equal; 1 is used")
         slope = None
     scaling = reader.number("DoseGridScaling")
     if scaling and instance.modality == "RTDOSE":

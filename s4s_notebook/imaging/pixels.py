@@ -19,7 +19,7 @@ from ..errors import MalformedDICOM, MissingCodec, PixelBudget
 from ..wording import safe_text
 from . import decode_worker
 from .dicom_object import DicomObject
-from .reader import ODD, parse
+from .reader import PARSE_ERRORS, parse
 from .windows import Array
 
 #: The most bytes that one decoded frame may take, and how many such frames one object.
@@ -122,7 +122,7 @@ def _native(instance: DicomObject, file: BinaryIO, index: int) -> Array:
     decoder = _decoder(instance.syntax)
     try:
         (array, _), _ = parse(lambda: decoder.as_array(file, index=index, **options))
-    except ODD as error:
+    except PARSE_ERRORS as error:
         raise MalformedDICOM(f"The pixel data do not fit the header: {error}") from error
     return np.asarray(array)
 
@@ -136,7 +136,7 @@ def _decompressed(instance: DicomObject, file: BinaryIO, index: int, size: int) 
         frame, _ = parse(
             lambda: get_frame(file, index, number_of_frames=instance.count, **_offsets(instance))
         )
-    except ODD as error:
+    except PARSE_ERRORS as error:
         raise MalformedDICOM(f"Frame {index + 1} is not in the compressed data.") from error
     check_codestream(frame, instance, size)
     if not decoder.is_available:
@@ -197,10 +197,10 @@ def dimensions(frame: bytes) -> tuple[int, int] | None:
     at = frame.find(b"\xff\x4f\xff\x51", 0, 4096)  # SOC, then SIZ; after the JP2 boxes, if any
     if at < 0 or len(frame) < at + 24:
         return None
-    right, bottom, remaining, top = (
+    x1, y1, x0, y0 = (
         int.from_bytes(frame[at + 8 + 4 * n : at + 12 + 4 * n], "big") for n in range(4)
     )
-    return bottom - top, right - remaining
+    return y1 - y0, x1 - x0
 
 
 def _jpeg(frame: bytes) -> tuple[int, int] | None:

@@ -127,12 +127,12 @@ def draw(
     axes = figure.subplots(down, across, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
-    for axis, index, entry, choice in zip(axes, at, shown, choices, strict=False):
-        _slice(axis, entry, choice, alone=len(at) == 1)
+    for axis, index, drawn, choice in zip(axes, at, shown, choices, strict=False):
+        _slice(axis, drawn, choice, alone=len(at) == 1)
         if len(at) > 1:
             axis.set_title(f"{index + 1}", fontsize=8, pad=2)
         if letters:
-            _letters(axis, entry)
+            _letters(axis, drawn)
     if scale:
         _scale_bar(axes[len(at) - 1], shown[-1])
     same = choices[0] if len({id(choice) for choice in choices}) == 1 else None
@@ -147,28 +147,28 @@ def draw(
     return figure
 
 
-def which(values: int, frame: int | Sequence[int] | str | None) -> list[int]:
+def which(total: int, frame: int | Sequence[int] | str | None) -> list[int]:
     """Return the indices of the slices that ``frame`` selects. Raises IndexError, ValueError."""
     if frame is None:
-        return [values // 2]
+        return [total // 2]
     if frame == "montage":
-        return sorted({round(n) for n in np.linspace(0, values - 1, min(values, _MOST))})
-    result = [frame] if isinstance(frame, int | np.integer) else frame
-    if isinstance(result, str) or not isinstance(result, Iterable):
+        return sorted({round(n) for n in np.linspace(0, total - 1, min(total, _MOST))})
+    indices = [frame] if isinstance(frame, int | np.integer) else frame
+    if isinstance(indices, str) or not isinstance(indices, Iterable):
         raise ValueError(_FRAME)  # noqa: TRY004 - a wrong word, most often
-    result = list(result)
-    if not result:
+    indices = list(indices)
+    if not indices:
         raise ValueError("No slice was chosen.")
-    for entry in result:
-        if not -values <= entry < values:
-            raise IndexError(f"There is no slice {entry}: the series has {count(values, 'slice')}.")
-    return [int(entry) % values for entry in result]
+    for index in indices:
+        if not -total <= index < total:
+            raise IndexError(f"There is no slice {index}: the series has {count(total, 'slice')}.")
+    return [int(index) % total for index in indices]
 
 
-def _across(values: int) -> int:
+def _across(total: int) -> int:
     """Columns of a montage: about square, with few places left empty."""
-    least = math.ceil(math.sqrt(values))
-    return min((least, least + 1), key=lambda across: (-values % across, across))
+    side = math.ceil(math.sqrt(total))
+    return min((side, side + 1), key=lambda across: (-total % across, across))
 
 
 def common(frames: Sequence[Frame], window: Any) -> list[Choice | None]:
@@ -179,18 +179,18 @@ def common(frames: Sequence[Frame], window: Any) -> list[Choice | None]:
     for frame in frames:
         try:
             result.append(choose(frame, window))
-        except DICOMError:  # drawn as words in its place
+        except DICOMError:  # its text is drawn instead
             if len(frames) == 1:
                 raise
             result.append(None)
-    windows = [entry for entry in result if isinstance(entry, Window)]
+    windows = [choice for choice in result if isinstance(choice, Window)]
     if len(set(windows)) == 1 and None not in result:
         return [windows[0]] * len(frames)
     if window in (None, "auto", "full") and not frames[0].windows and windows:
-        low = min(entry.center - entry.width / 2 for entry in windows)
-        high = max(entry.center + entry.width / 2 for entry in windows)
-        entry = Window((low + high) / 2, high - low, windows[0].function)
-        return [entry] * len(frames)
+        low = min(choice.center - choice.width / 2 for choice in windows)
+        high = max(choice.center + choice.width / 2 for choice in windows)
+        joint = Window((low + high) / 2, high - low, windows[0].function)
+        return [joint] * len(frames)
     return result
 
 
@@ -297,5 +297,5 @@ def drawable(text: str) -> str:
     """Return ``text`` with "?" for letters that the figure's font cannot draw."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
-    existing = get_font(findfont(FontProperties())).get_charmap()
-    return "".join(entry if ord(entry) in existing or entry == "\n" else "?" for entry in text)
+    drawn = get_font(findfont(FontProperties())).get_charmap()
+    return "".join(c if ord(c) in drawn or c == "\n" else "?" for c in text)

@@ -30,7 +30,7 @@ from .structure import PixelLocation, locate_pixels
 
 MOST_INFLATED = 128 * 2**20
 #: What pydicom and its converters raise on values that break the standard.
-ODD = (
+PARSE_ERRORS = (
     ArithmeticError, AttributeError, BytesLengthException, EOFError, InvalidDicomError,
     LookupError, MemoryError, NotImplementedError, OSError, RecursionError, TypeError,
     ValueError, struct.error,
@@ -81,7 +81,7 @@ def read_header(path: Path, *, force: bool = False) -> Header:
         file.seek(0)
         try:
             dataset, remarks = parse(lambda: dcmread(file, stop_before_pixels=True, force=force))
-        except ODD as error:
+        except PARSE_ERRORS as error:
             raise MalformedDICOM(
                 f"{path.name}: {type(error).__name__} while reading it."
             ) from error

@@ -95,7 +95,7 @@ class Series:
     def problems(self) -> tuple[Problem, ...]:
         """What did not parse, and gaps, duplicates, uneven steps, gantry tilt."""
         own = [problem for element in self.instances for problem in element.problems]
-        # The frames of a clip lie all at one place, as they should.
+        # The frames of a clip all have the same position, as they should.
         places = () if self.frame_time is not None else self.frames
         return tuple(own + geometry.remarks(places, self.uid))
 

@@ -20,7 +20,7 @@ from ..problems import Problem
 from ..wording import count, safe_text
 from .attributes import AttributeReader
 from .instance import Instance
-from .reader import ODD, parse
+from .reader import PARSE_ERRORS, parse
 from .series import Series, arrange
 from .structure import DEEPEST
 
@@ -313,7 +313,7 @@ def _rows(dataset: Dataset) -> Iterator[tuple[str, str, str, str, str]]:
             try:
                 element = one[tag]
                 vr, value, title = element.VR, element.value, element.name
-            except ODD as error:
+            except PARSE_ERRORS as error:
                 yield path, code, "", name, f"unreadable ({type(error).__name__})"
                 continue
             if vr == "SQ" and value is not None and prefix.count("].") < DEEPEST:

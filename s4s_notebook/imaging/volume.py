@@ -48,7 +48,7 @@ class Volume:
         between = length / (len(frames) - 1) if len(frames) > 1 else 0.0
         if len(frames) > 1 and between <= 1e-3:
             raise NotAnImage(
-                f"The {len(frames):,} pictures lie all at one place, so they make no volume.",
+                f"The {len(frames):,} pictures all have the same position, so they make no volume.",
                 hint="Use .frames[i].values() for each of them.",
             )
         through = direction / length if between else geometry.normal(first.orientation)

@@ -184,7 +184,7 @@ def test_pictures_at_one_place_make_no_volume(tmp_path) -> None:
     assert (moving.frame_time, moving.problems) == (40, ())
     assert [problem.why for problem in copies.problems] == ["2 slices at the place of another"]
     for series in (moving, copies):
-        with pytest.raises(NotAnImage, match="3 pictures lie all at one place"):
+        with pytest.raises(NotAnImage, match="3 pictures all have the same position"):
             series.volume()
 
 
