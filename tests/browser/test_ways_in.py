@@ -18,10 +18,10 @@ from tests.browser.test_browse import _run
 BY_HAND = """
 import dataclasses
 import s4s_notebook as s4s
-from s4s_notebook.sandbox import capability
-whole = capability.authorization_server
-capability.authorization_server = lambda state: {{
-    name: value for name, value in whole(state).items() if name != "registration_endpoint"}}
+from s4s_notebook.sandbox import fhir_routes
+metadata = fhir_routes.authorization_server
+fhir_routes.authorization_server = lambda context: {{
+    name: value for name, value in metadata(context).items() if name != "registration_endpoint"}}
 sandbox = s4s.Sandbox(retry_after=0).start()
 authority = sandbox._context.authority
 client, _ = authority.register("by hand", ({callback!r},), "client_secret_basic")
