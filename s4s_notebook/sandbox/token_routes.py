@@ -151,10 +151,7 @@ async def _token(request: Request) -> Response:
     grant = form.get("grant_type")
     if grant == "authorization_code":
         _, response = context.authority.redeem(
-            client,
-            form.get("code", ""),
-            form.get("redirect_uri", ""),
-            form.get("code_verifier"),
+            client, form.get("code", ""), form.get("redirect_uri", ""), form.get("code_verifier")
         )
     elif grant == "refresh_token":
         _, response = context.authority.refresh(

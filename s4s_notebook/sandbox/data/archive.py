@@ -6,6 +6,7 @@ Files that ship with pydicom are read in place. Phantoms are generated on first 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -31,6 +32,8 @@ from .phantom_files import phantom_uid
 
 DICOM = "http://dicom.nema.org/resources/ontology/DCM"
 ENDPOINT_ID = "wado-endpoint"
+_CONNECTION_TYPE = "http://hl7.org/fhir/endpoint-connection-type"
+_DICOM_PAYLOAD = {"system": "urn:oid:1.3.6.1.4.1.19376.1.2.3", "code": "dicom", "display": "DICOM"}
 _HEADER_ELEMENTS: list[str] = [
     "StudyDate",
     "StudyTime",
@@ -211,7 +214,7 @@ def _packaged_study(entry: PackagedStudy) -> ArchivedStudy:
     return ArchivedStudy(
         uid=str(first.StudyInstanceUID),
         patient_id=entry.patient_id,
-        started=entry.started or _started(first),
+        started=entry.started or local_time(first.StudyDate, first.get("StudyTime")),
         accession=str(first.get("AccessionNumber") or ""),
         description=entry.description,
         series=tuple(
@@ -243,19 +246,21 @@ def _series(
     )
 
 
-def _started(header: FileDataset) -> str:
-    date = str(header.StudyDate)
-    time = (str(header.get("StudyTime") or "") + "000000")[:6]
-    return f"{date[:4]}-{date[4:6]}-{date[6:8]}T{time[:2]}:{time[2:4]}:{time[4:6]}"
+def local_time(study_date: object, study_time: object) -> str:
+    """Return DICOM's date and time in ISO 8601, or an empty string if there is no date."""
+    date = re.sub(r"\D", "", str(study_date or ""))
+    if len(date) != 8:
+        return ""
+    time = (re.sub(r"\D", "", str(study_time or "")[:6]) + "000000")[:6]
+    return f"{date[:4]}-{date[4:6]}-{date[6:]}T{time[:2]}:{time[2:4]}:{time[4:]}"
 
 
 def _phantom_study(entry: PhantomStudy) -> ArchivedStudy:
     exam = entry.exam
     return ArchivedStudy(
         uid=exam.study_uid,
-        patient_id=entry.patient_id,
-        started=f"{exam.date[:4]}-{exam.date[4:6]}-{exam.date[6:]}"
-        f"T{exam.time[:2]}:{exam.time[2:4]}:{exam.time[4:]}",
+        patient_id=exam.person.id,
+        started=local_time(exam.date, exam.time),
         accession=exam.accession,
         description=exam.description,
         series=tuple(
@@ -279,14 +284,8 @@ def _phantom_study(entry: PhantomStudy) -> ArchivedStudy:
 
 
 def _unavailable_study(entry: UnavailableStudy) -> ArchivedStudy:
-    series = ArchivedSeries(
-        uid=phantom_uid(entry.study_uid, "1"),
-        number=1,
-        modality=entry.modality,
-        description=entry.description,
-        body_site=entry.body_site,
-        instances=(),
-    )
+    uid = phantom_uid(entry.study_uid, "1")
+    series = ArchivedSeries(uid, 1, entry.modality, entry.description, entry.body_site, ())
     return ArchivedStudy(
         uid=entry.study_uid,
         patient_id=entry.patient_id,
@@ -307,23 +306,9 @@ def endpoint_resource(address: str, *, id_: str = ENDPOINT_ID) -> Resource:
         "resourceType": "Endpoint",
         "id": id_,
         "status": "active",
-        "connectionType": {
-            "system": "http://hl7.org/fhir/endpoint-connection-type",
-            "code": "dicom-wado-rs",
-        },
+        "connectionType": {"system": _CONNECTION_TYPE, "code": "dicom-wado-rs"},
         "name": "Images of this patient by WADO-RS",
-        "payloadType": [
-            {
-                "coding": [
-                    {
-                        "system": "urn:oid:1.3.6.1.4.1.19376.1.2.3",
-                        "code": "dicom",
-                        "display": "DICOM",
-                    }
-                ],
-                "text": "DICOM",
-            }
-        ],
+        "payloadType": [{"coding": [_DICOM_PAYLOAD], "text": "DICOM"}],
         "payloadMimeType": ["application/dicom"],
         "address": address,
     }
@@ -379,10 +364,8 @@ def _series_element(series: ArchivedSeries) -> Resource:
     if series.description:
         element["description"] = series.description
     if series.body_site:
-        element["bodySite"] = {
-            "system": "http://snomed.info/sct",
-            "display": series.body_site.title(),
-        }
+        site = series.body_site.title()
+        element["bodySite"] = {"system": "http://snomed.info/sct", "display": site}
     # STU3 requires a SOP class for each instance, and some archives do not report it.
     if series.instances and all(instance.sop_class for instance in series.instances):
         element["instance"] = [

@@ -16,7 +16,6 @@ class Person:
 
     Attributes:
         id: FHIR id of the Patient.
-        mrn: medical record number, which is the PatientID in the hospital's PACS.
         given_name: first name.
         family_name: last name.
         gender: FHIR administrative gender.
@@ -25,12 +24,16 @@ class Person:
     """
 
     id: str
-    mrn: str
     given_name: str
     family_name: str
     gender: str
     birth_date: str
     beneficiary: str
+
+    @property
+    def mrn(self) -> str:
+        """Medical record number, which is the PatientID in the hospital's PACS."""
+        return self.id.removeprefix("smart-")
 
     @property
     def name(self) -> str:
@@ -39,42 +42,10 @@ class Person:
 
 
 PEOPLE: tuple[Person, ...] = (
-    Person(
-        "smart-1288992",
-        "1288992",
-        "Daniel",
-        "Synthetic-Adams",
-        "male",
-        "1935-12-23",
-        "-19990000001",
-    ),
-    Person(
-        "smart-1137192",
-        "1137192",
-        "Susan",
-        "Synthetic-Clark",
-        "female",
-        "1941-02-28",
-        "-19990000002",
-    ),
-    Person(
-        "smart-1551992",
-        "1551992",
-        "Joseph",
-        "Synthetic-Baker",
-        "male",
-        "1938-07-09",
-        "-19990000003",
-    ),
-    Person(
-        "smart-9999999",
-        "9999999",
-        "Nora",
-        "Synthetic-Empty",
-        "female",
-        "1950-01-01",
-        "-19990000009",
-    ),
+    Person("smart-1288992", "Daniel", "Synthetic-Adams", "male", "1935-12-23", "-19990000001"),
+    Person("smart-1137192", "Susan", "Synthetic-Clark", "female", "1941-02-28", "-19990000002"),
+    Person("smart-1551992", "Joseph", "Synthetic-Baker", "male", "1938-07-09", "-19990000003"),
+    Person("smart-9999999", "Nora", "Synthetic-Empty", "female", "1950-01-01", "-19990000009"),
 )
 
 
@@ -113,11 +84,7 @@ def coverage_resources(person: Person, updated: str) -> list[Resource]:
     """Return Medicare parts A, B and D as three Coverage resources."""
     year = int(person.birth_date[:4]) + 65
     resources = []
-    for part, first_year, status in (
-        ("a", year, "active"),
-        ("b", year, "active"),
-        ("d", 2006, "active"),
-    ):
+    for part, first_year in (("a", year), ("b", year), ("d", 2006)):
         extensions = [
             coding_extension("ms_cd", "10", "Aged without end-stage renal disease (ESRD)"),
             {"url": f"{BLUE_BUTTON}/variables/rfrnc_yr", "valueDate": "2018"},
@@ -139,7 +106,7 @@ def coverage_resources(person: Person, updated: str) -> list[Resource]:
                 "id": f"part-{part}-{person.id}",
                 "meta": {"versionId": "1", "lastUpdated": updated},
                 "extension": extensions,
-                "status": status,
+                "status": "active",
                 "type": {"coding": [{"system": "Medicare", "code": f"Part {part.upper()}"}]},
                 "beneficiary": {"reference": f"Patient/{person.id}"},
                 "period": {"start": f"{first_year}-01-01"},

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from .chest_phantom import SLICES, SPACING, THICKNESS, ChestPhantom
+from .people import Person
 
 CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 DX_STORAGE = "1.2.840.10008.5.1.4.1.1.1.1"
@@ -28,13 +29,10 @@ def phantom_uid(*words: str) -> str:
 
 @dataclass(frozen=True)
 class Exam:
-    """Patient and study attributes of a phantom; ``key`` names the study and its folder."""
+    """Patient and study of a phantom, date and time as in DICOM; ``key`` names its folder."""
 
     key: str
-    patient_id: str
-    patient_name: str
-    birth_date: str
-    sex: str
+    person: Person
     date: str
     time: str
     accession: str
@@ -123,8 +121,12 @@ def _common(exam: Exam, sop_class: str, series: str, *, number: int, instance: i
     ds.Manufacturer, ds.ManufacturerModelName = "s4s-notebook", "Phantom"
     ds.InstitutionName, ds.ReferringPhysicianName = "Sandbox Hospital", "Synthetic^Referrer"
     ds.StudyDescription = exam.description
-    ds.PatientID, ds.PatientName = exam.patient_id, exam.patient_name
-    ds.PatientBirthDate, ds.PatientSex = exam.birth_date, exam.sex
+    person = exam.person
+    ds.PatientID, ds.PatientName = person.mrn, f"{person.family_name}^{person.given_name}"
+    ds.PatientBirthDate, ds.PatientSex = (
+        person.birth_date.replace("-", ""),
+        person.gender[0].upper(),
+    )
     ds.SeriesNumber, ds.InstanceNumber = number, instance
     ds.BurnedInAnnotation = "NO"
     return ds

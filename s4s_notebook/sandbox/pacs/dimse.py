@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
 from ..context import NotReadyError, UpstreamError
-from ..data.archive import ArchivedInstance, ArchivedSeries, ArchivedStudy
+from ..data.archive import ArchivedInstance, ArchivedSeries, ArchivedStudy, local_time
 from ..settings import Pacs
 
 UNREACHABLE_RETRY_SECONDS = 30.0
@@ -209,7 +209,7 @@ def _study(association: Any, response: Dataset, patient_id: str) -> ArchivedStud
     return ArchivedStudy(
         uid=uid,
         patient_id=patient_id,
-        started=_started(response),
+        started=local_time(response.get("StudyDate"), response.get("StudyTime")),
         accession=str(response.get("AccessionNumber") or "").strip(),
         description=str(response.get("StudyDescription") or "").strip(),
         series=tuple(sorted(series, key=lambda s: (s.number, s.uid))),
@@ -241,12 +241,3 @@ def _series(association: Any, study_uid: str, entry: Dataset) -> ArchivedSeries:
 def _integer(value: object) -> int:
     text = str(value if value is not None else "").strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-
-
-def _started(response: Dataset) -> str:
-    """Return date and time in ISO 8601, or an empty string if the archive has no date."""
-    date = re.sub(r"\D", "", str(response.get("StudyDate") or ""))
-    if len(date) != 8:
-        return ""
-    time = (re.sub(r"\D", "", str(response.get("StudyTime") or "")[:6]) + "000000")[:6]
-    return f"{date[:4]}-{date[4:6]}-{date[6:]}T{time[:2]}:{time[2:4]}:{time[4:]}"
