@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.float32]
+Pair = tuple[float, float]
 
 SIZE = 512
 SLICES = 60
@@ -41,9 +42,8 @@ class Canvas:
         self.size = size
         self.spacing = spacing
         self.pixels: Image = np.full((size, size), fill, dtype=np.float32)
-        self._axis = ((np.arange(size, dtype=np.float32) - (size - 1) / 2) * spacing).astype(
-            np.float32
-        )
+        axis = (np.arange(size, dtype=np.float32) - (size - 1) / 2) * spacing
+        self._axis = axis.astype(np.float32)
 
     def _box(self, centre: float, reach: float) -> slice:
         middle = (self.size - 1) / 2
@@ -53,8 +53,8 @@ class Canvas:
 
     def ellipse(
         self,
-        centre: tuple[float, float],
-        radii: tuple[float, float],
+        centre: Pair,
+        radii: Pair,
         value: float | Image,
         *,
         turn: float = 0.0,
@@ -75,30 +75,21 @@ class Canvas:
             within: mask of the slice (0 to 1) that clips the shape.
             weight: opacity from 0 to 1.
         """
-        reach = max(radii) + edge
-        rows, columns = self._box(centre[1], reach), self._box(centre[0], reach)
-        if rows.start >= rows.stop or columns.start >= columns.stop:
-            return
-        mask = self._mask(centre, radii, rows, columns, turn=turn, edge=edge, power=power)
+        box, mask = self._mask(centre, radii, turn, edge, power)
         if within is not None:
-            mask = mask * within[rows, columns]
+            mask = mask * within[box]
         if weight != 1.0:
             mask = mask * np.float32(weight)
-        target = self.pixels[rows, columns]
-        paint = value[rows, columns] if isinstance(value, np.ndarray) else np.float32(value)
+        target = self.pixels[box]
+        paint = value[box] if isinstance(value, np.ndarray) else np.float32(value)
         target += mask * (paint - target)
 
     def _mask(
-        self,
-        centre: tuple[float, float],
-        radii: tuple[float, float],
-        rows: slice,
-        columns: slice,
-        *,
-        turn: float,
-        edge: float,
-        power: float,
-    ) -> Image:
+        self, centre: Pair, radii: Pair, turn: float, edge: float, power: float
+    ) -> tuple[tuple[slice, slice], Image]:
+        """Return the bounding box of a superellipse and its mask there."""
+        reach = max(radii) + edge
+        rows, columns = self._box(centre[1], reach), self._box(centre[0], reach)
         x = self._axis[columns][None, :] - np.float32(centre[0])
         y = self._axis[rows][:, None] - np.float32(centre[1])
         if turn:
@@ -111,25 +102,15 @@ class Canvas:
             radius = (u**power + v**power) ** np.float32(1 / power)
         depth = (1 - radius) * np.float32(min(radii))
         mask: Image = np.clip(depth / np.float32(edge) + np.float32(0.5), 0, 1)
-        return mask
+        return (rows, columns), mask
 
     def mask(
-        self,
-        centre: tuple[float, float],
-        radii: tuple[float, float],
-        *,
-        turn: float = 0.0,
-        edge: float = 1.2,
-        power: float = 2.0,
+        self, centre: Pair, radii: Pair, *, turn: float = 0.0, edge: float = 1.2, power: float = 2.0
     ) -> Image:
         """Return a superellipse as a mask of the slice, 0 outside and 1 inside."""
         mask = np.zeros((self.size, self.size), dtype=np.float32)
-        reach = max(radii) + edge
-        rows, columns = self._box(centre[1], reach), self._box(centre[0], reach)
-        if rows.start < rows.stop and columns.start < columns.stop:
-            mask[rows, columns] = self._mask(
-                centre, radii, rows, columns, turn=turn, edge=edge, power=power
-            )
+        box, part = self._mask(centre, radii, turn, edge, power)
+        mask[box] = part
         return mask
 
     def blend(self, mask: Image, value: float | Image) -> None:
@@ -227,9 +208,7 @@ class ChestPhantom:
                 canvas.ellipse((side * 52, -74), (46 * collar, 6), CORTEX, turn=side * -0.2)
                 canvas.ellipse((side * 52, -74), (43 * collar, 3.4), MARROW, turn=side * -0.2)
 
-    def _lung_shape(
-        self, level: float, side: int
-    ) -> tuple[tuple[float, float], tuple[float, float]]:
+    def _lung_shape(self, level: float, side: int) -> tuple[Pair, Pair]:
         grown = math.sqrt(max(0.0, min(1.0, (level - 0.015) / 0.34)))
         radii = (18 + 43 * grown, 20 + 62 * grown)
         return (side * (46 + 25 * grown), 6 - 3 * grown), radii

@@ -7,6 +7,7 @@ and ``insurance`` is a single object.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -62,6 +63,31 @@ VARIABLES = {
     "daw_prod_slctn_cd": "Dispense as Written (DAW) Product Selection Code",
     "drug_cvrg_stus_cd": "Drug Coverage Status Code",
     "rx_orgn_cd": "Prescription Origination Code",
+}
+
+# Displays of the ICD-10 codes.
+ICD10_DISPLAYS = {
+    "I10": "ESSENTIAL (PRIMARY) HYPERTENSION",
+    "E11.9": "TYPE 2 DIABETES MELLITUS WITHOUT COMPLICATIONS",
+    "E78.5": "HYPERLIPIDEMIA, UNSPECIFIED",
+    "J44.9": "CHRONIC OBSTRUCTIVE PULMONARY DISEASE, UNSPECIFIED",
+    "M17.9": "OSTEOARTHRITIS OF KNEE, UNSPECIFIED",
+    "R91.8": "OTHER NONSPECIFIC ABNORMAL FINDING OF LUNG FIELD",
+    "K76.9": "LIVER DISEASE, UNSPECIFIED",
+    "M25.561": "PAIN IN RIGHT KNEE",
+    "M89.9": "DISORDER OF BONE, UNSPECIFIED",
+    "M54.2": "CERVICALGIA",
+    "Z12.31": "ENCNTR SCREEN MAMMOGRAM FOR MALIGNANT NEOPLASM OF BREAST",
+    "R59.0": "LOCALIZED ENLARGED LYMPH NODES",
+    "Z36.89": "ANTENATAL SCREENING",
+    "I67.1": "CEREBRAL ANEURYSM",
+    "I65.29": "CAROTID ARTERY STENOSIS",
+    "M54.6": "PAIN IN THORACIC SPINE",
+    "R10.9": "ABDOMINAL PAIN",
+    "R51": "HEADACHE",
+    "I63.9": "CEREBRAL INFARCTION",
+    "S09.90XA": "UNSPECIFIED INJURY OF HEAD",
+    "C61": "MALIGNANT NEOPLASM OF PROSTATE",
 }
 
 
@@ -133,16 +159,12 @@ def _category(kind: str, name: str) -> Resource:
     return codeable_concept(f"{BLUE_BUTTON}/codesystem/{kind}", variable_url(name), VARIABLES[name])
 
 
-def diagnoses(*codes: tuple[str, str]) -> list[Resource]:
-    """Return diagnoses in ICD-10 from pairs of code and display; the first is principal."""
+def diagnoses(codes: Sequence[str]) -> list[Resource]:
+    """Return diagnoses from ICD-10 codes; the first is principal."""
     entries: list[Resource] = []
-    for sequence, (code, display) in enumerate(codes, start=1):
-        entry: Resource = {
-            "sequence": sequence,
-            "diagnosisCodeableConcept": codeable_concept(
-                "http://hl7.org/fhir/sid/icd-10", code, display
-            ),
-        }
+    for sequence, code in enumerate(codes, start=1):
+        concept = codeable_concept("http://hl7.org/fhir/sid/icd-10", code, ICD10_DISPLAYS[code])
+        entry: Resource = {"sequence": sequence, "diagnosisCodeableConcept": concept}
         if sequence == 1:
             entry["type"] = [
                 codeable_concept(
@@ -224,7 +246,7 @@ class ClaimHeader:
         processed: day on which the claim was processed.
         updated: ``meta.lastUpdated`` as a FHIR instant.
         provider: NPI of the provider.
-        diagnoses: pairs of ICD-10 code and display, the principal diagnosis first.
+        diagnoses: ICD-10 codes, the principal diagnosis first.
     """
 
     patient_id: str
@@ -234,7 +256,7 @@ class ClaimHeader:
     processed: str
     updated: str
     provider: str
-    diagnoses: tuple[tuple[str, str], ...]
+    diagnoses: tuple[str, ...]
 
 
 def claim_resource(
@@ -272,13 +294,26 @@ def claim_resource(
     }
 
 
-def claim_type_codings(
-    claim_type: str, display: str, eob: str, ex: str, near_line: str
-) -> list[Resource]:
+# Code and display of the CMS claim type, FHIR's claim type, and the near-line record type.
+_CLAIM_TYPES = {
+    "carrier": (
+        "71",
+        "Local carrier non-durable medical equipment, prosthetics, orthotics, and supplies "
+        "(DMEPOS) claim",
+        "professional",
+        "O",
+    ),
+    "outpatient": ("40", "Hospital Outpatient claim", "professional", "W"),
+    "inpatient": ("60", "Inpatient claim", "institutional", "V"),
+}
+
+
+def claim_type_codings(claim_type: str) -> list[Resource]:
     """Return the four codings of ``type``; readers must select them by system, not by index."""
+    code, display, ex, near_line = _CLAIM_TYPES[claim_type]
     return [
-        coding(variable_url("nch_clm_type_cd"), claim_type, display),
-        coding(f"{BLUE_BUTTON}/codesystem/eob-type", eob),
+        coding(variable_url("nch_clm_type_cd"), code, display),
+        coding(f"{BLUE_BUTTON}/codesystem/eob-type", claim_type.upper()),
         coding("http://hl7.org/fhir/ex-claimtype", ex, ex.capitalize()),
         coding(variable_url("nch_near_line_rec_ident_cd"), near_line, _NEAR_LINE[near_line]),
     ]

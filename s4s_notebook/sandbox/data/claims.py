@@ -35,19 +35,7 @@ def carrier_claim(
     header: ClaimHeader, lines: Sequence[ServiceLine], specialty: str = "30"
 ) -> Resource:
     """Return a physician's Part B claim; ``specialty`` is a CMS code (30: radiology)."""
-    claim = claim_resource(
-        header,
-        "carrier",
-        claim_type_codings(
-            "71",
-            "Local carrier non-durable medical equipment, prosthetics, orthotics, and supplies "
-            "(DMEPOS) claim",
-            "CARRIER",
-            "professional",
-            "O",
-        ),
-        "b",
-    )
+    claim = claim_resource(header, "carrier", claim_type_codings("carrier"), "b")
     paid = sum(line.paid for line in lines)
     claim["extension"] = [
         money_extension("prpayamt", 0),
@@ -64,7 +52,7 @@ def carrier_claim(
     claim["disposition"] = "01"
     claim["information"] = [information(1, "nch_wkly_proc_dt", date=header.processed)]
     claim["careTeam"] = care_team(header.provider, specialty=specialty)
-    claim["diagnosis"] = diagnoses(*header.diagnoses)
+    claim["diagnosis"] = diagnoses(header.diagnoses)
     claim["item"] = [_carrier_line(n, line, header) for n, line in enumerate(lines, start=1)]
     claim["payment"] = {"amount": money(paid)}
     return claim
@@ -107,17 +95,9 @@ def _carrier_line(sequence: int, line: ServiceLine, header: ClaimHeader) -> Reso
 
 def outpatient_claim(header: ClaimHeader, lines: Sequence[ServiceLine]) -> Resource:
     """Return a hospital outpatient claim; its last line, revenue centre 0001, is the total."""
-    claim = claim_resource(
-        header,
-        "outpatient",
-        [
-            *claim_type_codings(
-                "40", "Hospital Outpatient claim", "OUTPATIENT", "professional", "W"
-            ),
-            coding(variable_url("clm_srvc_clsfctn_type_cd"), "3"),
-        ],
-        "b",
-    )
+    service_type = coding(variable_url("clm_srvc_clsfctn_type_cd"), "3")
+    type_codings = [*claim_type_codings("outpatient"), service_type]
+    claim = claim_resource(header, "outpatient", type_codings, "b")
     charge, paid = sum(line.charge for line in lines), sum(line.paid for line in lines)
     claim["extension"] = [
         money_extension("nch_profnl_cmpnt_chrg_amt", 0),
@@ -129,7 +109,7 @@ def outpatient_claim(header: ClaimHeader, lines: Sequence[ServiceLine]) -> Resou
         identifier_extension("fi_num", "99999"),
         identifier_extension("fi_doc_clm_cntl_num", f"{int(header.claim_id):014d}"),
     ]
-    _add_hospital_elements(claim, header, frequency="1")
+    _add_hospital_elements(claim, header)
     claim["item"] = [
         *(_revenue_line(n, line, header, dated=True) for n, line in enumerate(lines, start=1)),
         _total_line(len(lines) + 1, charge, paid),
@@ -152,15 +132,9 @@ def inpatient_claim(
         drg: diagnosis-related group.
         paid: payment for the complete stay, in dollars.
     """
-    claim = claim_resource(
-        header,
-        "inpatient",
-        [
-            *claim_type_codings("60", "Inpatient claim", "INPATIENT", "institutional", "V"),
-            coding(variable_url("clm_srvc_clsfctn_type_cd"), "1"),
-        ],
-        "a",
-    )
+    service_type = coding(variable_url("clm_srvc_clsfctn_type_cd"), "1")
+    type_codings = [*claim_type_codings("inpatient"), service_type]
+    claim = claim_resource(header, "inpatient", type_codings, "a")
     charge = sum(line.charge for line in lines)
     claim["extension"] = [
         money_extension("clm_pass_thru_per_diem_amt", 0),
@@ -171,7 +145,7 @@ def inpatient_claim(
         money_extension("prpayamt", 0),
         identifier_extension("fi_num", "99999"),
     ]
-    _add_hospital_elements(claim, header, frequency="1")
+    _add_hospital_elements(claim, header)
     claim["hospitalization"] = {"start": header.start, "end": header.end}
     claim["information"] += [
         information(4, "clm_admsn_dt", date=header.start),
@@ -190,25 +164,21 @@ def inpatient_claim(
     return claim
 
 
-def _add_hospital_elements(claim: Resource, header: ClaimHeader, *, frequency: str) -> None:
+def _add_hospital_elements(claim: Resource, header: ClaimHeader) -> None:
     claim["billablePeriod"]["extension"] = [coding_extension("claim_query_cd", "3", "Final bill")]
     claim["provider"] = {"identifier": {"system": variable_url("prvdr_num"), "value": "999999"}}
-    claim["organization"] = {
-        "identifier": {"system": NPI, "value": "9999999991"},
-        "display": "Sandbox Hospital (synthetic)",
-    }
-    claim["facility"] = {
-        "extension": [coding_extension("clm_fac_type_cd", "1", "Hospital")],
-        "identifier": {"system": NPI, "value": "9999999991"},
-        "display": "Sandbox Hospital (synthetic)",
-    }
+    npi = {"system": NPI, "value": "9999999991"}
+    hospital = {"identifier": npi, "display": "Sandbox Hospital (synthetic)"}
+    claim["organization"] = hospital
+    kind = coding_extension("clm_fac_type_cd", "1", "Hospital")
+    claim["facility"] = {"extension": [kind], **hospital}
     claim["information"] = [
         information(1, "nch_wkly_proc_dt", date=header.processed),
         information(2, "clm_mco_pd_sw", code="0"),
-        information(3, "clm_freq_cd", code=frequency),
+        information(3, "clm_freq_cd", code="1"),
     ]
     claim["careTeam"] = care_team(header.provider)
-    claim["diagnosis"] = diagnoses(*header.diagnoses)
+    claim["diagnosis"] = diagnoses(header.diagnoses)
 
 
 def _revenue_line(
@@ -275,16 +245,11 @@ def prescription_drug_event(
         days: days of supply.
         fill: fill number, 0 for the first.
     """
-    claim = claim_resource(
-        header,
-        "pde",
-        [
-            coding(f"{BLUE_BUTTON}/codesystem/eob-type", "PDE"),
-            coding("http://hl7.org/fhir/ex-claimtype", "pharmacy", "Pharmacy"),
-        ],
-        "d",
-        id_variable="pde_id",
-    )
+    type_codings = [
+        coding(f"{BLUE_BUTTON}/codesystem/eob-type", "PDE"),
+        coding("http://hl7.org/fhir/ex-claimtype", "pharmacy", "Pharmacy"),
+    ]
+    claim = claim_resource(header, "pde", type_codings, "d", id_variable="pde_id")
     claim["identifier"].append(
         {"system": variable_url("rx_srvc_rfrnc_num"), "value": str(int(header.claim_id) % 10**6)}
     )
@@ -294,10 +259,8 @@ def prescription_drug_event(
     ]
     pharmacy = {"identifier": {"system": NPI, "value": "9999999992"}, "display": "Sandbox Pharmacy"}
     claim["organization"] = pharmacy
-    claim["facility"] = {
-        "extension": [coding_extension("phrmcy_srvc_type_cd", "01", "Community/retail pharmacy")],
-        **pharmacy,
-    }
+    kind = coding_extension("phrmcy_srvc_type_cd", "01", "Community/retail pharmacy")
+    claim["facility"] = {"extension": [kind], **pharmacy}
     claim["information"] = [
         information(1, "daw_prod_slctn_cd", code="0"),
         information(2, "dspnsng_stus_cd", code="C"),
@@ -311,6 +274,7 @@ def prescription_drug_event(
 
 
 def _drug_line(date: str, ndc: str, drug: str, cost: float, *, days: int, fill: int) -> Resource:
+    invoice = codeable_concept("http://hl7.org/fhir/v3/ActCode", "RXDINV", "Rx dispense invoice")
     copayment = round_to_cents(cost * 0.25)
     amounts = {
         "cvrd_d_plan_pd_amt": cost - copayment,
@@ -336,12 +300,5 @@ def _drug_line(date: str, ndc: str, drug: str, cost: float, *, days: int, fill: 
             "value": float(days),
         },
         "adjudication": [adjudication(name, amount) for name, amount in amounts.items()],
-        "detail": [
-            {
-                "sequence": 1,
-                "type": codeable_concept(
-                    "http://hl7.org/fhir/v3/ActCode", "RXDINV", "Rx dispense invoice"
-                ),
-            }
-        ],
+        "detail": [{"sequence": 1, "type": invoice}],
     }
