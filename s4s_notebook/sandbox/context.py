@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import collections
 import math
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
+from starlette.responses import Response
 
 from .authority import Approval, Authority
 from .data.archive import ArchivedStudy, SampleArchive
@@ -18,6 +19,7 @@ from .faults import Script
 from .resources import ResourceStore, instant
 from .settings import Personality, Settings
 
+Handler = Callable[[Request], Awaitable[Response]]
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 MAX_BODY = 64 * 1024
 MAX_FIELDS = 200
@@ -35,22 +37,8 @@ class NotReadyError(Exception):
         self.seconds = seconds
 
 
-class UpstreamError(Exception):
-    """The archive behind the sandbox failed.
-
-    Attributes:
-        status: HTTP status of the response.
-        description: Text of the response.
-    """
-
-    def __init__(self, status: int, description: str) -> None:
-        super().__init__(description)
-        self.status = status
-        self.description = description
-
-
-class DeniedError(Exception):
-    """The request is refused: 401 without a valid token, 403 with one that does not suffice.
+class FailedRequestError(Exception):
+    """The request is answered by an error.
 
     Attributes:
         status: HTTP status of the response.
@@ -63,6 +51,14 @@ class DeniedError(Exception):
         self.status = status
         self.description = description
         self.error = error
+
+
+class UpstreamError(FailedRequestError):
+    """The archive behind the sandbox failed."""
+
+
+class DeniedError(FailedRequestError):
+    """The request is refused: 401 without a valid token, 403 with one that does not suffice."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -195,32 +191,12 @@ class Record:
     time: float
 
 
-class RequestLog:
-    """The last 10,000 requests, oldest first; thread-safe."""
-
-    def __init__(self) -> None:
-        self._entries: collections.deque[Record] = collections.deque(maxlen=10_000)
-        self._lock = threading.Lock()
-
-    def add(self, record: Record) -> None:
-        """Append a request."""
-        with self._lock:
-            self._entries.append(record)
-
-    def all(self) -> list[Record]:
-        """Return a copy of the log."""
-        with self._lock:
-            return list(self._entries)
-
-    def clear(self) -> None:
-        """Remove all requests."""
-        with self._lock:
-            self._entries.clear()
-
-
 @dataclass
 class SandboxContext:
-    """The parts of one running sandbox. The origins are set once the sockets are bound."""
+    """The parts of one running sandbox. The origins are set once the sockets are bound.
+
+    ``log`` has the last 10,000 requests, oldest first.
+    """
 
     settings: Settings
     personality: Personality
@@ -228,7 +204,7 @@ class SandboxContext:
     images: ImageSource
     authority: Authority
     archive: StudyArchive | None = None
-    log: RequestLog = field(default_factory=RequestLog)
+    log: deque[Record] = field(default_factory=lambda: deque(maxlen=10_000))
     script: Script = field(default_factory=Script)
     fhir_origin: str = ""
     imaging_origin: str = ""

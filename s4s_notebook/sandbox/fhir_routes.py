@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from .context import (
     NO_STORE,
     BadBodyError,
     DeniedError,
+    Handler,
     NotReadyError,
     PreparationDelay,
     SandboxContext,
@@ -45,16 +46,15 @@ from .search import (
 )
 from .token_routes import authorization_server, oauth_urls
 
-Handler = Callable[[Request], Awaitable[Response]]
 _JSON = ("application/fhir+json", "application/json+fhir", "application/json")
 
 
+@dataclass(frozen=True)
 class FhirEndpoint:
     """One FHIR base: ``/api/fhir`` needs a token, ``/api/open-fhir`` does not."""
 
-    def __init__(self, *, open_: bool, delay: PreparationDelay) -> None:
-        self.open = open_
-        self._delay = delay
+    delay: PreparationDelay
+    open: bool
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes below the base."""
@@ -84,10 +84,8 @@ class FhirEndpoint:
                 status = 500 if context.personality.auth_failure_is_500 else denied.status
                 code = "login" if denied.status == 401 else "forbidden"
                 return error_response(request, status, code, denied.description, denied.headers)
-            except BadSearchError as bad:
+            except (BadSearchError, BadBodyError) as bad:
                 return error_response(request, 400, "invalid", str(bad))
-            except BadBodyError as bad_body:
-                return error_response(request, 400, "invalid", str(bad_body))
             except NotReadyError as wait:
                 headers = context.retry_header(wait.seconds)
                 return error_response(request, 503, "throttled", "still being prepared", headers)
@@ -106,9 +104,8 @@ class FhirEndpoint:
     async def metadata(self, request: Request) -> Response:
         """Answer ``metadata``."""
         context = context_of(request)
-        return fhir_response(
-            request, capability_statement(context, self.base(context), open_=self.open)
-        )
+        statement = capability_statement(context, self.base(context), open_=self.open)
+        return fhir_response(request, statement)
 
     def _patient(self, request: Request, context: SandboxContext, type_: str) -> str | None:
         """Return the patient that this request may read; None (all) on the open base."""
@@ -131,7 +128,7 @@ class FhirEndpoint:
         strict = "handling=strict" in request.headers.get("prefer", "")
         query = parse_search(type_, pairs, page_size=context.settings.page_size, strict=strict)
         patients = self._readable_patients(query, patient_id)
-        remaining = self._delay.remaining(f"{self.open}/{query.type}/{patients}")
+        remaining = self.delay.remaining(f"{self.open}/{query.type}/{patients}")
         if remaining > 0:
             raise NotReadyError(remaining)
         matches = await run_in_threadpool(self._matches, context, query, patients)
@@ -199,24 +196,14 @@ class FhirEndpoint:
 
 
 def error_response(
-    request: Request,
-    status: int,
-    code: str,
-    description: str,
-    headers: dict[str, str] | None = None,
+    request: Request, status: int, code: str, text: str, headers: dict[str, str] | None = None
 ) -> Response:
     """Return an OperationOutcome in the requested format."""
-    return fhir_response(
-        request, outcome("error", code, description), status=status, headers=headers
-    )
+    return fhir_response(request, outcome("error", code, text), status, headers)
 
 
 def fhir_response(
-    request: Request,
-    resource: Resource,
-    *,
-    status: int = 200,
-    headers: dict[str, str] | None = None,
+    request: Request, resource: Resource, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
     """Return JSON in the requested media type; 406 if the client accepts XML alone."""
     media = _media(request)
@@ -225,9 +212,8 @@ def fhir_response(
         if status < 400:  # an error is worth reading in any format
             status, resource = 406, outcome("error", "not-supported", "only JSON is served")
     body = json.dumps(resource, ensure_ascii=False, separators=(",", ":")).encode()
-    return Response(
-        body, status, headers={**NO_STORE, **(headers or {})}, media_type=f"{media}; charset=utf-8"
-    )
+    all_headers = {**NO_STORE, **(headers or {})}
+    return Response(body, status, headers=all_headers, media_type=f"{media}; charset=utf-8")
 
 
 def _media(request: Request) -> str | None:
@@ -244,8 +230,7 @@ def _media(request: Request) -> str | None:
 
 def routes(delay: PreparationDelay) -> list[BaseRoute]:
     """Return the routes of both FHIR bases."""
-    bases = (FhirEndpoint(open_=False, delay=delay), FhirEndpoint(open_=True, delay=delay))
-    return [route for base in bases for route in base.routes()]
+    return [r for open_ in (False, True) for r in FhirEndpoint(delay, open_).routes()]
 
 
 def internal_error(request: Request, error: Exception) -> Response:
@@ -254,6 +239,7 @@ def internal_error(request: Request, error: Exception) -> Response:
     return error_response(request, 500, "exception", "the sandbox failed; see its console")
 
 
+SECURITY_SERVICE = "http://hl7.org/fhir/restful-security-service"
 OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _PARAMETER_TYPES = {
     "_id": "token",
@@ -286,32 +272,17 @@ def smart_configuration(context: SandboxContext) -> dict[str, Any]:
 
 def capability_statement(context: SandboxContext, base: str, *, open_: bool) -> Resource:
     """Return the CapabilityStatement of one base."""
-    rest: Resource = {
-        "mode": "server",
-        "resource": [_capability(type_) for type_ in PATIENT_PARAMETERS],
-    }
+    capabilities = [_capability(type_) for type_ in PATIENT_PARAMETERS]
+    rest: Resource = {"mode": "server", "resource": capabilities}
     if not open_:
+        uris = [
+            {"url": name, "valueUri": url}
+            for name, url in oauth_urls(context).items()
+            if name in ("authorize", "token", "register", "manage")
+        ]
         rest["security"] = {
-            "service": [
-                {
-                    "coding": [
-                        {
-                            "system": "http://hl7.org/fhir/restful-security-service",
-                            "code": "SMART-on-FHIR",
-                        }
-                    ]
-                }
-            ],
-            "extension": [
-                {
-                    "url": OAUTH_URIS,
-                    "extension": [
-                        {"url": name, "valueUri": url}
-                        for name, url in oauth_urls(context).items()
-                        if name in ("authorize", "token", "register", "manage")
-                    ],
-                }
-            ],
+            "service": [{"coding": [{"system": SECURITY_SERVICE, "code": "SMART-on-FHIR"}]}],
+            "extension": [{"url": OAUTH_URIS, "extension": uris}],
         }
     return {
         "resourceType": "CapabilityStatement",

@@ -179,7 +179,7 @@ class RequestRecorder:
         response_headers = {name.lower(): value for name, value in response.get("headers", ())}
         retry = response_headers.get(b"retry-after")
         context = self._context
-        context.log.add(
+        context.log.append(
             Record(
                 method=scope["method"],
                 path=redacted_path(scope),

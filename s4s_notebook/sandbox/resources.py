@@ -153,9 +153,29 @@ def represent(
         personality: The deviations of the data holder.
         wado_base: Returns the WADO-RS base for a patient id.
     """
-    if resource["resourceType"] == "ImagingStudy":
-        return _represent_study(resource, personality, wado_base)
-    return resource
+    if resource["resourceType"] != "ImagingStudy":
+        return resource
+    study = dict(resource)
+    contained: list[Resource] = study.get("contained") or []
+    if any(c.get("address") == ADDRESS for c in contained):
+        patient_id = patient_of(resource)
+        address = wado_base(patient_id)
+        if personality.address_with_study:
+            address += "/studies/" + str(study["uid"]).removeprefix("urn:oid:")
+        study["contained"] = [
+            {**c, "address": address} if c.get("address") == ADDRESS else c for c in contained
+        ]
+        if personality.raw_wado_reference:
+            study["endpoint"] = [{"reference": f"#{ENDPOINT_ID}"}, {"reference": address}]
+        if personality.external_endpoint:
+            del study["contained"]
+            study["endpoint"] = [{"reference": f"Endpoint/wado-{patient_id}"}]
+    if personality.zoneless_started:
+        study["started"] = str(study["started"])[:19]
+    if personality.bare_resources:
+        for name in ("id", "meta", "series"):
+            study.pop(name, None)
+    return _study_as_r4(study) if personality.r4_studies else study
 
 
 def endpoint_resources(
@@ -189,32 +209,6 @@ def archive_resources(entries: Iterable[tuple[ArchivedStudy, float, int]]) -> li
         )
         for study, changed, version in entries
     ]
-
-
-def _represent_study(
-    resource: Resource, personality: Personality, wado_base: Callable[[str], str]
-) -> Resource:
-    study = dict(resource)
-    contained: list[Resource] = study.get("contained") or []
-    if any(c.get("address") == ADDRESS for c in contained):
-        patient_id = patient_of(resource)
-        address = wado_base(patient_id)
-        if personality.address_with_study:
-            address += "/studies/" + str(study["uid"]).removeprefix("urn:oid:")
-        study["contained"] = [
-            {**c, "address": address} if c.get("address") == ADDRESS else c for c in contained
-        ]
-        if personality.raw_wado_reference:
-            study["endpoint"] = [{"reference": f"#{ENDPOINT_ID}"}, {"reference": address}]
-        if personality.external_endpoint:
-            del study["contained"]
-            study["endpoint"] = [{"reference": f"Endpoint/wado-{patient_id}"}]
-    if personality.zoneless_started:
-        study["started"] = str(study["started"])[:19]
-    if personality.bare_resources:
-        for name in ("id", "meta", "series"):
-            study.pop(name, None)
-    return _study_as_r4(study) if personality.r4_studies else study
 
 
 _R4_STATUS = {"ONLINE": "available", "UNAVAILABLE": "cancelled"}

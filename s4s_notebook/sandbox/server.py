@@ -203,7 +203,7 @@ class SandboxServer:
     @property
     def requests(self) -> list[Record]:
         """The last 10,000 requests, oldest first, without any secret."""
-        return self._running.log.all()
+        return list(self._running.log.copy())  # copy() is atomic
 
     def clear_requests(self) -> None:
         """Remove all requests from :attr:`requests`."""
@@ -318,4 +318,4 @@ def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     code = "not-found" if status == 404 else "not-supported"
-    return wado_routes.json_error_response(request, status, code, "no such page or method", headers)
+    return wado_routes.json_error(request, status, code, "no such page or method", headers)

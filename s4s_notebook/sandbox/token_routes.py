@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 
@@ -14,9 +14,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .authority import SCOPES, YEAR, OAuthError, RegisteredClient
-from .context import NO_STORE, BadBodyError, SandboxContext, context_of, read_body, read_form
+from .context import (
+    NO_STORE,
+    BadBodyError,
+    Handler,
+    SandboxContext,
+    context_of,
+    read_body,
+    read_form,
+)
 
-Handler = Callable[[Request], Awaitable[Response]]
 _METHODS = ("client_secret_basic", "client_secret_post", "none")
 _SCHEMES_WITHOUT_HOST = ("javascript", "data", "file", "vbscript", "blob", "about")
 
@@ -52,11 +59,7 @@ def authorization_server(context: SandboxContext) -> dict[str, Any]:
         "revocation_endpoint": urls["revoke"],
         "introspection_endpoint": urls["introspect"],
         "management_endpoint": urls["manage"],
-        "token_endpoint_auth_methods_supported": [
-            "client_secret_basic",
-            "client_secret_post",
-            "none",
-        ],
+        "token_endpoint_auth_methods_supported": list(_METHODS),
         "grant_types_supported": ["authorization_code", "refresh_token"],
         "response_types_supported": ["code"],
         "scopes_supported": list(SCOPES),
@@ -167,8 +170,9 @@ async def _register(request: Request) -> Response:
     uris = body.get("redirect_uris")
     if not isinstance(uris, list) or not 1 <= len(uris) <= 20:
         raise OAuthError("invalid_redirect_uri", "redirect_uris must list 1 to 20 addresses")
-    for uri in uris:
-        _check_redirect(uri)
+    if not all(_is_redirect_address(uri) for uri in uris):
+        problem = "redirect_uris must be absolute, without a fragment, https or loopback"
+        raise OAuthError("invalid_redirect_uri", problem)
     method = body.get("token_endpoint_auth_method", "client_secret_basic")
     if method not in _METHODS:
         raise OAuthError("invalid_client_metadata", f"one of {', '.join(_METHODS)}")
@@ -192,22 +196,21 @@ async def _register(request: Request) -> Response:
     return JSONResponse(response, 201, headers=NO_STORE)
 
 
-def _check_redirect(uri: object) -> None:
-    problem = "redirect_uris must be absolute, without a fragment, https or loopback"
+def _is_redirect_address(uri: object) -> bool:
+    """Return whether an address is absolute, without a fragment, and https or loopback."""
     if not isinstance(uri, str) or len(uri) > 2000 or not uri.isascii() or not uri.isprintable():
-        raise OAuthError("invalid_redirect_uri", problem)
+        return False
     try:
         parts = urlsplit(uri)
         host = parts.hostname
         _ = parts.port
-    except ValueError as error:
-        raise OAuthError("invalid_redirect_uri", problem) from error
+    except ValueError:
+        return False
     if not parts.scheme or "#" in uri or " " in uri or parts.scheme in _SCHEMES_WITHOUT_HOST:
-        raise OAuthError("invalid_redirect_uri", problem)
-    if parts.scheme in ("http", "https") and not host:
-        raise OAuthError("invalid_redirect_uri", problem)
-    if parts.scheme == "http" and host not in ("127.0.0.1", "localhost", "::1"):
-        raise OAuthError("invalid_redirect_uri", problem)
+        return False
+    if parts.scheme == "http":
+        return host in ("127.0.0.1", "localhost", "::1")
+    return parts.scheme != "https" or bool(host)
 
 
 async def _revoke(request: Request) -> Response:
@@ -246,10 +249,8 @@ def _introspection(context: SandboxContext, token: str) -> dict[str, Any]:
 
 async def _debug_introspect(request: Request) -> Response:
     """Introspect without credentials, as the reference server of Sync for Science does."""
-    context = context_of(request)
-    return JSONResponse(
-        _introspection(context, request.query_params.get("token", "")), headers=NO_STORE
-    )
+    token = request.query_params.get("token", "")
+    return JSONResponse(_introspection(context_of(request), token), headers=NO_STORE)
 
 
 async def _debug_token(request: Request) -> Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from starlette.routing import Route
 from .context import (
     NO_STORE,
     DeniedError,
+    Handler,
     NotReadyError,
     SandboxContext,
     UpstreamError,
@@ -39,7 +40,6 @@ _RESOURCES = (
     "/studies/{study}/series/{series}/instances/{instance}",
 )
 _PREFIXES = ("/open/Patient/{patient}/$wado-rs", "/Patient/{patient}/$wado-rs", "")
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 def routes() -> list[Route]:
@@ -57,41 +57,33 @@ def _guard(handler: Handler) -> Handler:
         context = context_of(request)
         try:
             return await handler(request)
-        except DeniedError as denied:
-            return json_error_response(
-                request, denied.status, "forbidden", denied.description, denied.headers
-            )
+        except DeniedError as error:
+            return json_error(request, error.status, "forbidden", error.description, error.headers)
         except KeyError:
-            return json_error_response(
-                request, 404, "not-found", "there is no such study, series or image"
-            )
+            return json_error(request, 404, "not-found", "there is no such study, series or image")
         except NotReadyError as wait:
             headers = context.retry_header(wait.seconds)
-            description = "the images are being prepared"
-            return json_error_response(request, 503, "throttled", description, headers)
-        except UpstreamError as broken:
-            return json_error_response(request, broken.status, "transient", broken.description)
+            return json_error(request, 503, "throttled", "the images are being prepared", headers)
+        except UpstreamError as error:
+            return json_error(request, error.status, "transient", error.description)
 
     return guarded
 
 
-def json_error_response(
-    request: Request,
-    status: int,
-    code: str,
-    description: str,
-    headers: dict[str, str] | None = None,
+def json_error(
+    request: Request, status: int, code: str, text: str, headers: dict[str, str] | None = None
 ) -> Response:
     """Return an OperationOutcome as JSON, whatever the request accepts."""
     scope = {**request.scope, "headers": [], "query_string": b""}
-    return error_response(Request(scope), status, code, description, headers)
+    return error_response(Request(scope), status, code, text, headers)
 
 
 async def _select(request: Request) -> tuple[ArchivedStudy, list[ArchivedInstance]]:
     """Return the study and its instances in the path, if the caller may read them."""
     context, names = context_of(request), request.path_params
     owner = _owner(request, context)
-    if not all(_UID.fullmatch(names[k]) and len(names[k]) <= 64 for k in _named(names)):
+    uids = [names[key] for key in ("study", "series", "instance") if key in names]
+    if not all(_UID.fullmatch(uid) and len(uid) <= 64 for uid in uids):
         raise KeyError("uid")
     study = await run_in_threadpool(context.images.study, names["study"])
     if study is None:
@@ -112,10 +104,6 @@ async def _select(request: Request) -> tuple[ArchivedStudy, list[ArchivedInstanc
     return ready, instances
 
 
-def _named(names: dict[str, str]) -> list[str]:
-    return [key for key in ("study", "series", "instance") if key in names]
-
-
 def _owner(request: Request, context: SandboxContext) -> str | None:
     """Return the patient whose images may be read; None for all on the open base."""
     patient_id: str | None = request.path_params.get("patient")
@@ -132,16 +120,14 @@ def _owner(request: Request, context: SandboxContext) -> str | None:
 async def _retrieve(request: Request) -> Response:
     negotiated = _negotiated(request.headers.get("accept", "*/*"))
     if negotiated is None:
-        description = 'accept multipart/related; type="application/dicom"'
-        return json_error_response(request, 406, "not-supported", description)
+        text = 'accept multipart/related; type="application/dicom"'
+        return json_error(request, 406, "not-supported", text)
     study, instances = await _select(request)
     paths = [_path(instance) for instance in instances]
     sizes = await run_in_threadpool(lambda: [path.stat().st_size for path in paths])
     if negotiated == DICOM:
         if len(paths) != 1:
-            return json_error_response(
-                request, 406, "not-supported", "more than one image: use multipart"
-            )
+            return json_error(request, 406, "not-supported", "more than one image: use multipart")
         headers = {**NO_STORE, "Content-Length": str(sizes[0])}
         return StreamingResponse(_file(paths[0]), headers=headers, media_type=DICOM)
     boundary = secrets.token_hex(16)

@@ -43,7 +43,7 @@ class _StudyVersion:
     number: int = 1
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class PacsArchive:
     """A PACS reached by C-FIND and C-MOVE; thread-safe.
 
@@ -61,19 +61,15 @@ class PacsArchive:
     host: str = "127.0.0.1"
     limit: int = 4 << 30
     clock: Callable[[], float] = time.time
-    _moves: dict[str, StudyMove] = field(default_factory=dict, repr=False)
-    _cache: dict[str, _CachedStudy] = field(default_factory=dict, repr=False)
-    _patient_results: dict[str, tuple[float, list[ArchivedStudy]]] = field(
-        default_factory=dict, repr=False
-    )
-    _study_results: dict[str, tuple[float, ArchivedStudy | None]] = field(
-        default_factory=dict, repr=False
-    )
-    _find_locks: dict[str, threading.Lock] = field(default_factory=dict, repr=False)
-    _versions: dict[str, _StudyVersion] = field(default_factory=dict, repr=False)
-    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
-    _receiver: StorageSCP | None = field(default=None, repr=False)
-    _folder: Path | None = field(default=None, repr=False)
+    _moves: dict[str, StudyMove] = field(default_factory=dict)
+    _cache: dict[str, _CachedStudy] = field(default_factory=dict)
+    _patient_results: dict[str, tuple[float, list[ArchivedStudy]]] = field(default_factory=dict)
+    _study_results: dict[str, tuple[float, ArchivedStudy | None]] = field(default_factory=dict)
+    _find_locks: dict[str, threading.Lock] = field(default_factory=dict)
+    _versions: dict[str, _StudyVersion] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _receiver: StorageSCP | None = field(default=None)
+    _folder: Path | None = field(default=None)
 
     def start(self) -> None:
         """Start the Storage SCP; raises OSError if its port is in use."""
