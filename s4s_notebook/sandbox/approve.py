@@ -12,13 +12,13 @@ from ..errors import AuthorizationError
 
 
 class ConsentForm(HTMLParser):
-    """A parser of the first form of a page.
+    """A parser of a page: its first form, and its alert.
 
     Attributes:
         action: Address that the form is sent to.
         hidden: Values of the hidden fields by name.
         boxes: Names and values of the check boxes.
-        radios: Values of the radio buttons.
+        alert: Text with the role ``alert``.
     """
 
     def __init__(self) -> None:
@@ -26,11 +26,13 @@ class ConsentForm(HTMLParser):
         self.action = ""
         self.hidden: dict[str, str] = {}
         self.boxes: list[tuple[str, str]] = []
-        self.radios: list[str] = []
+        self.alert = ""
+        self._in_alert = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Read the form and its inputs."""
         attributes = {name: value or "" for name, value in attrs}
+        self._in_alert = attributes.get("role") == "alert"
         if tag == "form" and not self.action:
             self.action = attributes.get("action", "")
         if tag != "input":
@@ -40,8 +42,11 @@ class ConsentForm(HTMLParser):
             self.hidden[name] = value
         elif attributes.get("type") == "checkbox":
             self.boxes.append((name, value))
-        elif attributes.get("type") == "radio":
-            self.radios.append(value)
+
+    def handle_data(self, data: str) -> None:
+        """Read the text of the alert."""
+        if self._in_alert:
+            self.alert += data
 
 
 def approve(
@@ -71,7 +76,7 @@ def approve(
     if status in (302, 303):
         return headers["location"]
     if status != 200:
-        raise AuthorizationError(f"the consent page answered {status}: {_alert_text(body)}")
+        raise _refusal(status, body)
     form = ConsentForm()
     form.feed(body)
     fields = [*form.hidden.items(), ("patient", patient), ("days", str(days))]
@@ -80,8 +85,15 @@ def approve(
     target = urljoin(authorize_url.partition("?")[0], form.action)
     status, headers, body = _call("POST", target, urlencode(fields), headers.get("set-cookie", ""))
     if status not in (302, 303):
-        raise AuthorizationError(f"the consent page answered {status}: {_alert_text(body)}")
+        raise _refusal(status, body)
     return headers["location"]
+
+
+def _refusal(status: int, body: str) -> AuthorizationError:
+    page = ConsentForm()
+    page.feed(body)
+    text = page.alert.strip()[:200] or "no reason given"
+    return AuthorizationError(f"the consent page answered {status}: {text}")
 
 
 def _call(
@@ -113,26 +125,3 @@ def _cookies(lines: Sequence[str]) -> str:
     for line in lines:
         jar.load(line)
     return "; ".join(f"{name}={morsel.value}" for name, morsel in jar.items())
-
-
-class _Alert(HTMLParser):
-    """A parser of the text with the role ``alert``."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.text = ""
-        self._inside = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        del tag
-        self._inside = ("role", "alert") in attrs
-
-    def handle_data(self, data: str) -> None:
-        if self._inside:
-            self.text += data
-
-
-def _alert_text(body: str) -> str:
-    alert = _Alert()
-    alert.feed(body)
-    return alert.text.strip()[:200] or "no reason given"

@@ -3,52 +3,24 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
+from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from . import consent_pages
-from .authority import MAX_ENTRIES, SCOPES, TYPE_SCOPES, Approval, RegisteredClient
+from .authority import MAX_ENTRIES, SCOPES, TYPE_SCOPES, Approval, OAuthError, RegisteredClient
 from .consent_pages import cookie, html, refusal, same_browser, set_cookie
-from .context import NO_STORE, BadBodyError, SandboxContext, context_of, read_form
+from .context import NO_STORE, BadBodyError, Handler, SandboxContext, context_of, read_form
 from .data.people import find_person
 
 
 class UnknownClientError(Exception):
     """The app or its redirect address is unknown, so that nothing may be redirected."""
-
-
-class RedirectableError(Exception):
-    """A refusal that is redirected to the app.
-
-    Attributes:
-        error: Error code of RFC 6749.
-        description: Text for the app's developer.
-    """
-
-    def __init__(self, error: str, description: str) -> None:
-        super().__init__(description)
-        self.error = error
-        self.description = description
-
-
-class FormFields:
-    """The fields of a posted form."""
-
-    def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        self._pairs = pairs
-
-    def value(self, name: str) -> str:
-        """Return the last value of a field, or an empty text."""
-        return dict(self._pairs).get(name, "")
-
-    def values(self, name: str) -> set[str]:
-        """Return all values of a field."""
-        return {value for key, value in self._pairs if key == name}
 
 
 def unrepeated(pairs: list[tuple[str, str]]) -> dict[str, str]:
@@ -84,22 +56,22 @@ def offered_scopes(
     """Return the scopes to offer on the consent page.
 
     Raises:
-        RedirectableError: SMART does not allow a parameter.
+        OAuthError: SMART does not allow a parameter.
     """
     if parameters.get("response_type") != "code":
-        raise RedirectableError("unsupported_response_type", "response_type must be code")
+        raise OAuthError("unsupported_response_type", "response_type must be code")
     if not parameters.get("state"):
-        raise RedirectableError("invalid_request", "state is missing")
+        raise OAuthError("invalid_request", "state is missing")
     if parameters.get("aud", "").rstrip("/") != context.fhir_base:
-        raise RedirectableError("invalid_request", f"aud must be {context.fhir_base}")
+        raise OAuthError("invalid_request", f"aud must be {context.fhir_base}")
     challenge = parameters.get("code_challenge")
     if challenge is not None and parameters.get("code_challenge_method") != "S256":
-        raise RedirectableError("invalid_request", "code_challenge_method must be S256")
+        raise OAuthError("invalid_request", "code_challenge_method must be S256")
     if challenge is None and client.public:
-        raise RedirectableError("invalid_request", "a public client must use PKCE")
+        raise OAuthError("invalid_request", "a public client must use PKCE")
     scopes = tuple(s for s in dict.fromkeys(parameters.get("scope", "").split()) if s in SCOPES)
     if not resource_types(scopes):
-        raise RedirectableError("invalid_scope", f"ask for some of: {' '.join(SCOPES)}")
+        raise OAuthError("invalid_scope", f"ask for some of: {' '.join(SCOPES)}")
     return scopes
 
 
@@ -112,9 +84,8 @@ def resource_types(scopes: tuple[str, ...]) -> list[str]:
     ]
 
 
-def granted_scopes(scopes: tuple[str, ...], form: FormFields) -> tuple[str, ...]:
-    """Return the scopes that the person selected in the form."""
-    selected = form.values("share")
+def granted_scopes(scopes: tuple[str, ...], selected: set[str]) -> tuple[str, ...]:
+    """Return those of ``scopes`` that read the selected resource types."""
     offered = resource_types(scopes)
     if selected >= set(offered):
         return scopes
@@ -122,7 +93,6 @@ def granted_scopes(scopes: tuple[str, ...], form: FormFields) -> tuple[str, ...]
     return tuple(others + [TYPE_SCOPES[type_] for type_ in offered if type_ in selected])
 
 
-Handler = Callable[[Request], Awaitable[Response]]
 PENDING_SECONDS = 600
 
 
@@ -168,13 +138,9 @@ class SignInRoutes:
             pending = self._add_pending(
                 context, client, redirect_uri, parameters, cookie(request, context)
             )
-        except RedirectableError as error:
-            return _redirect(
-                context,
-                redirect_uri,
-                parameters.get("state", ""),
-                {"error": error.error, "error_description": error.description},
-            )
+        except OAuthError as error:
+            description = {"error": error.error, "error_description": error.description}
+            return _redirect(context, redirect_uri, parameters.get("state", ""), description)
         return self._consent_page(request, pending, "")
 
     def _add_pending(
@@ -208,49 +174,45 @@ class SignInRoutes:
         transaction, pending = entry
         goes_to = urlsplit(pending.redirect_uri)
 
-        def draw(nonce: str) -> str:
-            return consent_pages.consent(
-                pending.client,
-                context.resources.people,
-                resource_types(pending.scopes),
-                goes_to=goes_to.netloc or goes_to.scheme,
-                offline="offline_access" in pending.scopes,
-                transaction=transaction,
-                csrf=pending.csrf,
-                nonce=nonce,
-                message=message,
-            )
-
+        body = consent_pages.consent(
+            pending.client,
+            context.resources.people,
+            resource_types(pending.scopes),
+            goes_to=goes_to.netloc or goes_to.scheme,
+            offline="offline_access" in pending.scopes,
+            transaction=transaction,
+            csrf=pending.csrf,
+            message=message,
+        )
+        title = f"Share a record with {pending.client.name}?"
         allowed = f"{goes_to.scheme}://{goes_to.netloc}" if goes_to.netloc else f"{goes_to.scheme}:"
-        response = html(draw, 400 if message else 200, form_action=allowed)
+        response = html(title, body, 400 if message else 200, form_action=allowed)
         set_cookie(response, request, context, pending.csrf)
         return response
 
     async def decide(self, request: Request) -> Response:
         """Answer the consent form with a redirect to the app."""
         context = context_of(request)
-        form = FormFields(await read_form(request))
-        transaction = form.value("transaction")
+        form = ImmutableMultiDict(await read_form(request))
+        transaction = form.get("transaction", "")
         pending = self._pending.get(transaction)
         if pending is None or context.settings.now() >= pending.expires:
             return refusal(400, "This page is too old or was used before.")
-        if (
-            not same_browser(request, context, form.value("csrf"))
-            or form.value("csrf") != pending.csrf
-        ):
+        csrf = form.get("csrf", "")
+        if not same_browser(request, context, csrf) or csrf != pending.csrf:
             return refusal(403, "This form does not come from this browser.")
-        if form.value("decision") != "approve":
+        if form.get("decision", "") != "approve":
             del self._pending[transaction]
             return _decline(context, pending)
-        patient_id = form.value("patient")
+        patient_id = form.get("patient", "")
         if patient_id not in {p.id for p in context.resources.people}:
             return self._consent_page(request, (transaction, pending), "Say who you are.")
-        scopes = granted_scopes(pending.scopes, form)
+        scopes = granted_scopes(pending.scopes, set(form.getlist("share")))
         if not resource_types(scopes):
             message = "Allow at least one thing, or decline."
             return self._consent_page(request, (transaction, pending), message)
         del self._pending[transaction]
-        return _approve(context, pending, patient_id, scopes, form.value("days"))
+        return _approve(context, pending, patient_id, scopes, form.get("days", ""))
 
     # -- approvals -----------------------------------------------------------------------
 
@@ -263,23 +225,19 @@ class SignInRoutes:
             for approval in reversed(context.authority.approvals.values())
         ]
 
-        def draw(nonce: str) -> str:
-            return consent_pages.manage(
-                rows[:200], csrf=csrf, nonce=nonce, now=context.settings.now()
-            )
-
-        response = html(draw, 200)
+        body = consent_pages.manage(rows[:200], csrf=csrf, now=context.settings.now())
+        response = html("Your approvals", body, 200)
         set_cookie(response, request, context, csrf)
         return response
 
     async def end_approval(self, request: Request) -> Response:
         """Revoke the approval that the form names."""
         context = context_of(request)
-        form = FormFields(await read_form(request))
-        if not same_browser(request, context, form.value("csrf")):
+        form = ImmutableMultiDict(await read_form(request))
+        if not same_browser(request, context, form.get("csrf", "")):
             return refusal(403, "This form does not come from this browser.")
         try:
-            context.authority.revoke_approval(form.value("approval"))
+            context.authority.revoke_approval(form.get("approval", ""))
         except KeyError:
             return refusal(404, "There is no such approval.")
         return RedirectResponse("manage", 303, headers=NO_STORE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hmac
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from urllib.parse import urlsplit
 
@@ -76,10 +76,9 @@ def consent(
     offline: bool,
     transaction: str,
     csrf: str,
-    nonce: str,
     message: str = "",
 ) -> str:
-    """Return the consent page.
+    """Return the body of the consent page.
 
     Args:
         client: The app.
@@ -89,7 +88,6 @@ def consent(
         offline: Whether the app may read without the person present.
         transaction: Id of the pending sign-in.
         csrf: Token that binds the form to the browser.
-        nonce: Nonce of the style.
         message: A warning above the form.
     """
     participants = "".join(
@@ -110,7 +108,7 @@ def consent(
         else "The app may read for an hour at most."
     )
     warning = f'<p role="alert" class="note">{escape(message)}</p>' if message else ""
-    body = f"""{warning}
+    return f"""{warning}
 <p><strong>{escape(client.name)}</strong> asks to read a health record. What you allow goes to
 <strong>{escape(goes_to)}</strong>.</p>
 <p class="note">This is a practice holder: every person and every record is made up.</p>
@@ -127,22 +125,10 @@ def consent(
 <p><button class="go" name="decision" value="approve">Approve</button>
 <button class="no" name="decision" value="decline">Decline</button></p>
 </form>"""
-    return page(f"Share a record with {client.name}?", body, nonce)
 
 
-def refusal_page(description: str, nonce: str) -> str:
-    """Return the page that replaces a redirect to an unknown address."""
-    body = (
-        f'<p role="alert">{escape(description)}</p>'
-        "<p>Nothing was shared. Close this page and start again from your notebook.</p>"
-    )
-    return page("This sign-in cannot go on", body, nonce)
-
-
-def manage(
-    approvals: Sequence[tuple[Approval, str, str]], *, csrf: str, nonce: str, now: float
-) -> str:
-    """Return the list of approvals, each with the names of app and person and an end button."""
+def manage(approvals: Sequence[tuple[Approval, str, str]], *, csrf: str, now: float) -> str:
+    """Return the body of the list of approvals, each with app, person and an end button."""
     rows = "".join(_row(approval, app, person, csrf, now) for approval, app, person in approvals)
     table = (
         "<table><thead><tr><th scope='col'>App</th><th scope='col'>Person</th>"
@@ -151,7 +137,7 @@ def manage(
         if rows
         else "<p>No app may read anything at present.</p>"
     )
-    return page("Your approvals", f"<p>Apps that may read a record here.</p>{table}", nonce)
+    return f"<p>Apps that may read a record here.</p>{table}"
 
 
 def _row(approval: Approval, app: str, person: str, csrf: str, now: float) -> str:
@@ -176,19 +162,23 @@ def _row(approval: Approval, app: str, person: str, csrf: str, now: float) -> st
 
 def refusal(status: int, description: str) -> HTMLResponse:
     """Return the response that says why a sign-in is refused."""
-    return html(lambda nonce: refusal_page(description, nonce), status)
+    body = (
+        f'<p role="alert">{escape(description)}</p>'
+        "<p>Nothing was shared. Close this page and start again from your notebook.</p>"
+    )
+    return html("This sign-in cannot go on", body, status)
 
 
-def html(draw: Callable[[str], str], status: int, *, form_action: str = "") -> HTMLResponse:
+def html(title: str, body: str, status: int, *, form_action: str = "") -> HTMLResponse:
     """Return a page under a strict Content Security Policy.
 
     Args:
-        draw: Returns the HTML for a nonce.
+        title: Title and heading.
+        body: HTML below the heading.
         status: HTTP status.
         form_action: Source to which a form may be redirected.
     """
     nonce = secrets.token_urlsafe(12)
-    text = draw(nonce)
     policy = (
         f"default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; "
         f"frame-ancestors 'none'; form-action 'self' {form_action}"
@@ -200,7 +190,7 @@ def html(draw: Callable[[str], str], status: int, *, form_action: str = "") -> H
         "X-Frame-Options": "DENY",
         "Referrer-Policy": "no-referrer",
     }
-    return HTMLResponse(text, status, headers=headers)
+    return HTMLResponse(page(title, body, nonce), status, headers=headers)
 
 
 def _cookie_name(context: SandboxContext) -> str:
