@@ -130,11 +130,7 @@ def _last_updated(resource: dict[str, Any]) -> float | None:
 
 
 def _store_page(
-    participant: Participant,
-    kind: str,
-    run: Run,
-    page: Page,
-    versions: dict[str, tuple[str, bool]],
+    participant: Participant, kind: str, run: Run, page: Page, versions: dict[str, tuple[str, bool]]
 ) -> None:
     """Store what is new or changed; pages may overlap, so a resource may be on two."""
     entries: list[Entry] = []

@@ -42,11 +42,7 @@ class WaitPolicy:
 
 
 def wait(
-    clock: Clock,
-    seconds: float,
-    *,
-    cancel: Cancel | None,
-    report: Callable[[float], None],
+    clock: Clock, seconds: float, *, cancel: Cancel | None, report: Callable[[float], None]
 ) -> None:
     """Sleep until ``seconds`` are over by the clock that cannot be set, in short ticks.
 

@@ -10,14 +10,4 @@ from .series import Series
 from .study import Study, read
 from .windows import PRESETS, Table, Window
 
-__all__ = [
-    "PRESETS",
-    "Frame",
-    "Instance",
-    "Series",
-    "Study",
-    "Table",
-    "Window",
-    "read",
-    "render",
-]
+__all__ = ["PRESETS", "Frame", "Instance", "Series", "Study", "Table", "Window", "read", "render"]

@@ -307,9 +307,8 @@ def _rows(dataset: Dataset) -> Iterator[tuple[str, str, str, str, str]]:
         prefix, one = todo.pop()
         nested: list[tuple[str, Dataset]] = []
         for tag in sorted(one.keys()):
-            name = keyword_for_tag(tag)
-            path = f"{prefix}{name or f'({tag >> 16:04X},{tag & 0xFFFF:04X})'}"
-            code = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+            name, code = keyword_for_tag(tag), f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+            path = f"{prefix}{name or code}"
             try:
                 element = one[tag]
                 vr, value, title = element.VR, element.value, element.name

@@ -80,7 +80,6 @@ class Approval:
     client_id: str
     patient_id: str
     scopes: tuple[str, ...]
-    created: float
     expires: float
     revoked: bool = False
 
@@ -159,10 +158,8 @@ class Authority:
         self, client_id: str, patient_id: str, scopes: tuple[str, ...], seconds: float = YEAR
     ) -> Approval:
         """Create an approval that expires after some seconds, two years at most."""
-        now = self.settings.now()
-        approval = Approval(
-            secrets.token_hex(8), client_id, patient_id, scopes, now, now + min(seconds, 2 * YEAR)
-        )
+        expires = self.settings.now() + min(seconds, 2 * YEAR)
+        approval = Approval(secrets.token_hex(8), client_id, patient_id, scopes, expires)
         with self._lock:
             _add_bounded(self.approvals, approval.id, approval)
         return approval

@@ -203,9 +203,7 @@ def challenge(verifier: Secret) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
 
-def _parameters(
-    reply: str | Mapping[str, str | Sequence[str] | None],
-) -> list[tuple[str, str]]:
+def _parameters(reply: str | Mapping[str, str | Sequence[str] | None]) -> list[tuple[str, str]]:
     if isinstance(reply, str):
         text = reply.strip().partition("#")[0]
         query = text.partition("?")[2] or text

@@ -222,10 +222,7 @@ class Tokens:
         The holder may not have received the first one. If it has, it answers that the refresh
         token is used up, and the person authorises again.
         """
-        form: dict[str, Secret | str] = {
-            "grant_type": "refresh_token",
-            "refresh_token": token,
-        }
+        form: dict[str, Secret | str] = {"grant_type": "refresh_token", "refresh_token": token}
         address = self._holder.token or ""
         try:
             return post_form(self._transport, address, self._client, form, cancel=cancel)

@@ -9,13 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InvalidUID, NotDownloadable
-from ..fhir.endpoints import (
-    WadoEndpoint,
-    contained_endpoints,
-    is_address,
-    leads_to,
-    read_endpoint,
-)
+from ..fhir.endpoints import WadoEndpoint, contained_endpoints, is_address, leads_to, read_endpoint
 from ..fhir.resources import bare_uid, given_study_uid, is_uid, objects, read_reference, study_uid
 from .builder import Kind, Notes
 from .columns import declared

@@ -282,10 +282,7 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 def _examination(row: dict[str, str]) -> Examination:
     return Examination(
-        row["family"],
-        frozenset(row["region"].split()),
-        row["vessels"] == "yes",
-        row["meaning"],
+        row["family"], frozenset(row["region"].split()), row["vessels"] == "yes", row["meaning"]
     )
 
 

@@ -229,10 +229,7 @@ def spread(kind: str, blocks: list[Sparse], position: Array, count: int) -> Any:
     return pd.array(_texts(blocks, position, count), dtype="str")
 
 
-_MASKED = {
-    "int": ("int64", pd.arrays.IntegerArray),
-    "flag": ("bool", pd.arrays.BooleanArray),
-}
+_MASKED = {"int": ("int64", pd.arrays.IntegerArray), "flag": ("bool", pd.arrays.BooleanArray)}
 
 
 def _placed(blocks: Sequence[Sparse], position: Array) -> Iterator[tuple[Array, Array]]:

@@ -146,11 +146,7 @@ def png(frame: Frame) -> bytes:
 
 
 def view(
-    study: Study | GrowingStudy,
-    *,
-    snapshot: bool = True,
-    height: int = 480,
-    memory: int = 512,
+    study: Study | GrowingStudy, *, snapshot: bool = True, height: int = 480, memory: int = 512
 ) -> Viewer:
     """Open the viewer on a study, or on a download whose slices then appear as they come.
 
