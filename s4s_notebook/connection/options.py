@@ -21,12 +21,12 @@ T = TypeVar("T")
 class ConnectOptions:
     """The options of one connection; :func:`s4s_notebook.connect` describes each.
 
-    Secrets are left out of its text.
+    Secrets and the patient are left out of its text.
     """
 
     url: str | None = None
     _: KW_ONLY
-    patient: str | None = None
+    patient: str | None = field(default=None, repr=False)
     access_token: str | None = field(default=None, repr=False)
     client_id: str | None = None
     client_secret: str | None = field(default=None, repr=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from s4s_notebook.connection import Connection
+from s4s_notebook.connection import Connection, ConnectOptions
 from s4s_notebook.errors import (
     AccessDenied,
     AuthorizationError,
@@ -424,3 +424,16 @@ def test_a_client_secret_is_never_shown(locked, connect, canary):
     assert canary.secret not in repr(vars(me)) + repr(vars(me.session))
     me.session.use_client("client-2", canary.secret)
     assert canary.secret not in repr(vars(me.session))
+
+
+def test_the_options_show_no_secret_and_no_patient(canary):
+    options = ConnectOptions(
+        "https://holder.example/fhir",
+        patient=canary.name,
+        access_token=canary.token,
+        client_secret=canary.secret,
+    )
+    assert "holder.example" in repr(options)
+    assert not [
+        text for text in (canary.name, canary.token, canary.secret) if text in repr(options)
+    ]
