@@ -18,6 +18,7 @@ import pytest
 from fhir.resources.STU3.imagingstudy import ImagingStudy
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pynetdicom.association import Association
 
 from s4s_notebook import Sandbox
 from s4s_notebook.sandbox import Pacs
@@ -271,6 +272,25 @@ def test_search_failures_have_their_own_status() -> None:
             listed = get(f"{sandbox.open_fhir_url}/ImagingStudy?patient=smart-1551992")
             assert listed.status == expected
             assert get(url).status == expected
+
+
+def test_a_response_that_the_reader_thread_took_is_no_empty_list(monkeypatch) -> None:
+    """The archive's list is received, but one entry never reaches the search: 503, not 404."""
+    send_c_find = Association.send_c_find
+
+    def lossy(self: Any, *arguments: Any) -> Iterator[Any]:
+        for number, response in enumerate(send_c_find(self, *arguments)):
+            if number > 0 or not lost:
+                yield response
+
+    monkeypatch.setattr(Association, "send_c_find", lossy)
+    with faulty() as (_, sandbox, url):
+        lost = True
+        listed = get(f"{sandbox.open_fhir_url}/ImagingStudy?patient=smart-1551992")
+        assert (listed.status, listed.headers["retry-after"]) == (503, "1")
+        assert get(url).status == 503
+        lost = False
+        assert final(url).status == 200
 
 
 def test_an_archive_that_is_down_or_does_not_know_us(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from ..data.archive import ArchivedInstance, ArchivedSeries, ArchivedStudy, loca
 from ..settings import Pacs
 
 UNREACHABLE_RETRY_SECONDS = 30.0
+LOST_RESPONSE_RETRY_SECONDS = 1.0
+_PENDING = (0xFF00, 0xFF01)
 DIMSE_SECONDS = 60.0
 UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
 _FIND_MODEL = "1.2.840.10008.5.1.4.1.2.2.1"  # Study Root Query/Retrieve, FIND
@@ -115,18 +117,15 @@ def pause_reactor(association: Any) -> None:
 def _rejection_error(primitives: list[Any]) -> Exception:
     # A-ASSOCIATE-RJ: result 1 is a permanent rejection, 2 a transient one (PS3.8 §9.3.4).
     if any(getattr(p, "result", None) == 1 for p in primitives):
-        return UpstreamError(
-            502, "the image archive rejected the association: does it know our AE title?"
-        )
+        message = "the image archive rejected the association: does it know our AE title?"
+        return UpstreamError(502, message)
     return NotReadyError(UNREACHABLE_RETRY_SECONDS)
 
 
 def dimse_error(status: Any, operation: str) -> Exception:
     """Return the error for a DIMSE status that is neither success nor pending."""
     if not status or "Status" not in status:
-        return NotReadyError(
-            UNREACHABLE_RETRY_SECONDS
-        )  # the association broke; the archive may recover
+        return NotReadyError(UNREACHABLE_RETRY_SECONDS)  # the association broke
     code = int(status.Status)
     if code & 0xFF00 == 0xA700:
         return NotReadyError(UNREACHABLE_RETRY_SECONDS)  # out of resources
@@ -151,12 +150,10 @@ def find_studies(pacs: Pacs, mrn: str, patient_id: str) -> list[ArchivedStudy]:
     if not mrn or re.search(r"[*?\\]", mrn):
         return []
     with open_association(pacs, _FIND_MODEL) as association:
-        responses = _find(
-            association, "STUDY", {"PatientID": mrn, "StudyInstanceUID": ""}, _STUDY_KEYS
-        )
+        keys = {"PatientID": mrn, "StudyInstanceUID": ""}
         return [
             _study(association, response, patient_id)
-            for response in responses
+            for response in _find(association, "STUDY", keys, _STUDY_KEYS)
             if str(response.get("PatientID", "")).strip() == mrn
         ]
 
@@ -183,18 +180,23 @@ def _find(
     query = Dataset()
     query.SpecificCharacterSet = "ISO_IR 192"
     query.QueryRetrieveLevel = level
-    for name in return_keys:
-        setattr(query, name, keys.get(name, ""))
-    for name, value in keys.items():
+    for name, value in {**dict.fromkeys(return_keys, ""), **keys}.items():
         setattr(query, name, value)
     responses: list[Dataset] = []
+    received: list[int] = []
     status: Any = None
+    handler = (evt.EVT_DIMSE_RECV, lambda event: received.append(event.message.command_set.Status))
+    association.bind(*handler)
     pause_reactor(association)
     for status, response in association.send_c_find(query, _FIND_MODEL):
-        if status and "Status" in status and status.Status in (0xFF00, 0xFF01):
+        if status and "Status" in status and status.Status in _PENDING:
             responses.append(response)
+    association.unbind(*handler)
     if not status or status.get("Status") != 0x0000:
         raise dimse_error(status, f"searching at {level} level")
+    if len(responses) != sum(code in _PENDING for code in received):
+        # The reader thread took a response for its own: the list is short, so it is no answer.
+        raise NotReadyError(LOST_RESPONSE_RETRY_SECONDS)
     return responses
 
 
