@@ -1,6 +1,6 @@
 """`python -m tests.faults`: which of the numbered cases of `catalogue.md` are proven.
 
-Runs every test marked ``fault("A01")`` and prints ``proven N of 99`` with the ids still open.
+Runs every test marked ``fault("A01")`` and prints ``proven N of 141`` with the ids still open.
 With ``--last`` it reads what the last run of the whole suite recorded instead; ``--write`` only
 writes the names of the tests into the page. A case is proven when at least one test that names
 it passed and none failed. A page and tests that disagree are an error.

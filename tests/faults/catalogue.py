@@ -11,7 +11,7 @@ TESTS = Path(__file__).resolve().parents[1]
 PAGE = TESTS / "faults" / "catalogue.md"
 _CASE = re.compile(
     r"^### (?P<id>[A-Z]\d\d)\n\n- Stimulus: (?P<stimulus>.+)\n- Right answer: (?P<answer>.+)\n"
-    r"- Tests: (?P<tests>.+)$",
+    r"(?:- Seen to fail: (?P<seen>.+)\n)?- Tests: (?P<tests>.+)$",
     re.MULTILINE,
 )
 

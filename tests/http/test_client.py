@@ -304,7 +304,7 @@ def test_1xx_for_ever_ends(server: FaultServer, make: Make) -> None:
     with pytest.raises(errors.MalformedResponse, match="never end"):
         get(make(limits=Limits(head=20_000)), server.url("/x"))
     with pytest.raises(errors.Stalled, match="gave no answer"):
-        get(make(limits=Limits(answer=0.5)), server.url("/x"))
+        get(make(limits=Limits(answer=0.5, head=1 << 30)), server.url("/x"))
 
 
 def test_a_few_informational_answers_are_fine(server: FaultServer, make: Make) -> None:
