@@ -70,14 +70,14 @@ FIRST = """() => {
 RECEIVED = """
 import time
 import s4s_notebook as s4s
-from s4s_notebook.store import Receiver
-moments, take = [], Receiver.take
+from s4s_notebook.store.receive import Receiver
+moments, receive = [], Receiver.receive
 def clocked(self, chunks, *more):
     def whole():
         yield from chunks
         moments.append(time.time())
-    return take(self, whole(), *more)
-Receiver.take = clocked
+    return receive(self, whole(), *more)
+Receiver.receive = clocked
 sandbox = s4s.Sandbox(retry_after=2).start()
 me = sandbox.connect()
 studies = me.studies()
