@@ -11,7 +11,7 @@ from ..fhir.resources import check_uid, objects
 from ..http import redact
 from ..http.client import Transport
 from ..http.multipart import Part, Parts, media_type
-from ..http.response import ResponseStream
+from ..http.response import LIST_BYTES, ResponseStream
 from ..task import Cancel, OnWait
 
 __all__ = ["Instance", "Part", "instance_url", "instances", "retrieve"]
@@ -49,6 +49,7 @@ def instances(
         cancel=cancel,
         token=token,
         wait=False,
+        max_bytes=LIST_BYTES,
     )
     if reply.status != 200:
         return None

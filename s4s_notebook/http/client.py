@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -202,7 +202,7 @@ class Transport:
         wait: bool = True,
         cancel: Cancel | None = None,
         on_wait: OnWait | None = None,
-        max_bytes: int = 64 << 20,
+        max_bytes: int = response.BUNDLE_BYTES,
         follow: bool = True,
     ) -> Response:
         """Send a request, wait where the holder asks for it, and return the complete response.
@@ -302,9 +302,7 @@ class Transport:
             if 200 <= raw.status_code < 300:
                 response.check_encoding(raw.headers)
                 return raw
-            body = b""
-            with suppress(errors.ContentError):  # a long or malformed page changes no status
-                body = response.read_body(raw, 1 << 16)
+            body = response.read_body(raw, response.ERROR_BYTES)
             raise response.error_for(pending.shown(raw.status_code), body, pending.bearer)
 
         raw = self._run(pending, check)

@@ -6,6 +6,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,6 +19,12 @@ from . import redact
 from .backend import ConnectionBroken
 from .redact import Secret
 from .retry_after import parse_date
+
+BUNDLE_BYTES = 32 << 20  # one page of a search, and whatever has no limit of its own
+LIST_BYTES = 16 << 20  # a list of QIDO-RS
+DOCUMENT_BYTES = 8 << 20  # a configuration or a CapabilityStatement
+ERROR_BYTES = 64 << 10  # what comes with an error
+VALUE_BYTES = 160 << 20  # what the values of one body may take in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +55,14 @@ class Response:
         """Return the body as strictly parsed JSON.
 
         Raises:
-            MalformedResponse: it is not strict JSON.
+            MalformedResponse: it is not strict JSON, or its values would fill the memory.
         """
         try:
             return parse_json(self.body)
+        except TooManyValuesError as error:
+            raise errors.MalformedResponse(
+                f"The answer was not read: {error}.", request=self.request
+            ) from None
         except NotStrictError as error:
             markup = self.body.lstrip()[:1] == b"<"
             description = "a page (HTML or XML)" if markup else f"no JSON: {error}"
@@ -132,10 +143,21 @@ def check_encoding(headers: httpx.Headers, *accepted: str) -> str:
 def read_body(response: httpx.Response, max_bytes: int) -> bytes:
     """Return the complete body, decompressed, of at most ``max_bytes``.
 
+    The body of an error is returned empty where it cannot be read or is larger than
+    ``ERROR_BYTES``: it changes no status.
+
     Raises:
         MalformedResponse: larger, or an encoding that was not requested.
         IntegrityError: gzip that is cut or damaged.
     """
+    if response.status_code < 400:
+        return _complete(response, max_bytes)
+    with suppress(errors.ContentError):
+        return _complete(response, min(max_bytes, ERROR_BYTES))
+    return b""
+
+
+def _complete(response: httpx.Response, max_bytes: int) -> bytes:
     chunks: Iterable[bytes] = response.iter_raw()
     if check_encoding(response.headers, "gzip") == "gzip":
         chunks = _gunzip(chunks)
@@ -227,16 +249,53 @@ orjson = import_module("orjson") if find_spec("orjson") else None
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _COLON = re.compile(rb"\\u003[aA]")
+_UP_TO_THREE_BYTES = bytes(range(0xF0))  # the bytes of characters that UTF-8 writes in up to three
 
 
 class NotStrictError(ValueError):
     """The text is not strict JSON; the message says why, without the text."""
 
 
+class TooManyValuesError(NotStrictError):
+    """The values of the text would take more memory than one body may."""
+
+
+def check_values(raw: bytes) -> None:
+    """Refuse a text whose values could take more than ``VALUE_BYTES``, before it is parsed.
+
+    A value, and a member of an object, takes up to 96 bytes for each ``{``, ``[``, ``,`` and
+    ``:`` (measured on CPython 3.11 to 3.13). A text of three bytes a list becomes thirty times
+    its size; below a 40th of the limit nothing needs to be counted.
+
+    Raises:
+        TooManyValuesError: it could.
+    """
+    if len(raw) <= VALUE_BYTES // 40:
+        return
+    structure = len(raw) - len(raw.translate(None, b"{[,:"))
+    if _width(raw) * len(raw) + 96 * structure > VALUE_BYTES:
+        raise TooManyValuesError(
+            f"{len(raw):,} bytes of JSON with {structure:,} signs of structure could take more "
+            f"than {VALUE_BYTES >> 20} MiB"
+        )
+
+
+def _width(raw: bytes) -> int:
+    """Return the most bytes that a byte of this text takes in memory (PEP 393).
+
+    A single character beyond 16 bits makes every one of its string four bytes wide, and the
+    standard library's parser has the text twice for a moment.
+    """
+    if raw.translate(None, _UP_TO_THREE_BYTES) or _SURROGATE.search(raw):
+        return 6
+    return 1 if raw.isascii() and b"\\u" not in raw else 2
+
+
 def parse_json(raw: bytes) -> Any:
     """Parse UTF-8 JSON as RFC 8259 and FHIR define it, refusing what parsers read differently.
 
     Raises:
+        TooManyValuesError: see :func:`check_values`.
         NotStrictError: not UTF-8, a byte order mark, duplicate keys, NaN, numbers out of range,
             lone surrogates, nesting too deep, anything after the end.
     """
@@ -244,6 +303,7 @@ def parse_json(raw: bytes) -> Any:
         raise NotStrictError("it begins with a byte order mark")
     if not raw.strip():
         raise NotStrictError("it is empty")
+    check_values(raw)
     try:
         fast = _fast(raw)
         return _exact(raw) if fast is None else fast[0]

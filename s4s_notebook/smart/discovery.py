@@ -16,7 +16,7 @@ from ..fhir.resources import objects
 from ..fhir.search import FHIR_JSON
 from ..http.client import Transport
 from ..http.origins import is_local, origin, parse
-from ..http.response import Response
+from ..http.response import DOCUMENT_BYTES, Response
 from ..task import Cancel
 
 _OAUTH_URIS = "oauth-uris"  # its address had two forms, both end in this
@@ -182,7 +182,9 @@ def _json(reply: Response) -> dict[str, Any] | None:
 
 def _get(transport: Transport, url: str, accept: str, cancel: Cancel | None) -> Response:
     """Return the answer of any status; only an unavailable holder is an error."""
-    reply = transport.request("GET", url, accept=accept, token=False, cancel=cancel)
+    reply = transport.request(
+        "GET", url, accept=accept, token=False, cancel=cancel, max_bytes=DOCUMENT_BYTES
+    )
     if reply.status in (408, 429, 502, 503, 504):
         reply.checked()
     return reply
