@@ -31,10 +31,10 @@ def main() -> None:
     base = _address_space()
     while line := source.readline():
         request = json.loads(line)
-        _limit(base + ROOM + 8 * request["size"], request["seconds"])
+        limited = _limit(base + ROOM + 8 * request["size"], request["seconds"])
         frame = source.read(request["bytes"])
         answer, data = _answer(request, frame)
-        _write(sink, answer, data)
+        _write(sink, {**answer, "limited": limited}, data)
 
 
 def _answer(request: dict[str, Any], frame: bytes) -> tuple[dict[str, Any], bytes]:
@@ -61,17 +61,29 @@ def _address_space() -> int:
         return 2**30  # no Linux: a generous guess
 
 
-def _limit(size: int, seconds: float) -> None:
-    """Bound memory, processor time (the parent may be gone while a codec hangs) and cores."""
+def _limit(size: int, seconds: float) -> bool:
+    """Bound memory, processor time (the parent may be gone while a codec hangs) and cores.
+
+    Returns:
+        Whether the memory is bounded: macOS refuses RLIMIT_AS, and Windows has no such limits.
+    """
     if sys.platform == "win32":
-        return
+        return False
     import resource
 
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (size, hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + 2 * seconds) + 1, hard))
+    def lower(limit: int, value: int) -> bool:
+        _, hard = resource.getrlimit(limit)
+        if hard != resource.RLIM_INFINITY:
+            value = min(value, hard)  # a cluster may have set one that is lower
+        try:
+            resource.setrlimit(limit, (value, hard))
+        except (OSError, ValueError):
+            return False
+        return True
+
+    lower(resource.RLIMIT_CORE, 0)
+    lower(resource.RLIMIT_CPU, int(time.process_time() + 2 * seconds) + 1)
+    return lower(resource.RLIMIT_AS, size)
 
 
 if __name__ == "__main__":

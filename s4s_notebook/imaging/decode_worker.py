@@ -1,4 +1,4 @@
-"""The parent's end of the codec process: one child, restarted when it dies or hangs."""
+"""The parent's end of the codec processes: a few children, restarted when they die or hang."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import re
 import subprocess
 import sys
 import threading
+import warnings
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,16 @@ from ..errors import DecodeFailed
 from .windows import Array
 
 SECONDS = 60.0
+CHILDREN = max(2, min(4, os.cpu_count() or 2))
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "LANG", "TMPDIR", "TEMP")
 
 
 class DecodeWorker:
     """Decodes frames in a child process with limits on memory and time. Thread-safe.
 
-    ``command`` is what to start, for tests; ``seconds`` is the time that one frame may take.
+    Args:
+        command: what to start in place of the codec process.
+        seconds: the time that one frame may take.
     """
 
     def __init__(self, command: list[str] | None = None, seconds: float = SECONDS) -> None:
@@ -47,7 +52,7 @@ class DecodeWorker:
             timer.daemon = True
             timer.start()
             try:
-                answer = _exchange(process, request, frame, size)
+                answer, limited = _exchange(process, request, frame, size)
             except (OSError, ValueError) as error:
                 self._stop()
                 raise DecodeFailed(self._why(process, late.is_set())) from error
@@ -56,6 +61,8 @@ class DecodeWorker:
                 raise
             finally:
                 timer.cancel()
+        if not limited:
+            _warn_unlimited()
         if isinstance(answer, str):
             raise DecodeFailed(
                 f"The codec refused the image: {answer}",
@@ -114,8 +121,12 @@ def _kill(process: subprocess.Popen[bytes], late: threading.Event) -> None:
 
 def _exchange(
     process: subprocess.Popen[bytes], request: dict[str, Any], frame: bytes, size: int
-) -> Array | str:
-    """Return the decoded frame, or the codec's error; raise ValueError for a broken answer."""
+) -> tuple[Array | str, bool]:
+    """Return the decoded frame or the codec's error, and whether its memory was limited.
+
+    Raises:
+        ValueError: a broken answer.
+    """
     if process.stdin is None or process.stdout is None:
         raise ValueError("The codec process has no pipes.")
     process.stdin.write(json.dumps(request).encode() + b"\n" + frame)
@@ -125,14 +136,79 @@ def _exchange(
         raise ValueError(  # noqa: TRY004 - all nonsense is one error
             "The codec process sent an unreadable reply."
         )
+    limited = bool(answer.get("limited"))
     if "error" in answer:
-        return str(answer["error"])
+        return str(answer["error"]), limited
     length, kind = int(answer.get("bytes", -1)), str(answer.get("dtype"))
     if not 0 <= length <= 4 * size + 64 or not re.fullmatch(r"[<>|][iuf][1248]", kind):
         raise ValueError("The codec process sent an unreadable reply.")
     data = process.stdout.read(length)
-    return np.frombuffer(data, kind).reshape([int(entry) for entry in answer["shape"]])
+    array = np.frombuffer(data, kind).reshape([int(entry) for entry in answer["shape"]])
+    return array, limited
 
 
-#: The worker that all decoding in this process shares.
-worker = DecodeWorker()
+class DecodePool:
+    """Decodes frames in a few children, so that a codec that hangs holds up no other image.
+
+    Thread-safe. A child is started only when all others are busy.
+
+    Args:
+        children: the most that run at a time.
+        command: what to start in place of the codec process.
+        seconds: the time that one frame may take.
+    """
+
+    def __init__(
+        self, children: int = CHILDREN, command: list[str] | None = None, seconds: float = SECONDS
+    ) -> None:
+        self._children, self._command, self._seconds = children, command, seconds
+        self.workers: list[DecodeWorker] = []
+        self._reset()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        """Start with all workers free: in a forked process no thread uses one."""
+        self._free = deque(self.workers)
+        self._places = threading.BoundedSemaphore(self._children)
+
+    def decode(self, syntax: str, options: dict[str, Any], frame: bytes, size: int) -> Array:
+        """Decode one compressed frame of ``size`` bytes when decoded. Raises DecodeFailed."""
+        with self._places:
+            worker = self._worker()
+            try:
+                return worker.decode(syntax, options, frame, size)
+            finally:
+                self._free.append(worker)
+
+    def _worker(self) -> DecodeWorker:
+        try:
+            return self._free.pop()  # the one used last has its codec loaded
+        except IndexError:
+            worker = DecodeWorker(self._command, self._seconds)
+            self.workers.append(worker)
+            return worker
+
+    def close(self) -> None:
+        """End the children; the next frame starts a new one."""
+        for worker in self.workers:
+            worker.close()
+
+
+def _warn_unlimited() -> None:
+    """Say once that a codec may take all memory here."""
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(
+            "This system sets no limit on the memory of an image codec (RLIMIT_AS). Compressed "
+            "images are decoded all the same; open those of strangers with care.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+_warned = False
+
+#: The children that all decoding in this process shares.
+worker = DecodePool()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,13 @@ import psutil
 import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from s4s_notebook.errors import DecodeFailed, InvalidDICOM, MalformedDICOM, PixelBudget
 from s4s_notebook.imaging import decode_worker, pixels, read, render
-from s4s_notebook.imaging.decode_worker import DecodeWorker
+from s4s_notebook.imaging.decode_worker import DecodePool, DecodeWorker
 from s4s_notebook.imaging.instance import Instance
 
 from .make import data, image, save
@@ -235,7 +237,7 @@ def test_the_child_ends_with_its_parent() -> None:
         "from pydicom.data import get_testdata_file as file\n"
         "from s4s_notebook.imaging import decode_worker, render\n"
         "render(file('MR_small_RLE.dcm'))\n"
-        "print(decode_worker.worker._process.pid, flush=True)\n"
+        "print(decode_worker.worker.workers[0]._process.pid, flush=True)\n"
         "import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
@@ -299,18 +301,126 @@ def test_a_hung_codec_ends_without_its_parent(monkeypatch) -> None:
         mine.close()
 
 
+def decode_at_once(pool: DecodePool, slow: Dataset, others: int) -> tuple[list[str], float]:
+    """Decode one slow picture and others on a thread each; return what failed, and the seconds."""
+    small = get_testdata_file("SC_rgb_rle.dcm")
+    failed: list[str] = []
+    started = time.monotonic()
+
+    def work(dataset: Dataset) -> None:
+        try:
+            render(dataset)
+        except DecodeFailed as error:
+            failed.append(error.problem)
+
+    hung = threading.Thread(target=work, args=(slow,))
+    hung.start()
+    while not pool.workers:
+        time.sleep(0.01)
+    threads = [threading.Thread(target=work, args=(dcmread(small),)) for _ in range(others)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.monotonic() - started
+    assert failed == []
+    assert hung.is_alive()
+    hung.join()
+    return failed, seconds
+
+
+@pytest.mark.fault("M10")
+def test_nineteen_images_come_while_the_twentieth_hangs(monkeypatch) -> None:
+    command = [sys.executable, "-c", DIES.format(rows=64, how="import time; time.sleep(600)")]
+    pool = DecodePool(command=command, seconds=6.0)
+    monkeypatch.setattr(decode_worker, "worker", pool)
+    try:
+        failed, seconds = decode_at_once(pool, dcmread(get_testdata_file("MR_small_RLE.dcm")), 19)
+        assert seconds < 5.0
+        assert ["did not finish" in problem for problem in failed] == [True]
+        assert 2 <= len(pool.workers) <= decode_worker.CHILDREN
+        for _ in range(3):  # the place of the one that hung is free again
+            assert render(get_testdata_file("SC_rgb_rle.dcm")).shape == (100, 100, 3)
+    finally:
+        pool.close()
+
+
+def test_one_image_after_the_other_needs_one_child(monkeypatch) -> None:
+    pool = DecodePool()
+    monkeypatch.setattr(decode_worker, "worker", pool)
+    try:
+        for _ in range(5):
+            render(get_testdata_file("SC_rgb_rle.dcm"))
+        assert len(pool.workers) == 1
+    finally:
+        pool.close()
+
+
+UNLIMITED = """
+import resource, sys
+from s4s_notebook.imaging import decode_child
+whole = resource.setrlimit
+def refuse(limit, values):  # as macOS does
+    if limit == resource.RLIMIT_AS:
+        raise ValueError("current limit exceeds maximum limit")
+    whole(limit, values)
+resource.setrlimit = refuse
+decode_child.main()
+"""
+
+
+@pytest.mark.fault("M09")
+def test_without_a_limit_on_memory_images_are_decoded_and_it_is_said_once(monkeypatch) -> None:
+    monkeypatch.setattr(decode_worker, "_warned", False)
+    pool = DecodePool(command=[sys.executable, "-c", UNLIMITED])
+    monkeypatch.setattr(decode_worker, "worker", pool)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(3):
+                assert render(get_testdata_file("SC_rgb_rle.dcm")).shape == (100, 100, 3)
+        assert [item.category for item in caught] == [RuntimeWarning]
+        assert "no limit on the memory" in str(caught[0].message)
+        [worker] = pool.workers
+        child = psutil.Process(worker._process.pid)
+        assert child.rlimit(psutil.RLIMIT_AS)[0] == psutil.RLIM_INFINITY
+        assert child.rlimit(psutil.RLIMIT_CPU)[0] != psutil.RLIM_INFINITY  # the others hold
+        assert child.rlimit(psutil.RLIMIT_CORE)[0] == 0
+    finally:
+        pool.close()
+
+
+@pytest.mark.fault("M09")
+def test_a_limit_that_a_cluster_set_lower_stays(monkeypatch) -> None:
+    """`ulimit -v`: the system itself refuses what is higher than the hard limit."""
+    limit = 2**30
+    code = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}))\n"
+        "from s4s_notebook.imaging import decode_child; decode_child.ROOM = 2**32\n"
+        "decode_child.main()"
+    )
+    pool = DecodePool(command=[sys.executable, "-c", code])
+    monkeypatch.setattr(decode_worker, "worker", pool)
+    try:
+        assert render(get_testdata_file("SC_rgb_rle.dcm")).shape == (100, 100, 3)
+        child = psutil.Process(pool.workers[0]._process.pid)
+        assert child.rlimit(psutil.RLIMIT_AS) == (limit, limit)
+    finally:
+        pool.close()
+
+
 def test_a_forked_process_has_a_child_of_its_own() -> None:
     code = (
         "import os\n"
         "from pydicom.data import get_testdata_file as file\n"
         "from s4s_notebook.imaging import decode_worker, render\n"
-        "render(file('MR_small_RLE.dcm'))\nmine = decode_worker.worker._process.pid\n"
+        "render(file('MR_small_RLE.dcm'))\nmine = decode_worker.worker.workers[0]._process.pid\n"
         "if (pid := os.fork()) == 0:\n"
         "    same = render(file('SC_rgb_rle.dcm')).shape == (100, 100, 3)\n"
         "    decode_worker.worker.close()\n"
         "    os._exit(0 if same else 1)\n"
         "print(os.waitpid(pid, 0)[1], render(file('SC_rgb_rle.dcm')).shape)\n"
-        "print(decode_worker.worker._process.pid == mine)\n"
+        "print(decode_worker.worker.workers[0]._process.pid == mine)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "0 (100, 100, 3)\nTrue\n"
@@ -319,11 +429,11 @@ def test_a_forked_process_has_a_child_of_its_own() -> None:
 def test_uncompressed_pixels_need_no_child(tmp_path) -> None:
     code = (
         "import sys\nfrom s4s_notebook.imaging import decode_worker, render\n"
-        "render(sys.argv[1])\nprint(decode_worker.worker._process)\n"
+        "render(sys.argv[1])\nprint(decode_worker.worker.workers)\n"
     )
     path = save(image(), tmp_path / "a.dcm")
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True)
-    assert done.stdout.strip() == b"None"
+    assert done.stdout.strip() == b"[]"
 
 
 @pytest.mark.fault("E08")
