@@ -101,7 +101,14 @@ class DicomObject:
         """All elements but the pixel data; read from the file again, the last few are kept."""
         if self._memory is not None or self.path is None:
             return self._memory or Dataset()
-        return _header(self.path, self._force, self.path.stat().st_mtime_ns)
+        status = self.path.stat()
+        size = self.pixels.offset if self.pixels else status.st_size
+        cached = _header if size < _LARGE_HEADER else _large_header
+        return cached(self.path, self._force, status.st_mtime_ns)
+
+    def own_header(self) -> Dataset | None:
+        """Read the header of a file into a Dataset that the caller may take apart, else None."""
+        return read_header(self.path, force=self._force).dataset if self.path else None
 
     @contextmanager
     def open_pixels(self) -> Iterator[BinaryIO]:
@@ -118,6 +125,11 @@ class DicomObject:
 @lru_cache(maxsize=16)
 def _header(path: Path, force: bool, changed: int) -> Dataset:  # noqa: ARG001 - part of the key
     return read_header(path, force=force).dataset
+
+
+# A header of many frames takes 75 times its size, so of those only the last is kept.
+_LARGE_HEADER = 64 * 2**10
+_large_header = lru_cache(maxsize=1)(_header.__wrapped__)
 
 
 def _guessed_syntax(dataset: Dataset) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +246,8 @@ class Study:
     def tags(self, series: int | Series | None = None) -> Any:
         """All elements of the first object of each series (or of ``series``) as a DataFrame.
 
+        An object whose frames make several stacks is listed once, with the first of them.
+
         Columns: series (number in ``study.series``), path, tag, vr, name, value (text, shown
         escaped, cut to 200 characters).
         """
@@ -291,23 +295,38 @@ def frame_of(objects: Iterable[tuple[int, Instance]]) -> Any:
     """Return a DataFrame with one row per element, nested ones with their path."""
     import pandas as pd
 
-    rows = []
+    columns: list[list[Any]] = [[] for _ in COLUMNS]
+    seen: set[int] = set()
     for series, one in objects:
-        result, _ = parse(lambda one=one: list(_rows(one.header())))  # type: ignore[misc] # bound now
-        rows += [(series, *row) for row in result]
-    table = pd.DataFrame(rows, columns=COLUMNS)
+        if id(one) in seen:
+            continue  # the stacks of a file with many frames are of one object
+        seen.add(id(one))
+        own = one.own_header()
+        dataset = one.header() if own is None else own
+        parse(partial(_fill, columns, series, dataset, consume=own is not None))
+    table = pd.DataFrame({name: columns.pop(0) for name in COLUMNS}, columns=COLUMNS)
     return table.astype({"series": "int64", **dict.fromkeys(COLUMNS[1:], "str")})
 
 
-def _rows(dataset: Dataset) -> Iterator[tuple[str, str, str, str, str]]:
-    """Depth first, without recursion, down to ``DEEPEST`` levels."""
+def _fill(columns: list[list[Any]], series: int, dataset: Dataset, *, consume: bool) -> None:
+    for row in _rows(dataset, consume=consume):
+        for column, value in zip(columns, (series, *row), strict=True):
+            column.append(value)
+
+
+def _rows(dataset: Dataset, *, consume: bool) -> Iterator[tuple[str, str, str, str, str]]:
+    """Depth first, without recursion, down to ``DEEPEST`` levels.
+
+    With ``consume`` each sequence is taken out of its dataset as it is read: 4,000 frames have
+    36,000 datasets, which take far more memory than their file.
+    """
     meta = getattr(dataset, "file_meta", None)
     todo: list[tuple[str, Dataset]] = [("", dataset)] + ([("", meta)] if meta else [])
     while todo:
         prefix, one = todo.pop()
         nested: list[tuple[str, Dataset]] = []
         for tag in sorted(one.keys()):
-            name, code = keyword_for_tag(tag), f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+            name, code = _named(tag)
             path = f"{prefix}{name or code}"
             try:
                 element = one[tag]
@@ -317,8 +336,22 @@ def _rows(dataset: Dataset) -> Iterator[tuple[str, str, str, str, str]]:
                 continue
             if vr == "SQ" and value is not None and prefix.count("].") < DEEPEST:
                 nested += [(f"{path}[{at}].", item) for at, item in enumerate(value)]
-            yield path, code, str(vr), safe_text(title, 64), _text(vr, value)
+            if vr == "SQ" and consume:
+                del one[tag]
+            yield (
+                path,
+                code,
+                sys.intern(str(vr)),
+                sys.intern(safe_text(title, 64)),
+                _text(vr, value),
+            )
         todo += reversed(nested)
+
+
+@lru_cache(maxsize=4096)
+def _named(tag: int) -> tuple[str, str]:
+    """Return the keyword of a tag, "" without one, and the tag as in "(0008,0018)"."""
+    return keyword_for_tag(tag), f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 def _text(vr: str, value: Any) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import resource
+import functools
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,12 +16,13 @@ import pydicom
 import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, EnhancedMRImageStorage
 
 from s4s_notebook.errors import DICOMError, InvalidDICOM, MalformedDICOM, NotAnImage
 from s4s_notebook.imaging import Study, read, render
 from s4s_notebook.imaging.instance import Instance
 from s4s_notebook.imaging.reader import read_header
+from tests.memory import measure
 
 from .make import data, element, file_of, image, save, stack
 
@@ -215,21 +217,18 @@ def test_a_deflate_bomb_is_refused_before_pydicom(tmp_path) -> None:
         body += squeeze.compress(zeros)
     path = put(tmp_path, file_of(body + squeeze.flush(), DeflatedExplicitVRLittleEndian))
     assert path.stat().st_size < 2**21
-    code = (
-        "import resource, sys\n"
-        "from pathlib import Path\n"
-        "from s4s_notebook.errors import MalformedDICOM\n"
-        "from s4s_notebook.imaging import read\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "try:\n    read(sys.argv[1])\nexcept MalformedDICOM as error:\n    print(error.problem)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
-    )
-    message, growth = done.stdout.splitlines()
-    assert "Inflates to more than" in message
-    assert int(growth) < 256 * 1024
+    growth, problem = measure(problem_of, str(path))
+    assert "Inflates to more than" in problem
+    assert growth < 256
+
+
+def problem_of(path: str) -> str:
+    """What is wrong with a file."""
+    try:
+        read(path)
+    except MalformedDICOM as error:
+        return error.problem
+    return ""
 
 
 @pytest.mark.fault("E03")
@@ -409,16 +408,19 @@ def test_a_study_is_thread_safe(tmp_path) -> None:
     assert [frame.stored()[0, 0] for frame in study.series[0].frames] == list(range(40))
 
 
+def read_series(folder: str) -> int:
+    return len(read(folder).series[0].frames)
+
+
 def test_headers_of_a_large_series_stay_small(tmp_path) -> None:
     made = image(np.zeros((512, 512), np.int16))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for at in range(200):
         made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{at}"
         made.ImagePositionPatient = [0, 0, at]
         save(made, tmp_path / f"{at}.dcm")
-    study = read(tmp_path)
-    assert len(study.series[0].frames) == 200
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 * 1024
+    growth, frames = measure(read_series, str(tmp_path))
+    assert frames == 200
+    assert growth < 60  # the files have 100 MiB
 
 
 def test_an_icon_with_fragments_is_passed_over(tmp_path) -> None:
@@ -476,3 +478,49 @@ def test_importing_loads_no_plotting() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def of_many_frames(path: Path, count: int) -> None:
+    """An enhanced image whose every frame points elsewhere, so that each is a stack of its own."""
+    item = functools.partial(element, vr=b"SQ")
+
+    def sequence(tag: tuple[int, int], inner: bytes) -> bytes:
+        return item(tag, value=b"\xfe\xff\x00\xe0" + len(inner).to_bytes(4, "little") + inner)
+
+    groups = b""
+    for at in range(count):
+        row = f"{np.cos(at * 1e-3):.7f}\\{np.sin(at * 1e-3):.7f}\\0\\0\\0\\1"
+        row += " " * (len(row) % 2)
+        frame = sequence((0x20, 0x9111), element((0x20, 0x9157), b"UL", b"\x01\0\0\0" * 2))
+        frame += sequence((0x20, 0x9113), element((0x20, 0x32), b"DS", b"0\\0\\0 "))
+        frame += sequence(
+            (0x20, 0x9116), element((0x20, 0x37), b"DS", (row + " " * (len(row) % 2)).encode())
+        )
+        frame += sequence((0x28, 0x9110), element((0x28, 0x30), b"DS", b"1\\1 "))
+        frame += sequence((0x28, 0x9132), element((0x28, 0x1050), b"DS", b"40"))
+        groups += b"\xfe\xff\x00\xe0" + len(frame).to_bytes(4, "little") + frame
+    made = image(np.zeros((8, 8), np.uint16), ImageOrientationPatient=None)
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    made.NumberOfFrames, made.PixelData = count, bytes(count * 128)
+    whole = data(made)
+    pixels = whole.index(b"\xe0\x7f\x10\x00")
+    path.write_bytes(whole[:pixels] + item((0x5200, 0x9230), value=groups) + whole[pixels:])
+
+
+def list_tags(path: str) -> tuple[int, int, float]:
+    """Return the stacks, the rows of `tags()` and the seconds it took."""
+    started = time.monotonic()
+    study = read(path)
+    stacks, rows = len(study.series), len(study.tags())
+    return stacks, rows, time.monotonic() - started
+
+
+@pytest.mark.fault("M07")
+def test_tags_of_four_thousand_frames_are_read_once(tmp_path) -> None:
+    path = tmp_path / "many.dcm"
+    of_many_frames(path, 4000)
+    growth, (stacks, rows, seconds) = measure(list_tags, str(path))
+    assert stacks > 3000
+    assert 4000 * 10 < rows < 4000 * 11 + 100
+    assert seconds < 20
+    assert growth < 256
