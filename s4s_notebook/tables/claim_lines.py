@@ -9,8 +9,17 @@ from typing import Any, NamedTuple
 from ..fhir.resources import objects
 from .builder import Emit
 from .claims import Member, eob_type, team_of
-from .columns import BB
-from .extract import OBJECT, Report, code_of, codings, inner, listed
+from .extract import (
+    OBJECT,
+    Report,
+    code_of,
+    codings,
+    first_code,
+    inner,
+    is_variable,
+    listed,
+    meaning,
+)
 from .rows import Rows, Table
 
 _LINE_BY_HAND = ("service_from", "service_to")
@@ -212,16 +221,15 @@ def emit_adjudications(eob: dict[str, Any], key: str, rows: Rows, report: Report
 def _variable(category: Any) -> tuple[str | None, str | None]:
     """Return the Blue Button variable, or the code as given, and the general code beside it."""
     codes = [code for c in codings(category) if type(code := c.get("code")) is str]
-    variable = code_of(category) or next(iter(codes), None)
-    general = next((code for code in codes if code != variable), None)
-    return variable and variable.removeprefix(BB + "variables/").lower(), general
+    general = next((meaning(code) for code in codes if not is_variable(code)), None)
+    return code_of(category), general
 
 
 # Blood tests: CMS puts the haematocrit or haemoglobin of a patient into a contained Observation,
 # which a line for an anaemia drug must state. The lines of STU3 refer to it in an extension, those
 # of R4 through ``supportingInfo``.
 
-_RESULT = BB + "variables/line_hct_hgb_rslt_num"
+_RESULT = "line_hct_hgb_rslt_num"
 
 
 class BloodTest(NamedTuple):
@@ -235,7 +243,7 @@ def blood_tests(eob: Mapping[str, Any]) -> dict[str, BloodTest]:
     """Return the contained Observations by the reference that leads to each."""
     return {
         f"#{item['id']}": BloodTest(
-            code_of(item.get("code")), inner(item, "valueQuantity", "value")
+            first_code(item.get("code")), inner(item, "valueQuantity", "value")
         )
         for item in objects(eob.get("contained"))
         if item.get("resourceType") == "Observation" and type(item.get("id")) is str
@@ -255,7 +263,9 @@ def blood_test_of(
 
 def _owners(line: Mapping[str, Any], eob: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield the elements of a line, and of its claim, that may refer to a blood test."""
-    yield from (item for item in objects(line.get("extension")) if item.get("url") == _RESULT)
+    yield from (
+        item for item in objects(line.get("extension")) if meaning(str(item.get("url"))) == _RESULT
+    )
     linked = listed(line, "informationSequence")
     for info in objects(eob.get("supportingInfo")) if linked else ():
         if info.get("sequence") in linked and code_of(info.get("category")) == _RESULT:

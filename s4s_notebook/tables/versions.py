@@ -23,7 +23,6 @@ _STATED = 16  # bytes of a version that the holder states, before the digest of 
 _ID = 8  # bytes of those that its versionId takes; zeros where there is none
 _VERSION, _DIGEST = 24, 16  # bytes
 _UNSTATED = struct.pack(">QQ", 0, 0)
-_EMPTY = -1
 
 
 class Identity(NamedTuple):
@@ -44,9 +43,8 @@ class Versions:
         self._texts: list[str] = []
         self._identity_codes = array("i")  # four codes a resource
         self._keys, self._ends = bytearray(), array("q", [0])
-        self._versions, self._identities = bytearray(), bytearray()
-        self._newest = array("i", [_EMPTY]) * 1024  # a hash table of the newest copies' numbers
-        self._occupied = 0
+        self._versions = bytearray()
+        self._newest: dict[bytes, int] = {}  # digest of an identity → number of the newest copy
         self._dead = bytearray()  # a byte a resource: a newer copy came
         self._differing: set[int] = set()
         self.copies: Counter[str] = Counter()
@@ -64,10 +62,8 @@ class Versions:
             values: returns a digest of the rows of the copy; called only where it matters.
         """
         digest = _digest(*identity[:2], *identity[3:])
-        slot = self._slot(digest)
-        best, number = self._newest[slot], len(self)
-        if best == _EMPTY:
-            self._occupied += 1
+        best, number = self._newest.get(digest), len(self)
+        if best is None:
             version = stated + values()
         else:
             self.copies[identity.type] += 1
@@ -82,13 +78,11 @@ class Versions:
             if newest == best:
                 return None
             self._dead[best] = 1
-        self._newest[slot] = number
-        self._add(identity, version, digest)
-        if self._occupied * 3 > len(self._newest) * 2:
-            self._grow()
+        self._newest[digest] = number
+        self._add(identity, version)
         return number
 
-    def _add(self, identity: Identity, version: bytes, digest: bytes) -> None:
+    def _add(self, identity: Identity, version: bytes) -> None:
         for text in (identity.participant, identity.patient, identity.day, identity.type):
             code = self._codes.setdefault(text, len(self._texts))
             if code == len(self._texts):
@@ -97,25 +91,7 @@ class Versions:
         self._keys += identity.key.encode("utf-8", "surrogatepass")
         self._ends.append(len(self._keys))
         self._versions += version
-        self._identities += digest
         self._dead.append(0)
-
-    def _slot(self, digest: bytes) -> int:
-        """Return the slot of the hash table where this digest is, or belongs."""
-        last = len(self._newest) - 1
-        slot = int.from_bytes(digest[:8]) & last
-        while (number := self._newest[slot]) != _EMPTY:
-            if self._identities.startswith(digest, _DIGEST * number):
-                break
-            slot = (slot + 1) & last
-        return slot
-
-    def _grow(self) -> None:
-        numbers = [number for number in self._newest if number != _EMPTY]
-        self._newest = array("i", [_EMPTY]) * (2 * len(self._newest))
-        for number in numbers:
-            digest = bytes(self._identities[_DIGEST * number : _DIGEST * (number + 1)])
-            self._newest[self._slot(digest)] = number
 
     def identity(self, number: int) -> Identity:
         """Return the identity of a resource as it was added."""

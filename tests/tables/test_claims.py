@@ -279,7 +279,7 @@ def test_long_tables_keep_which_code_belongs_to_what() -> None:
     long = frames["adjudications"]
     assert list(long["level"]) == ["total", "balance"]
     assert list(long["variable"]) == ["clm_tot_chrg_amt", "x"]
-    assert list(long["category"].fillna("")) == ["submitted", ""]
+    assert list(long["category"].fillna("")) == ["submitted", "x"]
 
 
 def test_what_belongs_to_a_drug_comes_from_the_claim_in_r4() -> None:

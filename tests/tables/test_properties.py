@@ -204,7 +204,7 @@ def test_one_odd_value_costs_at_most_its_own_cell(type_: str) -> None:
                 if old != new
             }
             extra = changed - FOLLOWS.get(bare(path), set())
-            assert len(extra) <= 1, (name, path, changed)
+            assert len(extra) <= 1 or extra == {"category", "variable"}, (name, path, changed)
 
 
 class Found(NamedTuple):
