@@ -18,7 +18,10 @@ from .people import patient_of
 from .rows import Rows, Table, sparse, spread
 from .values import convert
 
-STUDIES = Table("studies", by_hand=["study_uid", "modalities", "started_date", "endpoint"])
+_JOINED = ("procedure_codes", "body_sites", "lateralities", "order_numbers")
+STUDIES = Table(
+    "studies", by_hand=["study_uid", "modalities", "started_date", "endpoint", *_JOINED]
+)
 SERIES = Table("series", below="series", by_hand=["started_date"])
 
 _AWAY = {"UNAVAILABLE", "OFFLINE", "NEARLINE", "cancelled", "entered-in-error", "registered"}
@@ -46,12 +49,49 @@ def emit_study(study: dict[str, Any], _key: str, rows: Rows, report: Report) -> 
     row[at["started_date"]] = started
     row[at["study_uid"]] = given_study_uid(study)
     row[at["modalities"]] = "\\".join(_modalities(study)) or None
+    for name, values in zip(_JOINED, _evidence(study), strict=True):
+        row[at[name]] = values
     availability = row[at["availability"]]
     away = type(availability) is str and availability in _AWAY
     row[at["endpoint"]], usable = endpoint(study)
     denied = away or _all_series_away(study) or not _has_uid(study)
     row[at["downloadable"]] = False if denied else usable
     rows.add(row)
+
+
+def _evidence(study: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """Return what links a study to claims: procedure codes, body sites, sides, order numbers."""
+    concepts = objects(study.get("procedureCode"))
+    series = list(objects(study.get("series")))
+    sites = [site for one in series for site in objects(one.get("bodySite"))]
+    sides = [side for one in series for side in objects(one.get("laterality"))]
+    orders = [
+        identifier.get("value")
+        for order in objects(study.get("basedOn"))
+        for identifier in objects(order.get("identifier"))
+    ]
+    return (
+        _distinct((coding.get("code") for concept in concepts for coding in codings(concept)), " "),
+        _distinct((site.get("display") or site.get("code") for site in sites), "; "),
+        _distinct((_side(side) for side in sides), " "),
+        _distinct(orders, "|"),
+    )
+
+
+def _side(laterality: Mapping[str, Any]) -> str | None:
+    """Return L, R or B of a coded side: by its words, else by its SNOMED CT code."""
+    text = str(laterality.get("display") or "").strip().lower()
+    if text:
+        return {"l": "L", "r": "R", "b": "B"}.get(text[0])
+    code = laterality.get("code")
+    sides = {"7771000": "L", "24028007": "R", "51440002": "B", "L": "L", "R": "R", "B": "B"}
+    return sides.get(code) if type(code) is str else None
+
+
+def _distinct(values: Iterable[Any], between: str) -> str | None:
+    """Return the distinct texts, joined."""
+    texts = dict.fromkeys(v.strip() for v in values if type(v) is str and v.isprintable())
+    return between.join(text for text in texts if text) or None
 
 
 def _has_uid(study: Mapping[str, Any]) -> bool:

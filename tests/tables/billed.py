@@ -100,19 +100,22 @@ class Biller:
             self._cohort.resources.append(_study(who, day, exam, uid))
         if billed:
             late = self._dice.choice([0, 0, 0, 0, 1, 2, 4])
-            self._bill(who, day + timedelta(days=late), exam, uid if here else None)
+            self._bill(who, day, timedelta(days=late), exam, uid if here else None)
         if self._dice.random() < 0.5:  # another machine, or no radiology, on the same day
             other = self._dice.choice([e for e in EXAMS if not _alike(e[0], exam[0])])
             code = self._dice.choice([other[2], "99213", "93000", "36415"])
             self._lines(who, day, "CARRIER", [(code, None, None)])
 
-    def _bill(self, who: str, day: date, exam: tuple[str, ...], uid: str | None) -> None:
+    def _bill(
+        self, who: str, day: date, late: timedelta, exam: tuple[str, ...], uid: str | None
+    ) -> None:
+        """Bill an examination; the reading, and what includes it, may be late, the images not."""
         _, _, code, center = exam
         way = self._dice.choice(WAYS)
         if way == "global":
             bills = [("CARRIER", [(code, None, None)])]
         elif way == "components":
-            bills = [("CARRIER", [(code, "26", None), (code, "TC", None)])]
+            bills = [("CARRIER", [(code, "26", None)]), ("CARRIER", [(code, "TC", None)])]
         elif way == "hospital":
             drug = ("Q9967", None, "0636")
             lines = [(code, None, center), drug, (None, None, "0001")]
@@ -120,7 +123,8 @@ class Biller:
         else:
             bills = [("CARRIER", [(code, "26", None)])]
         for kind, lines in bills:
-            id_ = self._lines(who, day, kind, lines)
+            technical = kind == "OUTPATIENT" or lines[0][1] == "TC"
+            id_ = self._lines(who, day if technical else day + late, kind, lines)
             for number, (billed, *_) in enumerate(lines, 1):
                 if billed == code and uid is not None:
                     self._cohort.paid.add((uid, id_, number))
