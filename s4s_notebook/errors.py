@@ -32,6 +32,7 @@
     ├── DICOMError
     │   ├── InvalidDICOM             not a DICOM file
     │   ├── MalformedDICOM           DICOM that contradicts itself
+    │   │   └── TruncatedDICOM       it ends too early; an IntegrityError too
     │   ├── PixelBudget              larger than the limit set for decoding
     │   ├── MissingCodec             names the package to install
     │   ├── DecodeFailed             the codec failed, died or hung
@@ -331,6 +332,12 @@ class MalformedDICOM(DICOMError):
     """The DICOM file contradicts itself."""
 
     default_hint = "Ask the source of the file; `.tags()` shows what could be read."
+
+
+class TruncatedDICOM(MalformedDICOM, IntegrityError):
+    """The elements of the DICOM file do not end where the file ends (PS3.5 §7)."""
+
+    default_hint = "Call again: only what is missing is fetched."
 
 
 class PixelBudget(DICOMError):

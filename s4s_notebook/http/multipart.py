@@ -10,15 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 from ..errors import IntegrityError, MalformedResponse
 
 Chunk = bytes | memoryview
 _PARAMETER = re.compile(r'(?:\s*;)+\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=("(?:[^"\\]|\\.)*"|[^\s;"]*)')
+_SECTION = re.compile(r"([^*]+)(?:\*(0|[1-9][0-9]?))?(\*?)", re.ASCII)
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]", re.ASCII)
 _AFTER = re.compile(rb"[ \t]{0,128}\r\n|--[ \t]{0,128}(?:\r\n|(?P<end>\r?\Z))")
 _LOOK_AHEAD = (2, 4, 2 + 128 + 2)  # bytes; as few as possible, as the next may come late
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
+_FOLD = re.compile(rb"[ \t]*\r\n[ \t]+(?=[^ \t\r])")  # a line that goes on: RFC 822, legal in MIME
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
@@ -78,7 +81,47 @@ def media_type(value: str) -> tuple[str, dict[str, str]]:
         text = match[2]
         parameters[name] = re.sub(r"\\(.)", r"\1", text[1:-1]) if text.startswith('"') else text
         position = match.end()
-    return kind.strip().lower(), parameters
+    return kind.strip().lower(), _joined(parameters)
+
+
+def _joined(parameters: dict[str, str]) -> dict[str, str]:
+    """Return parameters with ``name*`` decoded and ``name*0``, ``name*1*`` joined (RFC 2231)."""
+    plain = {name: text for name, text in parameters.items() if "*" not in name}
+    sections: dict[str, dict[int, tuple[str, bool]]] = {}
+    for name, text in parameters.items():
+        if name in plain:
+            continue
+        match = _SECTION.fullmatch(name)
+        number = int(match[2] or 0) if match else 0
+        if match is None or number in sections.setdefault(match[1], {}):
+            raise MalformedResponse("The Content-Type cannot be read.")
+        sections[match[1]][number] = (text, bool(match[3]))
+    for name, numbered in sections.items():
+        if sorted(numbered) != list(range(len(numbered))):
+            raise MalformedResponse("The Content-Type lacks a section of a parameter.")
+        text = _decoded([numbered[number] for number in sorted(numbered)])
+        if plain.setdefault(name, text) != text:
+            raise MalformedResponse("The Content-Type has a parameter with two values.")
+    return plain
+
+
+def _decoded(sections: list[tuple[str, bool]]) -> str:
+    """Return the text of the sections of a parameter; those marked are percent-encoded."""
+    first, encoded = sections[0]
+    charset = "us-ascii"
+    if encoded:
+        charset, quote, first = first.partition("'")
+        _, second_quote, first = first.partition("'")
+        if not (quote and second_quote):
+            raise MalformedResponse("The Content-Type cannot be read.")
+    octets = b"".join(
+        unquote_to_bytes(text) if marked else text.encode("utf-8", "replace")
+        for text, marked in [(first, encoded), *sections[1:]]
+    )
+    try:
+        return octets.decode(charset or "us-ascii")
+    except (LookupError, ValueError) as error:
+        raise MalformedResponse("The Content-Type cannot be read.") from error
 
 
 class Parts:
@@ -215,12 +258,12 @@ class Parts:
                 raise IntegrityError("The transfer was cut within the headers of a part.")
         if end - self._position > limit:
             raise MalformedResponse("The headers of a part are too long.")
-        lines = bytes(self._take(end)).split(b"\r\n")
+        block = bytes(self._take(end))
         self._position += 4
-        if len(lines) > self._limits.headers:
+        if block.count(b"\r\n") >= self._limits.headers:
             raise MalformedResponse("A part has too many headers.")
         headers: dict[str, list[str]] = {}
-        for line in lines:
+        for line in _FOLD.sub(b" ", block).split(b"\r\n"):
             match = _HEADER.fullmatch(line)
             if match is None:
                 raise MalformedResponse("A header of a part cannot be read.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,14 +12,15 @@ from typing import NamedTuple
 from .. import private_files as system
 from ..errors import DICOMError, InvalidUID
 from ..fhir.resources import is_uid
-from .header import TooShort, executable, read_header
+from .header import executable, read_header
 from .names import safe_name
 from .participant import Participant, Tick
 
 PART = ".part-"
 _LOCK_TIMEOUT = 60.0  # seconds that verify() waits for a download that is under way
 _BLOCK = 1 << 20  # bytes that are hashed at a time
-_HEAD = 1 << 15  # bytes; mapping every file costs more than all else that is done to it
+_HEAD = 1 << 15  # bytes; enough for all but pixels in most files
+_WINDOW = 1 << 12  # bytes that are read further on, at each fragment of encapsulated pixels
 
 
 class StoredInstance(NamedTuple):
@@ -302,12 +302,13 @@ def identify(fd: int, study_uid: str, size: int, digest: str) -> tuple[StoredIns
         InvalidDICOM: not a DICOM file.
         MalformedDICOM: it contradicts itself.
     """
-    os.lseek(fd, 0, os.SEEK_SET)
-    head = memoryview(os.read(fd, min(size, _HEAD)))
-    try:
-        header = read_header(head, size)
-    except TooShort:  # rare, as it needs long sequences before Study Instance UID
-        header = read_header(memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_READ)))
+
+    def read(at: int, count: int = _WINDOW) -> memoryview:
+        os.lseek(fd, at, os.SEEK_SET)
+        return memoryview(os.read(fd, count))
+
+    head = read(0, min(size, _HEAD))
+    header = read_header(head, size, read)
     reason = ""
     if executable(bytes(head[:128])):
         reason = "program"

@@ -1,13 +1,21 @@
 import contextlib
 import struct
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s4s_notebook.errors import DICOMError, InvalidDICOM, MalformedDICOM
+from s4s_notebook.errors import (
+    DICOMError,
+    IntegrityError,
+    InvalidDICOM,
+    MalformedDICOM,
+    TruncatedDICOM,
+)
 from s4s_notebook.fhir.resources import is_uid
-from s4s_notebook.store.header import TooShort, executable, read_header
+from s4s_notebook.store import header as store_header
+from s4s_notebook.store.header import executable, read_header
 
 from . import dicom
 
@@ -83,15 +91,19 @@ def test_nesting_and_lengths_are_bounded():
         header(b"\0" * 128 + b"DICM" + struct.pack("<HH2s", 2, 1, b"OB") + b"\0\0")
 
 
-def test_a_deflate_bomb_costs_a_megabyte():
+def test_a_deflate_bomb_costs_no_memory_and_a_bounded_time(monkeypatch):
     import zlib
 
-    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
-    bomb = packer.compress(b"\0" * (64 << 20)) + packer.flush()
+    def bomb(size):
+        packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+        return packer.compress(b"\0" * size) + packer.flush()
+
     start = dicom.make(syntax=dicom.DEFLATED)
     meta_end = start.index(dicom.DEFLATED.encode()) + 22
-    found = header(start[:meta_end] + bomb)
-    assert found.study_uid == ""
+    assert header(start[:meta_end] + bomb(64 << 20)).study_uid == ""
+    monkeypatch.setattr(store_header, "_INFLATE_LIMIT", 8 << 20)
+    with pytest.raises(MalformedDICOM, match="8 MiB"):
+        header(start[:meta_end] + bomb(16 << 20))
     with pytest.raises(MalformedDICOM):
         header(start[:meta_end] + b"\xff\xff\xff no deflate stream")
 
@@ -130,24 +142,116 @@ def test_what_is_a_uid():
     assert is_uid("1" * 64)
 
 
-@pytest.mark.parametrize("syntax", [dicom.EXPLICIT, dicom.IMPLICIT, dicom.BIG, dicom.DEFLATED])
-@pytest.mark.parametrize("before", [b"", sequence(dicom.element(0x0020000D, b"UI", b"9.9.9"))])
-def test_a_beginning_tells_the_same_as_the_whole_or_that_it_is_too_short(syntax, before):
+SYNTAXES = [dicom.EXPLICIT, dicom.IMPLICIT, dicom.BIG, dicom.DEFLATED]
+
+
+def by_window(data, first=132, window=300):
+    """The header as it is read where only a beginning, and then windows, are in memory."""
+    seen = []
+
+    def read(at):
+        seen.append(at)
+        return memoryview(data)[at : at + window]
+
+    return read_header(memoryview(data)[:first], len(data), read), seen
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize(
+    "before",
+    [b"", sequence(b""), dicom.element(0x00181234, b"UT", b"x" * 2000)],
+    ids=["plain", "sequence", "long"],
+)
+def test_windows_tell_the_same_as_the_whole(syntax, before):
     before = before if syntax == dicom.EXPLICIT else b""
-    whole = dicom.make(syntax=syntax, before_uids=before, size=500)
-    told = set()
-    for end in range(132, len(whole) + 1):
-        try:
-            assert read_header(memoryview(whole)[:end], len(whole)) == header(whole)
-            told.add("the same")
-        except TooShort:
-            assert end < len(whole)
-            told.add("too short")
-    assert told == {"the same", "too short"}
+    whole = dicom.make(syntax=syntax, before_uids=before, size=100_000)
+    for first in (132, 200, 333, 1000, len(whole)):
+        found, seen = by_window(whole, first)
+        assert found == header(whole)
+        if syntax != dicom.DEFLATED:
+            assert len(seen) < 30, "pixels were read, not skipped"
 
 
-def test_a_beginning_that_lies_about_lengths_is_found_out_by_the_size_of_the_whole():
-    long = dicom.make(before_uids=dicom.element(0x00181234, b"UT", b"", length=1 << 20))
-    for size, error in ((len(long), MalformedDICOM), (len(long) + (1 << 21), TooShort)):
-        with pytest.raises(error):
-            read_header(memoryview(long), size)
+def fragments(count, end=True):
+    """Encapsulated pixels (PS3.5 A.4): an empty offset table, and fragments."""
+    parts = b"".join(
+        struct.pack("<HHI", 0xFFFE, 0xE000, size) + b"j" * size for size in [0, *[1000] * count]
+    )
+    closing = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0) if end else b""
+    return dicom.element(0x7FE00010, b"OB", parts + closing, length=0xFFFFFFFF)
+
+
+ROWS = dicom.element(0x00280010, b"US", b"\1\0")
+PADDING = dicom.element(0xFFFCFFFC, b"OB", b"\0" * 50)
+JPEG = "1.2.840.10008.1.2.4.50"
+
+
+def whole_files():
+    """Sound instances: each encoding, with what may follow the pixels."""
+    for syntax in SYNTAXES:
+        yield dicom.make(syntax=syntax, size=3000)
+    image = dicom.make(after_uids=ROWS, size=3000)
+    bare = image[: image.rindex(b"\xe0\x7f\x10\0")]
+    yield image
+    yield image + PADDING
+    yield bare + fragments(5)
+    yield bare + fragments(5) + PADDING
+
+
+@pytest.mark.fault("J09")
+@pytest.mark.parametrize("data", [*whole_files()])
+def test_a_file_that_is_cut_anywhere_is_found_out(data):
+    header(data)
+    header(data + b"\0" * 7)
+    for end in range(len(data) - len(PADDING) + 1, len(data)):
+        with pytest.raises(IntegrityError):
+            header(data[:end])
+        with pytest.raises(TruncatedDICOM):
+            by_window(data[:end])
+
+
+@pytest.mark.fault("J09")
+@pytest.mark.parametrize("percent", [95, 60, 50, 20])
+@pytest.mark.parametrize("data", [*whole_files()])
+def test_a_share_of_a_file_is_found_out(data, percent):
+    with pytest.raises(IntegrityError):
+        header(data[: len(data) * percent // 100])
+
+
+@pytest.mark.fault("J09")
+def test_an_image_that_ends_between_two_elements_is_found_out():
+    image = dicom.make(after_uids=ROWS)
+    with pytest.raises(TruncatedDICOM, match="before its pixels"):
+        header(image[: image.rindex(b"\xe0\x7f\x10\0")])
+
+
+@pytest.mark.fault("J09")
+def test_what_is_no_element_may_not_follow():
+    with pytest.raises(TruncatedDICOM):
+        header(dicom.make() + b"x" * 5)
+    with pytest.raises(TruncatedDICOM):
+        header(dicom.make() + b"\0" * 20 + b"x")
+
+
+@pytest.mark.fault("J09")
+def test_pydicoms_own_files_are_sound_or_known_to_be_cut():
+    import pydicom.data
+
+    folder = Path(pydicom.data.__file__).parent / "test_files"
+    cut, sound = set(), 0
+    for path in folder.rglob("*.dcm"):
+        data = path.read_bytes()
+        if data[128:132] == b"DICM":
+            try:
+                header(data)
+                sound += 1
+            except TruncatedDICOM:
+                cut.add(path.stem)
+    assert sound > 60
+    assert cut <= {"rtplan_truncated", "MR_truncated", "emri_small_jpeg_2k_lossless_too_short"}
+
+
+def test_elements_are_counted(monkeypatch):
+    monkeypatch.setattr(store_header, "_MOST", 5)
+    with pytest.raises(MalformedDICOM, match="more than 5 elements"):
+        header(dicom.make())
