@@ -10,17 +10,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..dicomweb import wado
+from ..dicomweb.qido import InstanceList, list_instances
 from ..errors import (
+    ContentError,
     HolderUnavailable,
     HTTPStatusError,
     Incomplete,
     IntegrityError,
     InvalidDICOM,
     InvalidUID,
+    MalformedResponse,
+    NotFound,
+    S4SError,
     Stalled,
+    TrustError,
 )
 from ..fhir.endpoints import endpoints, study_url
-from ..fhir.resources import check_uid, objects
+from ..fhir.resources import is_uid, objects, read_reference, study_uid
 from ..http.client import Transport
 from ..problems import Problem
 from ..store.participant import Participant
@@ -28,8 +34,14 @@ from ..store.receive import Receiver, Rejected
 from ..store.store import Store
 from ..store.study_folder import StoredInstance, StudyFolder
 from ..task import Cancel, Task, TaskState, Unsubscribe
+from .completeness import LowerBound, Outcome, all_evidence, lower_bound
 
 _NOT_OFFERED = frozenset({400, 403, 404, 405, 406, 410, 415, 500, 501})
+_NEXT_ENDPOINT = (HTTPStatusError, HolderUnavailable, ContentError, TrustError, Stalled)
+_FAILURES = 4  # attempts in a row that brought nothing
+_COMPLETE_ATTEMPTS = 10  # where each sends the complete study
+_PAUSE = 0.1  # seconds, doubled after each attempt that brought nothing
+_MOST_REJECTED = 300  # parts of one answer
 _RATE_INTERVAL = 0.5  # seconds over which the rate is measured
 
 
@@ -55,13 +67,6 @@ class DownloadSource:
     study_only: set[str]
 
 
-class Announced(NamedTuple):
-    """What an ImagingStudy says of its instances: how many, and which where it lists them."""
-
-    total: int | None
-    listed: tuple[wado.Instance, ...]
-
-
 class RetrieveRequest(NamedTuple):
     """A WADO-RS request: its address, and the SOP Instance UID when it is for one instance."""
 
@@ -81,8 +86,10 @@ class StudyDownload(Task[list[Path]]):
     """Fetches what is missing of one study, checks and stores it; gives the files.
 
     Raises (from ``result()``):
-        Incomplete: fewer instances than announced, or some that did not belong.
+        Incomplete: fewer instances than announced or listed, some that did not belong, or no
+            evidence that these are all.
         InvalidDICOM: what was received in their place was no DICOM.
+        IntegrityError: the transfer was cut again and again, or instances were cut before it.
         NotDownloadable, NotFound, IntegrityError, Stalled, ...: as the request ended.
     """
 
@@ -121,90 +128,144 @@ class StudyDownload(Task[list[Path]]):
         with folder.lock(self._switch.check):
             for instance in folder.instances().values():
                 self._report(folder.file(instance), instance.size)
-            if not folder.complete():
+            if not (folder.complete() and folder.evidence):
                 self._fetch(folder)
         return folder.paths()
 
     def _fetch(self, folder: StudyFolder) -> None:
-        """Download from the first endpoint that answers."""
+        """Download from the first endpoint that has all, or from each of several archives."""
         source, cancel = self._source, self._switch
         transport = source.prepare(cancel, lambda text: self._set(message=text))
         study = source.find_study(self.uid, cancel)
-        expected = announced(study)
-        self._set(instances_expected=expected.total or len(expected.listed) or None)
+        _check_patient(study, source.participant().patient)
+        bound = lower_bound(study)
+        self._set(instances_expected=bound.count)
         included = list(source.participant().resources("Endpoint"))
-        candidates = endpoints(transport, study, included, source.imaging_base(), cancel=cancel)
-        for number, endpoint in enumerate(candidates, 1):
-            url = study_url(endpoint.address, self.uid)
-            target = _Target(transport, url, endpoint.requires_token is not False)
+        targets = {
+            url: _Target(transport, url, endpoint.requires_token is not False)
+            for endpoint in endpoints(
+                transport, study, included, source.imaging_base(), cancel=cancel
+            )
+            for url in [study_url(endpoint.address, self.uid)]
+        }
+        each = len(self._copies()) > 1  # each resource may be of an archive of its own
+        outcomes: list[Outcome] = []
+        error: S4SError | None = None
+        for target in targets.values():
             try:
-                self._fetch_from(target, folder, expected)
-            except (HTTPStatusError, HolderUnavailable):
-                if number == len(candidates):
-                    raise
-            else:
-                return
+                outcome = self._fetch_from(target, folder, bound)
+            except _NEXT_ENDPOINT as failure:
+                if not (outcomes and isinstance(failure, NotFound)):
+                    error = error or failure
+                continue
+            outcomes = [*outcomes, outcome] if each else [outcome]
+            if not each and outcome.proves(folder.instances(), bound):
+                break
+        if error is not None and (each or not outcomes):
+            raise error
+        self._finish_study(folder, outcomes, bound)
 
-    def _fetch_from(self, target: _Target, folder: StudyFolder, expected: Announced) -> None:
-        """Download from one endpoint; continue as long as each attempt adds instances."""
-        receiver = None
-        while receiver is None:
-            before = len(folder.instances())
+    def _copies(self) -> list[Mapping[str, Any]]:
+        """Return the ImagingStudy resources of this study."""
+        copies: list[Mapping[str, Any]] = []
+        for resource in self._source.participant().resources("ImagingStudy"):
+            with suppress(InvalidUID):
+                if study_uid(resource) == self.uid:
+                    copies.append(resource)
+        return copies
+
+    def _fetch_from(self, target: _Target, folder: StudyFolder, bound: LowerBound) -> Outcome:
+        """Download from one endpoint; begin again after a cut, as often as that may help."""
+        failures = attempts = 0
+        while True:
+            before, attempts = len(folder.instances()), attempts + 1
             try:
-                receiver = self._receive(target, folder, expected)
-            except (IntegrityError, Stalled, HolderUnavailable):
-                # Continue without delay where only what is missing is requested, and some came.
-                if target.url in self._source.study_only or len(folder.instances()) == before:
+                return self._receive(target, folder, bound)
+            except (IntegrityError, Stalled, HolderUnavailable) as error:
+                # Without delay where some came and only what is missing is requested.
+                progress = len(folder.instances()) > before
+                complete_only = target.url in self._source.study_only
+                failures = 0 if progress else failures + 1
+                resumes = progress and not complete_only
+                if failures == _FAILURES or (complete_only and attempts == _COMPLETE_ATTEMPTS):
                     raise
-        stored = folder.instances()
-        count, listed = expected
-        if count is not None and len(stored) < count and not listed:
-            expected = Announced(count, self._query_instances(target))
-        self._finish_study(folder, receiver, stored, expected)
+                if not resumes and not isinstance(error, IntegrityError):
+                    raise
+                if not resumes and self._switch.wait(_PAUSE * 2**failures):
+                    self._switch.check()
 
-    def _query_instances(self, target: _Target) -> tuple[wado.Instance, ...]:
-        """Return the instances that the holder lists (QIDO-RS), none where it offers no list."""
+    def _list(self, target: _Target) -> InstanceList | None:
+        """Return the instances that the holder lists (QIDO-RS); None where it offers no list."""
         transport, url, token = target
-        return tuple(wado.instances(transport, url, cancel=self._switch, token=token) or ())
+        return list_instances(
+            transport, url, cancel=self._switch, on_wait=self._show_wait, token=token
+        )
 
     def _plan(
-        self, target: _Target, expected: Announced, stored: Mapping[str, StoredInstance]
+        self, target: _Target, folder: StudyFolder, bound: LowerBound, outcome: Outcome
     ) -> list[RetrieveRequest] | None:
         """Return the requests for what is missing, or None for the complete study.
 
-        No request is needed where a process was killed after all had been received.
+        Only a list that was read to its end says what is missing. No request is needed where a
+        process was killed after all had been received.
         """
-        count, listed = expected
-        if count is not None and len(stored) >= count:
-            return []
-        if not stored or target.url in self._source.study_only:
-            return None
-        listed = listed or self._query_instances(target)
-        missing = list(missing_requests(target.url, listed, stored))
-        return missing if missing or (listed and count is None) else None
-
-    def _receive(self, target: _Target, folder: StudyFolder, expected: Announced) -> Receiver:
         stored = folder.instances()
-        missing = self._plan(target, expected, stored)
-        with Receiver(folder, self._report) as receiver:
-            if missing:
-                self._set(message=f"{len(stored)} instances are here; requesting the others")
-            for number, request in enumerate(missing or ()):
-                try:
-                    self._retrieve(target, receiver, request)
-                except HTTPStatusError as error:
-                    status = error.request.status if error.request else None
-                    if status not in _NOT_OFFERED:
-                        raise
-                    if number == 0 and not receiver.stored:
-                        self._source.study_only.add(target.url)
-                        missing = None
-                        break
-            if missing is None:
-                if stored:
-                    self._set(message=f"skipping the {len(stored)} instances that are here")
-                self._retrieve(target, receiver, RetrieveRequest(target.url, None))
-        return receiver
+        if not stored:
+            return None
+        if folder.evidence:  # it was complete, and files were lost since
+            outcome.resumed = True
+            listed = tuple(wado.Instance(*uids) for uids in folder.lost())
+        else:
+            outcome.listing = self._list(target)
+            if outcome.listing is None or not outcome.listing.exhausted:
+                return [] if folder.complete() else None
+            listed = outcome.listing.instances
+        total = {*stored, *(instance.instance_uid for instance in listed)}
+        known = {*total, *(instance.instance_uid for instance in bound.instances)}
+        missing = list(missing_requests(target.url, listed, stored))
+        if len(known) > len(total) or (bound.count or 0) > len(total):
+            return None  # the list contradicts the ImagingStudy
+        return None if missing and target.url in self._source.study_only else missing
+
+    def _receive(self, target: _Target, folder: StudyFolder, bound: LowerBound) -> Outcome:
+        outcome = Outcome()
+        missing = self._plan(target, folder, bound, outcome)
+        stored = len(folder.instances())
+        receiver = Receiver(folder, self._report)
+        outcome.rejected = receiver.rejected
+        try:
+            with receiver:
+                if missing:
+                    self._set(message=f"{stored} instances are here; requesting the others")
+                    if not self._retrieve_each(target, receiver, missing):
+                        missing, outcome.resumed = None, False
+                if missing is None:
+                    if stored:
+                        self._set(message=f"skipping the {stored} instances that are here")
+                    self._retrieve(target, receiver, RetrieveRequest(target.url, None))
+                    outcome.transferred = True
+        finally:
+            self._report_rejected(receiver.rejected)
+        outcome.dicom_patient = receiver.dicom_patient
+        if outcome.transferred and not outcome.proves(folder.instances(), bound):
+            outcome.listing = outcome.listing or self._list(target)
+        return outcome
+
+    def _retrieve_each(
+        self, target: _Target, receiver: Receiver, requests: Sequence[RetrieveRequest]
+    ) -> bool:
+        """Retrieve series and instances; return False where the holder offers no such pieces."""
+        for number, request in enumerate(requests):
+            try:
+                self._retrieve(target, receiver, request)
+            except HTTPStatusError as error:
+                status = error.request.status if error.request else None
+                if status not in _NOT_OFFERED:
+                    raise
+                if number == 0 and not receiver.stored:
+                    self._source.study_only.add(target.url)
+                    return False
+        return True
 
     def _retrieve(self, target: _Target, receiver: Receiver, request: RetrieveRequest) -> None:
         with wado.retrieve(
@@ -213,10 +274,13 @@ class StudyDownload(Task[list[Path]]):
             cancel=self._switch,
             on_wait=self._show_wait,
             token=target.token,
+            on_foreign=lambda kind: receiver.rejected.append(Rejected(kind, "foreign")),
         ) as instances:
             self._set(phase="receiving", seconds_left=None)
             for instance in instances:
                 receiver.receive(self._counted(instance.chunks()), request.sop_uid)
+                if len(receiver.rejected) > _MOST_REJECTED:
+                    raise MalformedResponse("Too many parts of the answer are unusable.")
         self._set(bytes=self._bytes)
 
     def _counted(self, chunks: Iterator[Any]) -> Iterator[Any]:
@@ -231,75 +295,93 @@ class StudyDownload(Task[list[Path]]):
             yield chunk
 
     def _finish_study(
-        self,
-        folder: StudyFolder,
-        receiver: Receiver,
-        stored: Mapping[str, StoredInstance],
-        expected: Announced,
+        self, folder: StudyFolder, outcomes: Sequence[Outcome], bound: LowerBound
     ) -> None:
-        """Compare what is on disk with what was announced, record it, raise if it is short."""
-        count, listed = expected
-        missing = tuple(i.instance_uid for i in listed if i.instance_uid not in stored)
-        rejected = receiver.rejected
-        short = bool(missing) or not stored or (count is not None and len(stored) < count)
-        complete = not short and (count is not None or not rejected)
-        folder.record_end(expected=count, complete=complete, dicom_patient=receiver.dicom_patient)
-        if rejected:
-            resource = f"ImagingStudy/{self.uid}"
-            problems = [
-                Problem(resource, "instance", part.sop_uid, f"set aside: {part.reason}")
-                for part in rejected
-            ]
+        """Hold what is on disk against the evidence, record it, raise if it is short."""
+        stored = folder.instances()
+        evidence = all_evidence(outcomes, stored, bound)
+        unchecked = not evidence and folder.complete() and not folder.evidence
+        if unchecked and not any(o.listing and o.listing.exhausted for o in outcomes):
+            self._problem("complete", "", "recorded by version 0.1; the holder lists nothing")
+            return
+        if folder.lost():
+            evidence = ""
+        patient = outcomes[-1].dicom_patient
+        folder.record_end(expected=bound.count, evidence=evidence, dicom_patient=patient)
+        if bound.count is not None and len(stored) > bound.count:
+            why = f"the holder has {len(stored)} instances; all of them are stored"
+            self._problem("numberOfInstances", str(bound.count), why)
+        if patient and self._source.participant().dicom_patients(self.uid) - {patient}:
+            self._problem("PatientID", "", "differs from other studies of this participant")
+        if not evidence:
+            raise _short_of(folder, outcomes, bound)
+
+    def _problem(self, path: str, value: str, why: str) -> None:
+        problem = Problem(f"ImagingStudy/{self.uid}", path, value, why)
+        self._source.participant().add_problems("ImagingStudy", [problem])
+
+    def _report_rejected(self, rejected: Sequence[Rejected]) -> None:
+        resource = f"ImagingStudy/{self.uid}"
+        problems = [
+            Problem(resource, "instance", part.sop_uid, f"set aside: {part.reason}")
+            for part in rejected
+        ]
+        if problems:
             self._source.participant().add_problems("ImagingStudy", problems)
-        if not complete:
-            raise _short_of(folder, rejected, len(stored), count, missing)
+
+
+def _check_patient(study: Mapping[str, Any], patient: str) -> None:
+    """Raise NotFound where an ImagingStudy names another Patient, STU3 or R4."""
+    for name in ("patient", "subject"):
+        for owner in objects(study.get(name)):
+            text = owner.get("reference")
+            reference = read_reference(text) if isinstance(text, str) else None
+            if reference is None or reference.type not in ("Patient", ""):
+                continue
+            if reference.readable and reference.id != patient:
+                raise NotFound("The study that the holder lists is of another patient.")
 
 
 def _short_of(
-    folder: StudyFolder,
-    rejected: Sequence[Rejected],
-    stored: int,
-    count: int | None,
-    missing: tuple[str, ...],
-) -> Incomplete | InvalidDICOM:
+    folder: StudyFolder, outcomes: Sequence[Outcome], bound: LowerBound
+) -> Incomplete | InvalidDICOM | IntegrityError:
     """Return the error of a study that is not complete."""
-    invalid = next((r.error for r in rejected if isinstance(r.error, InvalidDICOM)), None)
-    if invalid is not None and all(r.error for r in rejected) and len(missing) <= len(rejected):
+    stored = folder.instances()
+    listed = [i for o in outcomes if o.listing for i in o.listing.instances]
+    missing = dict.fromkeys(i.instance_uid for i in (*bound.instances, *listed))
+    missing |= dict.fromkeys(sop for _, sop in folder.lost())
+    missing = {sop: None for sop in missing if sop not in stored}
+    rejected = [part for outcome in outcomes for part in outcome.rejected]
+    truncated = sum(isinstance(part.error, IntegrityError) for part in rejected)
+    if truncated:
+        return IntegrityError(
+            f"{truncated} of the study's instances end too early and were set aside; "
+            f"{len(stored)} instances are stored.",
+        )
+    invalid = any(isinstance(part.error, InvalidDICOM) for part in rejected)
+    if invalid and all(part.error for part in rejected) and len(missing) <= len(rejected):
         return InvalidDICOM(
-            f"{len(rejected)} of the study's parts are not DICOM files; {stored} instances are "
-            "stored.",
+            f"{len(rejected)} of the study's parts are not DICOM files; {len(stored)} instances "
+            "are stored.",
             hint="connection.problems() lists them. Call again to request them once more.",
         )
-    total = count or stored + (len(missing) or len(rejected))
     reasons = ", ".join(sorted({part.reason for part in rejected}))
+    total = max(bound.count or 0, len(stored) + len(missing))
     return Incomplete(
-        f"{stored} of {total} instances were received"
+        (
+            f"{len(stored)} of {total} instances were received"
+            if total > len(stored)
+            else f"{len(stored)} instances were received; nothing shows that these are all"
+        )
         + (f", {len(rejected)} were set aside ({reasons})" if rejected else "")
         + ".",
         partial=folder.paths(),
-        missing=missing or tuple(part.sop_uid for part in rejected if part.sop_uid),
+        missing=tuple(missing) or tuple(p.sop_uid for p in rejected if is_uid(p.sop_uid)),
     )
 
 
-def announced(study: Mapping[str, Any]) -> Announced:
-    """Read ``numberOfInstances`` and the lists of series of an ImagingStudy, STU3 or R4."""
-    listed: list[wado.Instance] = []
-    counts: list[int | None] = []
-    for series in objects(study.get("series")):
-        counts.append(_count(series))
-        for instance in objects(series.get("instance")):
-            with suppress(InvalidUID):  # it still counts by number
-                listed.append(
-                    wado.Instance(check_uid(series.get("uid")), check_uid(instance.get("uid")))
-                )
-    count = _count(study)
-    if count is None and counts and None not in counts:
-        count = sum(number for number in counts if number is not None)
-    return Announced(count, tuple(listed) if count in (None, len(listed)) else ())
-
-
 def missing_requests(
-    url: str, listed: Collection[wado.Instance], stored: Collection[str]
+    url: str, listed: Collection[wado.Instance], stored: Mapping[str, StoredInstance]
 ) -> Iterator[RetrieveRequest]:
     """Yield the requests for the missing instances of a study.
 
@@ -308,9 +390,9 @@ def missing_requests(
     Args:
         url: WADO-RS address of the study.
         listed: its instances.
-        stored: SOP Instance UIDs that are on disk.
+        stored: what is on disk, by SOP Instance UID.
     """
-    partial = {instance.series_uid for instance in listed if instance.instance_uid in stored}
+    partial = {instance.series_uid for instance in stored.values()}
     requested: set[str] = set()
     for instance in listed:
         if instance.instance_uid in stored or instance.series_uid in requested:
@@ -321,8 +403,3 @@ def missing_requests(
             requested.add(instance.series_uid)
             path, question, query = url.partition("?")
             yield RetrieveRequest(f"{path}/series/{instance.series_uid}{question}{query}", None)
-
-
-def _count(resource: Mapping[str, Any]) -> int | None:
-    count = resource.get("numberOfInstances")
-    return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else None

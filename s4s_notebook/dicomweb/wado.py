@@ -1,26 +1,31 @@
-"""Retrieval of images over DICOMweb: WADO-RS (PS3.18 10.4), and QIDO-RS to list instances."""
+"""Retrieval of images over DICOMweb: WADO-RS (PS3.18 10.4)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .. import errors
-from ..fhir.resources import check_uid, objects
+from ..fhir.resources import check_uid
 from ..http import redact
 from ..http.client import Transport
 from ..http.multipart import Part, Parts, media_type
-from ..http.response import LIST_BYTES, ResponseStream
+from ..http.response import ResponseStream
 from ..task import Cancel, OnWait
 
-__all__ = ["Instance", "Part", "instance_url", "instances", "retrieve"]
+__all__ = ["Instance", "Part", "instance_url", "retrieve"]
 
 # The first keeps every instance as it is stored; the second is what the S4S documents ask for.
 _ACCEPTS = (
     'multipart/related; type="application/dicom"; transfer-syntax=*',
     "multipart/related; type=application/dicom",
 )
+
+
+_DICOM = ("application/dicom", "application/octet-stream", "")  # the bytes are checked anyway
+_REFUSED = ("text/html", "application/xhtml", "multipart/")
+_MOST_FOREIGN = 100  # parts
 
 
 class Instance(NamedTuple):
@@ -37,38 +42,6 @@ def instance_url(url: str, instance: Instance) -> str:
     return f"{path}/series/{series}/instances/{uid}{question}{query}"
 
 
-def instances(
-    transport: Transport, url: str, *, cancel: Cancel | None = None, token: bool = True
-) -> list[Instance] | None:
-    """Return the instances that a holder lists for a study (QIDO-RS); None without a list."""
-    path, question, query = url.partition("?")
-    reply = transport.request(
-        "GET",
-        f"{path}/instances{question}{query}",
-        accept="application/dicom+json",
-        cancel=cancel,
-        token=token,
-        wait=False,
-        max_bytes=LIST_BYTES,
-    )
-    if reply.status != 200:
-        return None
-    try:
-        instances_listed = [
-            Instance(check_uid(_value(item, "0020000E")), check_uid(_value(item, "00080018")))
-            for item in objects(reply.json())
-        ]
-    except errors.ContentError:
-        return None
-    return instances_listed or None
-
-
-def _value(item: Mapping[str, Any], tag: str) -> object:
-    element = item.get(tag)
-    values = element.get("Value") if isinstance(element, dict) else None
-    return values[0] if isinstance(values, list) and values else None
-
-
 @contextmanager
 def retrieve(
     transport: Transport,
@@ -77,12 +50,23 @@ def retrieve(
     cancel: Cancel | None = None,
     on_wait: OnWait | None = None,
     token: bool = True,
+    on_foreign: Callable[[str], None] | None = None,
 ) -> Iterator[Iterator[Part]]:
     """Fetch a study, series or instance.
 
     Use it as ``with retrieve(...) as parts: for part in parts: ...``.
 
     The iteration ends without an error only if everything that the holder sent arrived.
+
+    Args:
+        transport: sends the request.
+        url: address of the study, series or instance.
+        cancel: ends it within a second.
+        on_wait: called while waiting.
+        token: whether to send the access token where it may go.
+        on_foreign: called with the media type of each part that is no DICOM, such as a
+            ``text/plain`` note of a gateway; such a part is skipped, but never a web page or a
+            nested multipart. Without it any of them is an error.
 
     Raises:
         IntegrityError: cut, lengths that disagree, no part at all, a partial (206) answer.
@@ -91,7 +75,7 @@ def retrieve(
     with ExitStack() as stack:
         stream = _open(stack, transport, url, cancel, on_wait, token)
         try:
-            yield _parts(stream)
+            yield _parts(stream, on_foreign)
         except errors.ContentError as error:  # a part may raise where the caller reads it
             error.request = error.request or stream.request
             raise
@@ -118,14 +102,20 @@ def _open(
     return stack.enter_context(second)
 
 
-def _parts(stream: ResponseStream) -> Iterator[Part]:
-    count = 0
+def _parts(stream: ResponseStream, on_foreign: Callable[[str], None] | None) -> Iterator[Part]:
+    count = foreign = 0
     for part in _framed(stream):
-        if part.content_type not in ("application/dicom", ""):
-            content_kind = redact.text(part.content_type, limit=60)
+        if part.content_type in _DICOM:
+            count += 1
+            yield part
+            continue
+        content_kind = redact.text(part.content_type, limit=60)
+        foreign += 1
+        if on_foreign is None or part.content_type.startswith(_REFUSED) or foreign > _MOST_FOREIGN:
             raise errors.MalformedResponse(f"A part of the answer is {content_kind!r}, not DICOM.")
-        count += 1
-        yield part
+        on_foreign(content_kind)
+    if foreign and not count:
+        raise errors.MalformedResponse("The holder answered without a single image.")
     if not count:
         raise errors.IntegrityError("The holder answered without a single image.")
 

@@ -21,7 +21,7 @@ _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]",
 _AFTER = re.compile(rb"[ \t]{0,128}\r\n|--[ \t]{0,128}(?:\r\n|(?P<end>\r?\Z))")
 _LOOK_AHEAD = (2, 4, 2 + 128 + 2)  # bytes; as few as possible, as the next may come late
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
-_FOLD = re.compile(rb"[ \t]*\r\n[ \t]+(?=[^ \t\r])")  # a line that goes on: RFC 822, legal in MIME
+_FOLD = re.compile(rb"\r\n[ \t]+")  # RFC 822: a header may go on in the next line
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 

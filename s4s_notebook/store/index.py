@@ -19,7 +19,7 @@ from .journal import Record
 
 NAME = "index.sqlite"
 LOCK = ".index.lock"
-VERSION = 1
+VERSION = 2
 _BUSY = 30.0  # seconds that another process may take
 _FILES = (NAME, f"{NAME}-wal", f"{NAME}-shm", f"{NAME}-journal")
 #: What a record raises that a newer version wrote, or that is damaged but still JSON.
@@ -40,7 +40,7 @@ CREATE TABLE problem(participant INTEGER, type TEXT, resource TEXT, path TEXT, v
   why TEXT, UNIQUE(participant, resource, path, value, why));
 CREATE TABLE consent(participant INTEGER, origin TEXT, PRIMARY KEY(participant, origin));
 CREATE TABLE study(participant INTEGER, study TEXT, expected INTEGER, complete INTEGER,
-  patient TEXT, PRIMARY KEY(participant, study));
+  patient TEXT, evidence TEXT, PRIMARY KEY(participant, study));
 CREATE TABLE instance(participant INTEGER, study TEXT, series TEXT, sop TEXT, name TEXT,
   size INTEGER, sha256 TEXT, part TEXT, PRIMARY KEY(participant, study, sop));
 """
@@ -219,9 +219,12 @@ def _wait(db: sqlite3.Connection, participant: int, r: Record) -> None:
 
 def _study(db: sqlite3.Connection, participant: int, r: Record) -> None:
     db.execute(
-        "INSERT INTO study VALUES(?,?,?,?,?) ON CONFLICT DO UPDATE SET expected=excluded.expected,"
-        " complete=excluded.complete, patient=excluded.patient",
-        (participant, r["study"], r["expected"], r["complete"], r["patient"]),
+        "INSERT OR REPLACE INTO study VALUES(?,?,?,?,?,?)",
+        (
+            participant,
+            *(r[key] for key in ("study", "expected", "complete", "patient")),
+            r.get("evidence", ""),  # version 0.1 recorded none
+        ),
     )
 
 
@@ -236,8 +239,8 @@ def _file(db: sqlite3.Connection, participant: int, r: Record) -> None:
 
 
 def _lost(db: sqlite3.Connection, participant: int, r: Record) -> None:
-    db.executemany(
-        "DELETE FROM instance WHERE participant=? AND study=? AND sop=?",
+    db.executemany(  # the row stays, so that exactly these are requested again
+        "UPDATE instance SET size=-1 WHERE participant=? AND study=? AND sop=?",
         [(participant, r["study"], sop) for sop in r["sops"]],
     )
     db.execute(

@@ -61,6 +61,23 @@ class Entry(NamedTuple):
     change: str = "new"
 
 
+class StudyRow(NamedTuple):
+    """How the last download of a study ended.
+
+    Attributes:
+        expected: instances that its ImagingStudy announced.
+        complete: whether it was complete.
+        patient: DICOM Patient ID in the files.
+        evidence: how the holder showed that it was complete, "transfer" or "list"; "" where it is
+            not, or where version 0.1 wrote it, which took a number for evidence.
+    """
+
+    expected: int | None = None
+    complete: bool = False
+    patient: str = ""
+    evidence: str = ""
+
+
 class Participant:
     """What a store holds of one patient at one holder; made by :meth:`Store.participant`.
 
@@ -301,17 +318,30 @@ class Participant:
 
     # Studies
 
-    def study_row(self, uid: str) -> tuple[int | None, bool, str]:
-        """Return instances announced, whether all were downloaded, and the DICOM Patient ID."""
+    def study_row(self, uid: str) -> StudyRow:
+        """Return how the last download of a study ended."""
         self._catch_up()
         rows = self._index.rows(
-            "SELECT expected, complete, patient FROM study WHERE participant=? AND study=?",
+            "SELECT expected, complete, patient, evidence FROM study"
+            " WHERE participant=? AND study=?",
             *(self.id, uid),
         )
-        return (rows[0][0], bool(rows[0][1]), rows[0][2]) if rows else (None, False, "")
+        return StudyRow(*rows[0])._replace(complete=bool(rows[0][1])) if rows else StudyRow()
+
+    def dicom_patients(self, uid: str) -> set[str]:
+        """Return the DICOM Patient IDs of the participant's studies other than this one."""
+        self._catch_up()
+        rows = self._index.rows(
+            "SELECT DISTINCT patient FROM study WHERE participant=? AND study<>? AND patient<>''",
+            *(self.id, uid),
+        )
+        return {patient for (patient,) in rows}
 
     def instance_rows(self, uid: str) -> list[tuple[Any, ...]]:
-        """Return the fields of ``StoredInstance`` for each recorded instance of a study."""
+        """Return the fields of ``StoredInstance`` for each recorded instance of a study.
+
+        A size of -1 means that the file was lost.
+        """
         self._catch_up()
         return self._index.rows(
             "SELECT series, sop, name, size, sha256, part FROM instance"

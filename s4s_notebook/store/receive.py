@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Generic, NamedTuple, TypeVar
 
 from .. import private_files as system
-from ..errors import DICOMError
+from ..errors import DICOMError, TruncatedDICOM
 from .study_folder import PART, StoredInstance, StudyFolder, identify
 
 _BLOCK = 1 << 20  # bytes that a writer gets at a time, in at most
@@ -228,8 +228,8 @@ class Receiver:
                     incoming.fd, self._study.uid, incoming.size, digest
                 )
         except DICOMError as error:
-            # Without its traceback, which would leave the file mapped.
-            self._reject(incoming, "not-dicom", "", error.with_traceback(None))
+            reason = "truncated" if isinstance(error, TruncatedDICOM) else "not-dicom"
+            self._reject(incoming, reason, "", error.with_traceback(None))
             return
         if not reason and incoming.expected_uid not in (None, instance.sop_uid):
             reason = "other-instance"

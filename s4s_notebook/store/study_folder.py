@@ -14,7 +14,7 @@ from ..errors import DICOMError, InvalidUID
 from ..fhir.resources import is_uid
 from .header import executable, read_header
 from .names import safe_name
-from .participant import Participant, Tick
+from .participant import Participant, StudyRow, Tick
 
 PART = ".part-"
 _LOCK_TIMEOUT = 60.0  # seconds that verify() waits for a download that is under way
@@ -81,12 +81,22 @@ class StudyFolder:
     @property
     def expected(self) -> int | None:
         """Instances that the holder announced at the last download."""
-        return self._row[0]
+        return self._row.expected
+
+    @property
+    def evidence(self) -> str:
+        """How the holder showed at the last complete download that it was complete.
+
+        "transfer" or "list"; "" where it did not: see ``connection.completeness``. Version 0.1
+        recorded none: such a study is held against the holder's list at the next download, where
+        it offers one.
+        """
+        return self._row.evidence
 
     @property
     def dicom_patient(self) -> str:
         """Patient ID in the files; a study belongs to one patient."""
-        return self._row[2]
+        return self._row.patient
 
     @contextmanager
     def lock(self, tick: Tick | None = None, limit: float = float("inf")) -> Iterator[None]:
@@ -135,17 +145,25 @@ class StudyFolder:
         names = sorted((safe_name(i.series_uid), i.name) for i in self.instances().values())
         return [self.path / series / name for series, name in names]
 
-    def complete(self) -> bool:
-        """Return whether a download ended with all that was announced, and all is still there."""
-        _, complete, _ = self.participant.study_row(self.uid)
-        count = len(self.instances())
-        return complete and count > 0 and count == len(self.participant.instance_rows(self.uid))
+    def lost(self) -> list[tuple[str, str]]:
+        """Return Series and SOP Instance UIDs of what was recorded once and is not on disk."""
+        stored = self.instances()
+        rows = self.participant.instance_rows(self.uid)
+        return [(series, sop) for series, sop, *_ in rows if sop not in stored]
 
-    def record_end(self, *, expected: int | None, complete: bool, dicom_patient: str) -> None:
-        """Record how a download ended."""
-        self._row = (expected, complete, dicom_patient)
+    def complete(self) -> bool:
+        """Return whether a download ended complete, and all is still there."""
+        row = self.participant.study_row(self.uid)
+        rows = self.participant.instance_rows(self.uid)
+        return (row.complete or row.evidence != "") and 0 < len(rows) == len(self.instances())
+
+    def record_end(self, *, expected: int | None, evidence: str, dicom_patient: str) -> None:
+        """Record how a download ended: complete where there is evidence for it."""
+        complete = evidence != ""
+        self._row = StudyRow(expected, complete, dicom_patient, evidence)
         study = {"study": self.uid, "expected": expected, "complete": complete}
-        self.participant.record([{"t": "study", **study, "patient": dicom_patient}], self.folder)
+        more = {"patient": dicom_patient, "evidence": evidence}
+        self.participant.record([{"t": "study", **study, **more}], self.folder)
 
     def record(self, batch: Sequence[StoredInstance]) -> None:
         """Record instances before their files get their names: see :meth:`_recover`."""
@@ -266,7 +284,8 @@ class StudyFolder:
         return problems
 
     def _recorded(self) -> list[StoredInstance]:
-        return [StoredInstance(*row) for row in self.participant.instance_rows(self.uid)]
+        rows = self.participant.instance_rows(self.uid)
+        return [instance for row in rows if (instance := StoredInstance(*row)).size >= 0]
 
     def _compare(self, instance: StoredInstance) -> tuple[str, str]:
         """Return "", "missing" or "changed", and the SHA-256 of the file that is there."""

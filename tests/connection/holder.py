@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import threading
 import time
 from collections import Counter
@@ -29,6 +30,14 @@ class Holder:
         self.lists_instances = False  # ImagingStudy.series[].instance[]
         self.offers_pieces = True  # WADO-RS below the study
         self.offers_qidotoo = True
+        self.list_limit: int | None = None  # instances of a page of that list, at most
+        self.list_warns = True  # a Warning 299 says that there are more
+        self.list_offset = True  # `offset` is obeyed
+        self.announces = True  # numberOfInstances
+        self.foreign: list[tuple[bytes, bytes]] = []  # type and bytes of parts in each answer
+        self.lengths = True  # Content-Length of each part
+        self.chance = random.Random(7)
+        self.busy_share = self.reset_share = 0.0  # of requests for images, of instances
         self.announce: dict[str, int] = {}
         self.token: str | None = None  # a bearer token that is asked for
         self.tokens: set[str] = set()
@@ -94,6 +103,8 @@ class Holder:
             ],
             "endpoint": [{"reference": "#e"}],
         }
+        if not self.announces:
+            del resource["numberOfInstances"]
         if self.lists_instances:
             series: dict[str, list[dict]] = {}
             for sop in files:
@@ -182,6 +193,10 @@ class Reply:
             return True
         return False
 
+    def unlucky(self) -> bool:
+        with self.holder.lock:
+            return self.holder.chance.random() < self.holder.busy_share
+
     def send(self) -> None:
         if self.method == "POST":
             self.post()
@@ -198,6 +213,8 @@ class Reply:
             self.answer(401)
         elif self.put_off():
             return
+        elif where.path.startswith("/wado/") and self.unlucky():
+            self.answer(503, Retry_After="0.05")
         elif where.path.startswith("/wado/"):
             self.wado(where.path)
         elif where.path == "/fhir/Patient/p1":
@@ -260,7 +277,7 @@ class Reply:
                 }
                 for sop in files
             ]
-            self.answer(200, json.dumps(listed).encode(), "application/dicom+json")
+            self.list(listed)
             return
         if len(parts) > 2 and not (self.holder.offers_pieces and parts[2] == "series"):
             self.answer(404)
@@ -275,6 +292,15 @@ class Reply:
             return
         self.multipart(files)
 
+    def list(self, listed):
+        query = parse_qs(urlsplit(self.path).query)
+        offset = int(query.get("offset", ["0"])[0]) if self.holder.list_offset else 0
+        limit = min(int(query.get("limit", ["1000"])[0]), self.holder.list_limit or 1000)
+        page, more = listed[offset:][:limit], len(listed[offset:]) > limit
+        warning = '299 holder "There are additional results that can be requested"'
+        said = {"Warning": warning} if more and self.holder.list_warns else {}
+        self.answer(200, json.dumps(page).encode(), "application/dicom+json", **said)
+
     def multipart(self, files):
         self.head(200, {"Content-Type": scripts.MULTIPART, "Connection": "close"})
         bodies = [(sop, self.holder.replace.get(sop, data)) for sop, data in files.items()]
@@ -284,7 +310,8 @@ class Reply:
                 cut = self.holder.cut_after == 0
                 if self.holder.cut_after is not None:
                     self.holder.cut_after = None if cut else self.holder.cut_after - 1
-            part = scripts.multipart([data])
+                cut = cut or self.holder.chance.random() < self.holder.reset_share
+            part = scripts.multipart([data], lengths=self.holder.lengths)
             end = len(part) - len(CLOSING)
             if cut:
                 self.talk.send(part[: end - len(data) - 2 + self.holder.cut_bytes])
@@ -299,6 +326,8 @@ class Reply:
                 self.talk.pause(4)
             if self.holder.delay:
                 self.talk.pause(self.holder.delay)
+        for kind, data in self.holder.foreign:
+            self.talk.send(scripts.multipart([data], kind=kind)[: -len(CLOSING)])
         self.talk.send(CLOSING)
 
 

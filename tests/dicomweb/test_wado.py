@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from s4s_notebook import errors
-from s4s_notebook.dicomweb import wado as dicomweb
+from s4s_notebook.dicomweb.qido import list_instances
 from s4s_notebook.dicomweb.wado import Instance, retrieve
 from s4s_notebook.fhir.endpoints import study_url
 from s4s_notebook.http.backend import Limits
@@ -334,40 +334,41 @@ def test_a_token_that_ends_between_instances(server: FaultServer, make: Make) ->
     assert tokens.rejected == ["old"]
 
 
-# ------------------------------------------------------------------ what a holder lists
+# ------------------------------------------------------------------ parts that are no images
 
 
-def listed(*pairs: tuple[object, object]) -> list[dict[str, Any]]:
-    return [
-        {"0020000E": {"vr": "UI", "Value": [series]}, "00080018": {"vr": "UI", "Value": [uid]}}
-        for series, uid in pairs
-    ]
-
-
-def test_instances_are_listed_and_addressed(server: FaultServer, make: Make) -> None:
-    server.on(f"{STUDY}/instances", send.json(listed(("1.1", "1.1.1"), ("1.2", "1.2.1"))))
-    url = server.url(STUDY)
-    found = dicomweb.instances(make(tokens=FakeTokens("abc")), url)
-    assert found == [Instance("1.1", "1.1.1"), Instance("1.2", "1.2.1")]
-    assert server.requests[0].header("Accept") == "application/dicom+json"
-    assert server.requests[0].bearer == "abc"
-    assert dicomweb.instance_url(url + "?k=v", found[1]) == f"{url}/series/1.2/instances/1.2.1?k=v"
-    with pytest.raises(errors.InvalidUID):
-        dicomweb.instance_url(url, Instance("1.2", "../1"))
+@pytest.mark.parametrize("kind", [b"text/plain; charset=utf-8", b"application/json", b"image/png"])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_foreign_part_is_skipped_and_reported(server, make: Make, kind: bytes, at: int) -> None:
+    parts = [send.multipart([part])[: -len(send.multipart([]))] for part in PARTS[:2]]
+    parts.insert(at, send.multipart([b"note"], kind=kind)[: -len(send.multipart([]))])
+    body = b"".join(parts) + send.multipart([])
+    server.on(STUDY, send.reply(200, body, "length", Content_Type=send.MULTIPART))
+    seen: list[str] = []
+    assert fetch(make(), server.url(STUDY), on_foreign=seen.append) == PARTS[:2]
+    assert seen == [kind.decode().partition(";")[0]]
+    with pytest.raises(errors.MalformedResponse):
+        fetch(make(), server.url(STUDY))
 
 
 @pytest.mark.parametrize(
-    "script",
-    [
-        send.reply(404), send.reply(503), send.reply(204), send.json([]), send.json({}),
-        send.reply(200, b"<html>"), send.json(listed(("1.1", "../2"))), send.json(listed(("", ""))),
-        send.json([{"0020000E": "1.2", "00080018": {"Value": []}}]), send.json([1]),
-    ],
-)  # fmt: skip
-def test_a_holder_that_lists_nothing_usable(server: FaultServer, make: Make, script) -> None:
-    server.on(f"{STUDY}/instances", script)
-    assert dicomweb.instances(make(), server.url(STUDY)) is None
-    assert len(server.requests) == 1
+    ("kind", "count"), [(b"text/html", 1), (b"multipart/related", 1), (b"text/plain", 101)]
+)
+def test_pages_nested_parts_and_many_foreign_parts_are_errors(
+    server, make: Make, kind: bytes, count: int
+) -> None:
+    image = send.multipart(PARTS[:1])[: -len(send.multipart([]))]
+    body = image + send.multipart([b"x"] * count, kind=kind)
+    server.on(STUDY, send.reply(200, body, "length", Content_Type=send.MULTIPART))
+    with pytest.raises(errors.MalformedResponse):
+        fetch(make(), server.url(STUDY), on_foreign=lambda kind: None)
+
+
+def test_foreign_parts_alone_are_no_study(server, make: Make) -> None:
+    body = send.multipart([b"not now"], kind=b"text/plain")
+    server.on(STUDY, send.reply(200, body, "length", Content_Type=send.MULTIPART))
+    with pytest.raises(errors.MalformedResponse, match="single image"):
+        fetch(make(), server.url(STUDY), on_foreign=lambda kind: None)
 
 
 # ------------------------------------------------------------------ a real one
@@ -387,9 +388,8 @@ def test_a_real_orthanc(tmp_path: Path) -> None:
         for file in files:
             original = dcmread(file)
             url = study_url(holder.wado, original.StudyInstanceUID)
-            assert dicomweb.instances(transport, url) == [
-                Instance(original.SeriesInstanceUID, original.SOPInstanceUID)
-            ]
+            instance = Instance(original.SeriesInstanceUID, original.SOPInstanceUID)
+            assert list_instances(transport, url) == ((instance,), True)
             [body] = fetch(transport, url)
             target = tmp_path / "got.dcm"
             target.write_bytes(body)

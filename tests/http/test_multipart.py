@@ -225,7 +225,8 @@ HEADERS = {
     "no colon": b"nonsense\r\n",
     "space before the colon": b"X : a\r\n",
     "empty name": b": a\r\n",
-    "folded": b"X: a\r\n b\r\n",
+    "folded before the first": b" X: a\r\nY: b\r\n",
+    "folded name": b"X\r\n : a\r\n",
     "delete": b"X: \x7f\r\n",
 }
 
@@ -237,6 +238,45 @@ def test_headers_that_cannot_be_read(kind: str, step: int) -> None:
     body = b"--b0undary\r\n" + HEADERS[kind] + b"\r\nab\r\n--b0undary--\r\n"
     with pytest.raises(MalformedResponse):
         read(body, step)
+
+
+@pytest.mark.parametrize("step", [0, 1, 7])
+@pytest.mark.parametrize("fold", [b"\r\n ", b"\r\n\t", b"\r\n \t  "])
+def test_folded_headers_are_read_as_one_line(fold: bytes, step: int) -> None:
+    """RFC 822 3.1.1, which MIME parts still follow."""
+    head = b"Content-Type: multipart/x;" + fold + b"a=b\r\nContent-Length:" + fold + b"2\r\n"
+    body = b"--b0undary\r\n" + head + b"\r\nab\r\n--b0undary--\r\n"
+    chunks = [body[i : i + (step or 999)] for i in range(0, len(body), step or 999)]
+    parts = [(part.headers, b"".join(part.chunks())) for part in Parts(MULTIPART, chunks)]
+    assert parts == [({"content-type": "multipart/x; a=b", "content-length": "2"}, b"ab")]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "boundary*=us-ascii'en'b0undary", "boundary*=UTF-8''b0%75ndary", "boundary*=''b0undary",
+        "boundary*0=b0un; boundary*1=dary", 'boundary*1="dary"; boundary*0="b0un"',
+        "boundary*0*=us-ascii''b0%75n; boundary*1=dary",
+        "boundary*=us-ascii''b0undary; boundary=b0undary",
+    ],
+)  # fmt: skip
+def test_a_boundary_in_the_long_form_is_read(written: str) -> None:
+    """RFC 2231 sections 3 and 4."""
+    assert read(multipart([b"a", b"b"]), kind=f"multipart/related; {written}") == [b"a", b"b"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "boundary*=b0undary", "boundary*=us-ascii'b0undary", "boundary*=none''b0undary",
+        "boundary*1=b0undary", "boundary*0=b0un; boundary*2=dary", "boundary**=a",
+        "boundary*0=a; boundary*00=b",
+        "boundary*=us-ascii''b0undary; boundary=other", "boundary*=utf-8''b%FFdary", "*=a",
+    ],
+)  # fmt: skip
+def test_a_boundary_in_a_broken_long_form_is_refused(written: str) -> None:
+    with pytest.raises(MalformedResponse):
+        read(multipart([b"a"]), kind=f"multipart/related; {written}")
 
 
 @pytest.mark.fault("D07")

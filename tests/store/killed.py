@@ -46,7 +46,9 @@ def file_study(root: str, count: int) -> None:
                 for uid, data in files.items():
                     if uid not in have:
                         receiver.receive(dicom.chunks(data), uid)
-            study.record_end(expected=count, complete=True, dicom_patient=receiver.dicom_patient)
+            study.record_end(
+                expected=count, evidence="transfer", dicom_patient=receiver.dicom_patient
+            )
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def test_a_download_that_goes_on_leaves_nothing_either(tmp_path, monkeypatch, wh
                 for number in range(6, 200):
                     receiver.receive(dicom.chunks(dicom.make(dicom.sop(number), size=3000)))
                 receiver.receive(dicom.chunks(dicom.make("1.2.3.9", study="1.2.3")))
-            study.record_end(expected=1, complete=True, dicom_patient="P1")
+            study.record_end(expected=1, evidence="transfer", dicom_patient="P1")
         except StoreError as error:
             ended.append(error)
 

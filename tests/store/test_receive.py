@@ -138,7 +138,7 @@ def test_another_instance_than_the_one_asked_for_goes_to_quarantine(study):
 def test_another_patient_or_study_goes_to_quarantine(study):
     strangers = [dicom.make(dicom.sop(2), patient="P2"), dicom.make(dicom.sop(3), study="1.2.3")]
     receiver, _ = receive(study, dicom.make(dicom.sop(1)), *strangers)
-    study.record_end(expected=None, complete=False, dicom_patient=receiver.dicom_patient)
+    study.record_end(expected=None, evidence="", dicom_patient=receiver.dicom_patient)
     assert sorted(r.reason for r in receiver.rejected) == ["other-patient", "other-study"]
     again, _ = receive(study, dicom.make(dicom.sop(4), patient="P3"))
     assert [r.reason for r in again.rejected] == ["other-patient"]
@@ -190,7 +190,7 @@ def test_what_is_no_uid_opens_no_folder(store, uid):
 def test_completeness_is_kept_and_lost_with_a_file(study):
     receive(study, *dicom.study_of(3).values())
     assert not study.complete()
-    study.record_end(expected=3, complete=True, dicom_patient="P1")
+    study.record_end(expected=3, evidence="transfer", dicom_patient="P1")
     assert study.complete()
     assert study.expected == 3
     study.paths()[0].unlink()
