@@ -121,7 +121,7 @@ def test_an_instance_that_was_cut_before_it_was_sent(holder, connect, percent, c
     good = holder.studies[UID][sop]
     holder.replace = {sop: good[: len(good) * percent // 100]}
     me = connect()
-    with pytest.raises(IntegrityError, match="1 of the study's instances end too early.*; 5 "):
+    with pytest.raises(IntegrityError, match=r"instances end too early.*; 5 "):
         me.download(UID).result()
     assert not folder_of(me).complete()
     assert sop not in folder_of(me).instances()

@@ -5,7 +5,9 @@ is killed at a random moment after it began (imports do not count), again and ag
 download ends whole, the next one begins with an empty store. After each kill the store is looked
 at from outside, with nothing but the index and the files: *lost* counts instances that were filed
 before and are no longer there or differ, or files that stand there without a record; *refetched*
-counts instances that the holder sent again although the store had them.
+counts instances that the holder sent again although the store had them; *short* counts looks at a
+study that was called complete although instances were missing. ``--holder limited`` announces no
+number of instances and lists seven at a time, without a word that there are more.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class Crash:
 
     def __init__(self, root: Path, holder: Holder, seed: int) -> None:
         self.root, self.holder, self.chance = root, holder, random.Random(seed)
-        self.lost = self.refetched = self.kills = self.whole = self.amid = 0
+        self.lost = self.refetched = self.kills = self.whole = self.amid = self.short = 0
         self.have: dict[str, str] = {}
         self.longest = 2.0
 
@@ -84,6 +86,7 @@ class Crash:
         with Store(self.root) as store:
             study = store.study(store.participant(self.holder.fhir, "p1"), dicom.STUDY)
             filed = study.instances()
+            self.short += study.complete() and len(filed) < len(self.holder.studies[dicom.STUDY])
             named = set(study.path.rglob("*.dcm"))
             self.lost += len(named - {study.file(each) for each in filed.values()})
             now = {}
@@ -101,21 +104,24 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--instances", type=int, default=40)
     parser.add_argument("--size", type=int, default=200_000, help="bytes of an instance")
+    parser.add_argument("--holder", choices=["full", "limited"], default="full")
     parser.add_argument("--seed", type=int, default=None)
     options = parser.parse_args(argv)
     seed = random.SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
     with tempfile.TemporaryDirectory(prefix="s4s-crash-") as name, Holder() as holder:
         holder.studies[dicom.STUDY] = dicom.study_of(options.instances, size=options.size)
         holder.delay = 0.02
+        if options.holder == "limited":
+            holder.announces, holder.list_limit, holder.list_warns = False, 7, False
         crash = Crash(Path(name) / "store", holder, seed)
         while crash.kills < options.kills:
             crash.run()
     print(
         f"{crash.kills} kills (seed {seed}), {crash.amid} after something new had been filed, "
         f"{crash.whole} downloads ended whole: "
-        f"lost {crash.lost}, refetched {crash.refetched}"
+        f"lost {crash.lost}, refetched {crash.refetched}, short {crash.short}"
     )
-    return 1 if crash.lost or crash.refetched else 0
+    return 1 if crash.lost or crash.refetched or crash.short else 0
 
 
 if __name__ == "__main__":
