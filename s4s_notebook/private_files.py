@@ -84,6 +84,29 @@ class Folder:
                 os.chmod(path, 0o700)
         return folder
 
+    @classmethod
+    def private(cls, path: Path, is_own: Callable[[str], bool]) -> Folder:
+        """Open a folder for this user alone; within one that is shared, a private one inside.
+
+        A folder is shared where a group or everybody may write, or where its group may do more
+        than everybody. Its mode is left alone.
+
+        Args:
+            path: the folder; made when it is not there.
+            is_own: whether a name in it says that it is ours already. Then it is closed to
+                others, and never left for another one inside.
+
+        Raises:
+            UnsafeStore: the folder, or the one inside, belongs to another user or is a link.
+        """
+        with disk(f"opening the store {path}"):
+            if not path.is_dir() or not _is_shared(path) or any(map(is_own, os.listdir(path))):
+                return cls.root(path)
+            inside = Path(os.path.realpath(path)) / f"s4s-{os.getuid()}"
+            if inside.is_symlink():
+                raise UnsafeStore(f"{inside} is a link: somebody else may have planted it.")
+        return cls.root(inside)
+
     def child(self, *names: str, create: bool = False) -> Folder:
         """Open a folder below.
 
@@ -239,6 +262,15 @@ class Folder:
 
     def __del__(self) -> None:
         self.close()  # as Python's files do: a process may have few of them open
+
+
+def _is_shared(path: Path) -> bool:
+    """Return whether a mode was given to share the folder, as 0770, 2750 or 1777 are."""
+    if not hasattr(os, "getuid"):
+        return False
+    mode = path.stat().st_mode
+    group, everybody = mode >> 3 & 0o7, mode & 0o7
+    return bool((group | everybody) & 0o2 or group & ~everybody or mode & stat.S_ISGID)
 
 
 def write_all(fd: int, *pieces: bytes | memoryview) -> None:

@@ -12,7 +12,7 @@ from jupyter_server.utils import url_path_join
 from tornado.web import authenticated
 
 from .._version import __version__
-from ..errors import UnsafeStore
+from ..errors import S4SError
 from ..smart.mailbox import Mailbox
 from .dicom import DicomHandler, DicomReader
 from .launcher import NotebooksHandler, SandboxHandler, SandboxProcess
@@ -40,7 +40,8 @@ def _load_jupyter_server_extension(server: Any) -> None:
     ]
     try:
         mailbox = Mailbox(Path(server.runtime_dir or jupyter_runtime_dir()))
-    except (OSError, UnsafeStore) as error:
+        mailbox.register_server()
+    except (OSError, S4SError) as error:
         server.log.warning("s4s: sign-in pages are off: %s", error)
     else:
         routes += [
@@ -48,7 +49,6 @@ def _load_jupyter_server_extension(server: Any) -> None:
             (r"s4s/choice/([0-9a-f]{64})", HolderChoiceHandler, {"mailbox": mailbox}),
             (r"s4s/callback", CallbackHandler, {"mailbox": mailbox}),
         ]
-        mailbox.register_server()
         atexit.register(mailbox.unregister_server)
     app.add_handlers(".*$", [(url_path_join(base, path), *rest) for path, *rest in routes])
     server.log.info("s4s: our pages are on")

@@ -17,6 +17,7 @@ imports this, and must stay light.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -28,7 +29,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import UnsafeStore
+from ..errors import DiskProblem, UnsafeStore
 
 MAX_PENDING = 16  # sign-ins that one panel may have under way
 MAX_BYTES = 64 * 1024
@@ -48,10 +49,15 @@ class Mailbox:
 
     Raises:
         UnsafeStore: the folder is a link, belongs to somebody else, or others may enter it.
+        DiskProblem: it cannot be made, or a file in it cannot be written.
     """
 
     def __init__(self, runtime: Path) -> None:
         self.folder = runtime / "s4s"
+        with _disk(self.folder):
+            self._make()
+
+    def _make(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = self.folder.lstat()
         if not stat.S_ISDIR(status.st_mode):
@@ -195,11 +201,24 @@ class Mailbox:
         beside = self.folder / f"new-{secrets.token_hex(8)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
         try:
-            with os.fdopen(os.open(beside, flags, 0o600), "w", encoding="utf-8") as file:
-                json.dump(content, file)
-            os.link(beside, self.folder / name)
+            with _disk(self.folder):
+                with os.fdopen(os.open(beside, flags, 0o600), "w", encoding="utf-8") as file:
+                    json.dump(content, file)
+                try:
+                    os.link(beside, self.folder / name)
+                except FileExistsError:
+                    raise
+                except OSError:  # a file system without links, as network drives and FAT are
+                    self._rename(beside, self.folder / name)
         finally:
             self._remove(beside.name)
+
+    @staticmethod
+    def _rename(file: Path, target: Path) -> None:
+        """Give a file its name. Two that take one name at once write the same content."""
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, "the name is taken", str(target))
+        os.replace(file, target)
 
     def _take(self, name: str) -> dict[str, Any] | None:
         """Read and remove; None when it is not there or is not ours."""
@@ -226,6 +245,21 @@ class Mailbox:
             with contextlib.suppress(FileNotFoundError):
                 if entry.lstat().st_mtime < old:
                     entry.unlink()
+
+
+@contextlib.contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    """Turn an error of the operating system into one of ours that says what would help."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise DiskProblem(
+            f"The sign-in's folder {folder} cannot be used: {error.strerror or error}.",
+            hint="Set JUPYTER_RUNTIME_DIR to a folder of yours that can be written, and start "
+            "Jupyter again. Without a notebook, open the authorise page and paste the address.",
+        ) from error
 
 
 def _process_runs(pid: int) -> bool:

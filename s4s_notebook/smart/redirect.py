@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from ..errors import S4SError
+from ..errors import AuthorizationError, S4SError
 from .loopback import Listener
 from .mailbox import Mailbox, state_digest
 
@@ -36,6 +36,11 @@ class SignIn:
     Attributes:
         panel: the name of the start page, valid as long as this kernel runs.
         listener: the one on 127.0.0.1, or None while the Jupyter server does the work.
+        problem: why the registered redirect address cannot be served; the reply can be pasted.
+
+    Raises:
+        UnsafeStore, DiskProblem: the folder of the replies cannot be used.
+        AuthorizationError: no listener can be opened.
     """
 
     def __init__(
@@ -56,8 +61,12 @@ class SignIn:
         self.panel = self._mailbox.open_panel()
         self.listener: Listener | None = None
         self._registered = redirect_uri
+        self.problem = ""
         if self._registered or not self._mailbox.has_server():
-            self.listen()
+            try:
+                self.listen()
+            except AuthorizationError as error:
+                self.problem = str(error)
         run = contextvars.copy_context().run
         self._thread = threading.Thread(
             target=run, args=(self._poll,), name="s4s sign-in", daemon=True
@@ -65,16 +74,26 @@ class SignIn:
         self._thread.start()
 
     def listen(self) -> Listener:
-        """Open the listener on 127.0.0.1, for a browser that does not reach our server pages."""
+        """Open the listener on 127.0.0.1, for a browser that does not reach our server pages.
+
+        Raises:
+            AuthorizationError: the port of the registered redirect address is in use.
+        """
         with self._lock:
             if self.listener is None:
                 port, path = _loopback_address(self._registered)
-                self.listener = Listener(self.panel, self._authorize_url, self._receive, port, path)
+                try:
+                    self.listener = Listener(
+                        self.panel, self._authorize_url, self._receive, port, path
+                    )
+                except (OSError, OverflowError) as error:
+                    raise _cannot_listen(port, error) from error
+                self.problem = ""
             return self.listener
 
     def link(self) -> str:
         """Return the holder's page for a browser elsewhere; its reply has to be pasted."""
-        return self._authorize_url(self.listen().redirect_uri)
+        return self._authorize_url(self._registered or self.listen().redirect_uri)
 
     def paste(self, redirected_url: str) -> None:
         """Finish in the background with an address that the person copied."""
@@ -98,7 +117,9 @@ class SignIn:
     @property
     def must_paste(self) -> bool:
         """Whether the registered redirect address is one that this machine cannot serve."""
-        return self._registered is not None and _loopback_address(self._registered)[0] == 0
+        if self._registered is None:
+            return False
+        return self.listener is None or _loopback_address(self._registered)[0] == 0
 
     def _authorize_url(self, redirect_uri: str) -> str:
         """Return the holder's page."""
@@ -179,6 +200,15 @@ class SignIn:
             self._on_problem(f"The sign-in failed: {type(error).__name__}.")
             return False
         return True
+
+
+def _cannot_listen(port: int, error: Exception) -> AuthorizationError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return AuthorizationError(
+        f"The redirect address on port {port} of this machine cannot be served: {reason}.",
+        hint="End the program that uses the port and make the panel again; or open the holder's "
+        "page all the same and paste the address that the browser ends at.",
+    )
 
 
 def _loopback_address(redirect_uri: str | None) -> tuple[int, str]:

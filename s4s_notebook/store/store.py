@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .. import private_files as system
 from ..smart.token_store import FileTokenStore, KeyringTokenStore, remembered
+from .index import NAME as INDEX_NAME
 from .index import Index
 from .journal import encode
 from .names import safe_name
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 _QUARANTINE = "quarantine"
 
 
+def _is_own(name: str) -> bool:
+    """Return whether a name at the root is one that a store makes: its index, a holder's folder."""
+    return name == INDEX_NAME or name.startswith((safe_name("https://"), safe_name("http://")))
+
+
 class Store:
     """A folder that holds what was downloaded; several processes may share it.
 
@@ -35,8 +41,9 @@ class Store:
     without a row included. Resources are read one at a time into that frame.
 
     Args:
-        root: the folder; made with mode 0700 when it is not there. Without one, everything
-            lives in a private temporary folder that is removed with the store.
+        root: the folder; made with mode 0700 when it is not there. Within one that is shared
+            with a group, a private folder ``s4s-<user number>`` is made and used. Without one,
+            everything lives in a private temporary folder that is removed with the store.
 
     Raises:
         UnsafeStore: the folder belongs to another user, or a link was planted in it.
@@ -46,7 +53,7 @@ class Store:
     def __init__(self, root: str | Path | None = None) -> None:
         self.temporary = root is None
         path = Path(tempfile.mkdtemp(prefix="s4s-") if root is None else root).expanduser()
-        self._folder = system.Folder.root(path)
+        self._folder = system.Folder.private(path, _is_own)
         self.root = self._folder.path
         self._guard = threading.Lock()
         self._participants: weakref.WeakValueDictionary[tuple[str, str], Participant]

@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ class JupyterServer:
     """Starts `jupyter lab` under a hub-like base URL; `extra` are further arguments.
 
     With `installed`, nothing counts but what the environment of `python` has: the extensions
-    enable themselves, and this checkout is out of sight.
+    enable themselves, and this checkout is out of sight. `through` is a command that starts
+    the command after it, as another user for one.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class JupyterServer:
         extension: bool = True,
         python: str = "",
         installed: bool = False,
+        through: Sequence[str] = (),
         trust: ssl.SSLContext | None = None,
     ) -> None:
         self._trust = trust  # of an https server's certificate
@@ -80,6 +83,7 @@ class JupyterServer:
         overrides.parent.mkdir(exist_ok=True)
         overrides.write_text(json.dumps(quiet))
         self._command = [
+            *through,
             python or sys.executable,
             "-m",
             "jupyterlab",

@@ -76,6 +76,58 @@ def test_a_root_of_somebody_else_is_refused(tmp_path, monkeypatch):
         Store(tmp_path / "s")
 
 
+SHARED = (0o770, 0o2770, 0o2755, 0o775, 0o750, 0o1777, 0o777)
+
+
+@pytest.mark.fault("M05")
+@pytest.mark.parametrize("mode", SHARED, ids=oct)
+def test_a_folder_that_a_group_shares_keeps_its_mode(tmp_path, mode):
+    shared = tmp_path / "project"
+    shared.mkdir()
+    (shared / "theirs.txt").write_text("of a colleague")
+    shared.chmod(mode)
+    file_study(str(shared), 1)
+    assert stat.S_IMODE(shared.stat().st_mode) == mode
+    with Store(shared) as store:  # the same one again
+        assert store.root == shared / f"s4s-{os.getuid()}"
+        assert [path.name for path in open_study(store).paths()]
+        assert store.verify() == []
+    assert sorted(os.listdir(shared)) == [store.root.name, "theirs.txt"]
+    for path in (store.root, *store.root.rglob("*")):
+        assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
+
+
+@pytest.mark.fault("M05")
+def test_a_store_that_was_opened_to_others_later_is_closed_and_not_left(tmp_path):
+    """F08 for a store: nobody's data are hidden behind an empty new store."""
+    root = tmp_path / "s"
+    file_study(str(root), 1)
+    root.chmod(0o770)
+    with Store(root) as store:
+        assert store.root == root
+        assert open_study(store).paths()
+    assert stat.S_IMODE(root.stat().st_mode) == 0o700
+
+
+@pytest.mark.fault("M05", "F07")
+def test_in_a_shared_folder_a_planted_link_or_folder_is_refused(tmp_path):
+    shared, mine = tmp_path / "project", tmp_path / "mine"
+    shared.mkdir()
+    mine.mkdir(mode=0o755)
+    shared.chmod(0o1777)
+    inside = shared / f"s4s-{os.getuid()}"
+    inside.symlink_to(mine)
+    with pytest.raises(UnsafeStore, match="link"):
+        Store(shared)
+    assert (os.listdir(mine), stat.S_IMODE(mine.stat().st_mode)) == ([], 0o755)
+    inside.unlink()
+    if os.getuid() == 0:
+        inside.mkdir()
+        os.chown(inside, 12345, 12345)
+        with pytest.raises(UnsafeStore, match="another user"):
+            Store(shared)
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\0b"])
 def test_no_name_leads_out_of_a_folder(tmp_path, name):
     folder = system.Folder.root(tmp_path / "s")

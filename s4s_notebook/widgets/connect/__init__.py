@@ -61,6 +61,7 @@ class ConnectPanel(anywidget.AnyWidget):
             redirect_uri=connection.session.redirect_uri,
             runtime=runtime,
         )
+        self._problem = _lines(self.sign_in.problem)
         super().__init__(picture=self._drawn(), line=Channel(self._from_browser))
         connection.session.on_status(lambda *_: self._draw())
 
