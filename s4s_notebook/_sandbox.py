@@ -30,6 +30,11 @@ class Sandbox(SandboxServer):
             used for the authorise and manage pages alone.
         personality: ``"broker-2018"`` or ``"smart-imaging"``: the quirks of real holders.
         pacs: ``"AET@host:port"`` or a ``Pacs``: images from a DICOM archive.
+        open_access: serve data without sign-in too; by default unless ``pacs`` is given.
+        scope_versions: the versions of SMART whose scopes are granted, ``"v1"`` and ``"v2"``.
+        list_limit: the longest list that QIDO-RS sends at once.
+        ignores_patient: let a search without sign-in ignore the patient that it names.
+        host_names: further names under which the servers may be reached; others get 421.
         clock_skew: seconds by which the holder's clock is ahead.
         clock: the time in POSIX seconds, for tests.
         expose: bind to all interfaces instead of loopback.

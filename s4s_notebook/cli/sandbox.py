@@ -47,6 +47,8 @@ def serve(argv: Sequence[str] | None = None) -> int:
         public_url=options.public_url,
         personality=options.personality,
         pacs=pacs,
+        open_access=options.open_access,
+        host_names=options.host_name,
         expose=options.expose,
     )
     try:
@@ -65,7 +67,7 @@ def _text(sandbox: SandboxServer) -> str:
     return (
         f"A practice data holder with made-up people: {', '.join(sandbox.patients)}\n"
         f"  FHIR, with sign-in   {sandbox.fhir_url}\n"
-        f"  FHIR, open           {sandbox.open_fhir_url}\n"
+        f"  FHIR, open           {_open_url(sandbox) or 'off (--open-access)'}\n"
         f"  images (WADO-RS)     {sandbox.wado_url}\n"
         "Ctrl-C stops it."
     )
@@ -75,11 +77,15 @@ def _json(sandbox: SandboxServer) -> str:
     return json.dumps(
         {
             "fhir_url": sandbox.fhir_url,
-            "open_fhir_url": sandbox.open_fhir_url,
+            "open_fhir_url": _open_url(sandbox),
             "wado_url": sandbox.wado_url,
             "patients": list(sandbox.patients),
         }
     )
+
+
+def _open_url(sandbox: SandboxServer) -> str | None:
+    return sandbox.open_fhir_url if sandbox.settings.open_access else None
 
 
 def _wait() -> None:
@@ -114,6 +120,18 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="PATIENT=ID",
         help="a patient's id in that archive; may be repeated",
+    )
+    add(
+        "--open-access",
+        action=argparse.BooleanOptionalAction,
+        help="serve data without sign-in too (default: unless --pacs is given)",
+    )
+    add(
+        "--host-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further name under which the servers may be reached; may be repeated",
     )
     add("--json", action="store_true", help="print the addresses as one line of JSON")
     add("--expose", action="store_true", help="listen on all interfaces, not only on loopback")

@@ -12,18 +12,13 @@ import hashlib
 import hmac
 import secrets
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from .scopes import allows, grantable_scopes, supported_scopes
 from .settings import Settings
 
-TYPE_SCOPES = {
-    "Patient": "patient/Patient.read",
-    "ImagingStudy": "patient/ImagingStudy.read",
-    "ExplanationOfBenefit": "patient/ExplanationOfBenefit.read",
-    "Coverage": "patient/Coverage.read",
-}
-SCOPES = ("launch/patient", "patient/*.read", "offline_access", *TYPE_SCOPES.values())
 _T = TypeVar("_T")
 YEAR = 365 * 86_400.0
 MAX_ENTRIES = 2_000
@@ -83,10 +78,9 @@ class Approval:
     expires: float
     revoked: bool = False
 
-    def covers(self, type_: str) -> bool:
-        """Return whether a resource type may be read."""
-        types = {scope.partition("/")[2].rpartition(".")[0] for scope in self.scopes}
-        return bool(types & {"*", type_}) or (type_ == "Endpoint" and "ImagingStudy" in types)
+    def covers(self, type_: str, interaction: str = "s") -> bool:
+        """Return whether a resource type may be read by id (``r``) or searched (``s``)."""
+        return allows(self.scopes, type_, interaction)
 
 
 @dataclass(frozen=True)
@@ -129,6 +123,16 @@ class Authority:
     _access: dict[str, Token] = field(default_factory=dict, repr=False)
     _refresh: dict[str, _Refresh] = field(default_factory=dict, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes that the holder supports."""
+        return supported_scopes(self.settings.served_types, self.settings.granted_versions)
+
+    def grantable(self, requested: Iterable[str]) -> tuple[str, ...]:
+        """Return the scopes to grant for those that an app requests."""
+        settings = self.settings
+        return grantable_scopes(requested, settings.served_types, settings.granted_versions)
 
     # -- clients -------------------------------------------------------------------------
 
@@ -252,6 +256,14 @@ class Authority:
         if token is None or token.approval.revoked or self.settings.now() >= token.expires:
             return None
         return token
+
+    def refresh_approval(self, token: str) -> Approval | None:
+        """Return the approval of a refresh token that can still be used, or None."""
+        with self._lock:
+            stored = self._refresh.get(digest(token))
+        if stored is None or stored.used or stored.approval.revoked:
+            return None
+        return stored.approval if self.settings.now() < stored.approval.expires else None
 
     def expire_access(self) -> None:
         """Expire every access token now; refresh tokens stay valid."""

@@ -13,10 +13,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from . import consent_pages
-from .authority import MAX_ENTRIES, SCOPES, TYPE_SCOPES, Approval, OAuthError, RegisteredClient
+from .authority import MAX_ENTRIES, Approval, OAuthError, RegisteredClient
 from .consent_pages import cookie, html, refusal, same_browser, set_cookie
 from .context import NO_STORE, BadBodyError, Handler, SandboxContext, context_of, read_form
 from .data.people import find_person
+from .scopes import choices, narrowed
 
 
 class UnknownClientError(Exception):
@@ -69,28 +70,10 @@ def offered_scopes(
         raise OAuthError("invalid_request", "code_challenge_method must be S256")
     if challenge is None and client.public:
         raise OAuthError("invalid_request", "a public client must use PKCE")
-    scopes = tuple(s for s in dict.fromkeys(parameters.get("scope", "").split()) if s in SCOPES)
-    if not resource_types(scopes):
-        raise OAuthError("invalid_scope", f"ask for some of: {' '.join(SCOPES)}")
+    scopes = context.authority.grantable(parameters.get("scope", "").split())
+    if not choices(scopes):
+        raise OAuthError("invalid_scope", f"ask for some of: {' '.join(context.authority.scopes)}")
     return scopes
-
-
-def resource_types(scopes: tuple[str, ...]) -> list[str]:
-    """Return the resource types that some scopes allow to read."""
-    return [
-        kind
-        for kind in consent_pages.SHARED
-        if "patient/*.read" in scopes or TYPE_SCOPES[kind] in scopes
-    ]
-
-
-def granted_scopes(scopes: tuple[str, ...], selected: set[str]) -> tuple[str, ...]:
-    """Return those of ``scopes`` that read the selected resource types."""
-    offered = resource_types(scopes)
-    if selected >= set(offered):
-        return scopes
-    others = [scope for scope in scopes if not scope.startswith("patient/")]
-    return tuple(others + [TYPE_SCOPES[type_] for type_ in offered if type_ in selected])
 
 
 PENDING_SECONDS = 600
@@ -119,7 +102,7 @@ class SignInRoutes:
         """Return the routes."""
         return [
             Route("/oauth/authorize", self.show, methods=["GET"]),
-            Route("/oauth/authorize", _guarded(self.decide), methods=["POST"]),
+            Route("/oauth/authorize", _guarded(self.show_or_decide), methods=["POST"]),
             Route("/oauth/manage", self.list_approvals, methods=["GET"]),
             Route("/oauth/manage", _guarded(self.end_approval), methods=["POST"]),
         ]
@@ -127,9 +110,19 @@ class SignInRoutes:
     # -- consent -------------------------------------------------------------------------
 
     async def show(self, request: Request) -> Response:
-        """Answer an authorization request with the consent page."""
+        """Answer an authorization request by GET with the consent page."""
+        return self._show(request, request.query_params.multi_items())
+
+    async def show_or_decide(self, request: Request) -> Response:
+        """Answer a POST: the consent form, or an authorization request (``authorize-post``)."""
+        pairs = await read_form(request)
+        if "transaction" not in dict(pairs):
+            return self._show(request, pairs)
+        return self._decide(request, ImmutableMultiDict(pairs))
+
+    def _show(self, request: Request, pairs: list[tuple[str, str]]) -> Response:
         context = context_of(request)
-        parameters = unrepeated(request.query_params.multi_items())
+        parameters = unrepeated(pairs)
         try:
             client, redirect_uri = registered_client(context, parameters)
         except UnknownClientError as error:
@@ -177,7 +170,7 @@ class SignInRoutes:
         body = consent_pages.consent(
             pending.client,
             context.resources.people,
-            resource_types(pending.scopes),
+            choices(pending.scopes),
             goes_to=goes_to.netloc or goes_to.scheme,
             offline="offline_access" in pending.scopes,
             transaction=transaction,
@@ -190,10 +183,9 @@ class SignInRoutes:
         set_cookie(response, request, context, pending.csrf)
         return response
 
-    async def decide(self, request: Request) -> Response:
+    def _decide(self, request: Request, form: ImmutableMultiDict[str, str]) -> Response:
         """Answer the consent form with a redirect to the app."""
         context = context_of(request)
-        form = ImmutableMultiDict(await read_form(request))
         transaction = form.get("transaction", "")
         pending = self._pending.get(transaction)
         if pending is None or context.settings.now() >= pending.expires:
@@ -207,8 +199,8 @@ class SignInRoutes:
         patient_id = form.get("patient", "")
         if patient_id not in {p.id for p in context.resources.people}:
             return self._consent_page(request, (transaction, pending), "Say who you are.")
-        scopes = granted_scopes(pending.scopes, set(form.getlist("share")))
-        if not resource_types(scopes):
+        scopes = narrowed(pending.scopes, form.getlist("share"))
+        if not choices(scopes):
             message = "Allow at least one thing, or decline."
             return self._consent_page(request, (transaction, pending), message)
         del self._pending[transaction]

@@ -208,6 +208,7 @@ class SandboxContext:
     script: Script = field(default_factory=Script)
     fhir_origin: str = ""
     imaging_origin: str = ""
+    ports: tuple[int, int] = (0, 0)
 
     @property
     def fhir_base(self) -> str:

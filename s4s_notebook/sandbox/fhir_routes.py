@@ -28,7 +28,6 @@ from .context import (
 )
 from .data.people import Resource
 from .resources import (
-    TYPES,
     about_patients,
     archive_resources,
     endpoint_resources,
@@ -46,6 +45,7 @@ from .search import (
 )
 from .token_routes import authorization_server, oauth_urls
 
+OPEN_ACCESS_OFF = "access without sign-in is off in this sandbox"
 _JSON = ("application/fhir+json", "application/json+fhir", "application/json")
 
 
@@ -78,6 +78,8 @@ class FhirEndpoint:
 
         async def guarded(request: Request) -> Response:
             context = context_of(request)
+            if self.open and not context.settings.open_access:
+                return error_response(request, 404, "not-found", OPEN_ACCESS_OFF)
             try:
                 return await handler(request)
             except DeniedError as denied:
@@ -107,27 +109,31 @@ class FhirEndpoint:
         statement = capability_statement(context, self.base(context), open_=self.open)
         return fhir_response(request, statement)
 
-    def _patient(self, request: Request, context: SandboxContext, type_: str) -> str | None:
+    def _patient(
+        self, request: Request, context: SandboxContext, type_: str, interaction: str
+    ) -> str | None:
         """Return the patient that this request may read; None (all) on the open base."""
         if self.open:
             return None
         approval = bearer_approval(request, context)
-        if not approval.covers(type_):
+        if not approval.covers(type_, interaction):
             raise DeniedError(403, f"this approval does not cover {type_}")
         return approval.patient_id
 
     async def search(self, request: Request) -> Response:
         """Answer a search, by GET or by POST to ``_search``."""
         context, type_ = context_of(request), request.path_params["type"]
-        if type_ not in TYPES:
+        if type_ not in context.settings.served_types:
             return error_response(request, 404, "not-supported", f"{type_[:60]} is not served here")
-        patient_id = self._patient(request, context, type_)
+        patient_id = self._patient(request, context, type_, "s")
         pairs = list(request.query_params.multi_items())
         if request.method == "POST":
             pairs += await read_form(request)
         strict = "handling=strict" in request.headers.get("prefer", "")
         query = parse_search(type_, pairs, page_size=context.settings.page_size, strict=strict)
         patients = self._readable_patients(query, patient_id)
+        if self.open and context.settings.ignores_patient:
+            patients = None
         remaining = self.delay.remaining(f"{self.open}/{query.type}/{patients}")
         if remaining > 0:
             raise NotReadyError(remaining)
@@ -158,9 +164,9 @@ class FhirEndpoint:
         """Answer a read by type and id."""
         context = context_of(request)
         type_, id_ = request.path_params["type"], request.path_params["id"]
-        if type_ not in TYPES:
+        if type_ not in context.settings.served_types:
             return error_response(request, 404, "not-supported", f"{type_[:60]} is not served here")
-        patient_id = self._patient(request, context, type_)
+        patient_id = self._patient(request, context, type_, "r")
         resources = await run_in_threadpool(self._resources, context, type_, None)
         resource = next((r for r in resources if r["id"] == id_), None)
         if resource is None:
@@ -240,6 +246,7 @@ def internal_error(request: Request, error: Exception) -> Response:
 
 
 SECURITY_SERVICE = "http://hl7.org/fhir/restful-security-service"
+R4_SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _PARAMETER_TYPES = {
     "_id": "token",
@@ -248,6 +255,7 @@ _PARAMETER_TYPES = {
     "identifier": "token",
     "patient": "reference",
     "beneficiary": "reference",
+    "_count": "number",
     "startIndex": "number",
 }
 
@@ -264,6 +272,8 @@ def smart_configuration(context: SandboxContext) -> dict[str, Any]:
             "context-standalone-patient",
             "permission-patient",
             "permission-offline",
+            *(f"permission-{version}" for version in context.settings.granted_versions),
+            "authorize-post",
             "smart-imaging-access",
         ],
         "associated_endpoints": [{"url": imaging, "capabilities": ["dicom-wado-rs"]}],
@@ -272,7 +282,8 @@ def smart_configuration(context: SandboxContext) -> dict[str, Any]:
 
 def capability_statement(context: SandboxContext, base: str, *, open_: bool) -> Resource:
     """Return the CapabilityStatement of one base."""
-    capabilities = [_capability(type_) for type_ in PATIENT_PARAMETERS]
+    r4 = context.personality.r4
+    capabilities = [_capability(type_) for type_ in context.settings.served_types]
     rest: Resource = {"mode": "server", "resource": capabilities}
     if not open_:
         uris = [
@@ -280,8 +291,10 @@ def capability_statement(context: SandboxContext, base: str, *, open_: bool) -> 
             for name, url in oauth_urls(context).items()
             if name in ("authorize", "token", "register", "manage")
         ]
+        system = R4_SECURITY_SERVICE if r4 else SECURITY_SERVICE
         rest["security"] = {
-            "service": [{"coding": [{"system": SECURITY_SERVICE, "code": "SMART-on-FHIR"}]}],
+            "cors": True,
+            "service": [{"coding": [{"system": system, "code": "SMART-on-FHIR"}]}],
             "extension": [{"url": OAUTH_URIS, "extension": uris}],
         }
     return {
@@ -292,8 +305,8 @@ def capability_statement(context: SandboxContext, base: str, *, open_: bool) -> 
         "kind": "instance",
         "software": {"name": "s4s-notebook sandbox"},
         "implementation": {"description": "A practice data holder", "url": base},
-        "fhirVersion": "4.0.1" if context.personality.r4_studies else "3.0.2",
-        "acceptUnknown": "extensions",
+        "fhirVersion": "4.0.1" if r4 else "3.0.2",
+        **({} if r4 else {"acceptUnknown": "extensions"}),
         "format": ["application/fhir+json", "application/json+fhir", "json"],
         "rest": [rest],
     }
@@ -305,7 +318,8 @@ def _capability(type_: str) -> Resource:
         "type": type_,
         "interaction": [{"code": "read"}, {"code": "search-type"}],
         "searchParam": [
-            {"name": name, "type": _PARAMETER_TYPES[name]} for name in [*names, "startIndex"]
+            {"name": name, "type": _PARAMETER_TYPES[name]}
+            for name in [*names, "_count", "startIndex"]
         ],
     }
     if type_ == "ImagingStudy":

@@ -16,9 +16,8 @@ from .data.archive import (
 )
 from .data.history import ClaimGenerator, GroundTruth, ground_truth
 from .data.people import PEOPLE, Person, Resource, coverage_resources, find_person, patient_resource
-from .settings import Personality
+from .settings import TYPES, Personality
 
-TYPES = ("Patient", "Coverage", "ImagingStudy", "ExplanationOfBenefit", "Endpoint")
 # Replaced by the WADO-RS base when a resource is sent: it depends on the request.
 ADDRESS = "about:wado"
 
@@ -175,7 +174,7 @@ def represent(
     if personality.bare_resources:
         for name in ("id", "meta", "series"):
             study.pop(name, None)
-    return _study_as_r4(study) if personality.r4_studies else study
+    return _study_as_r4(study) if personality.r4 else study
 
 
 def endpoint_resources(

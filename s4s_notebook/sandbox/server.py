@@ -13,7 +13,8 @@ from starlette.types import ASGIApp
 
 from . import fhir_routes, token_routes, wado_routes
 from .approve import approve
-from .authority import SCOPES, Authority
+from .authority import Authority
+from .browser_rules import CrossOrigin, HostCheck
 from .consent import SignInRoutes
 from .context import ImageSource, PreparationDelay, Record, SampleImages, SandboxContext
 from .data.archive import SampleArchive
@@ -51,6 +52,12 @@ class SandboxServer:
             alone.
         personality: ``"broker-2018"`` or ``"smart-imaging"``: deviations of real holders.
         pacs: ``"AET@host:port"`` or a :class:`Pacs`: images from a DICOM archive.
+        open_access: Whether FHIR, images and the debug calls are also served without sign-in; by
+            default unless the images are those of a DICOM archive.
+        scope_versions: The versions of SMART whose scopes are granted, ``"v1"`` and ``"v2"``.
+        list_limit: The longest list that QIDO-RS sends at once.
+        ignores_patient: Whether a search without sign-in ignores the patient that it names.
+        host_names: Further names under which the servers may be reached; others get 421.
         clock_skew: Seconds that the holder's clock is ahead.
         clock: Returns the POSIX time.
         expose: Whether to listen on all interfaces instead of loopback.
@@ -80,6 +87,11 @@ class SandboxServer:
         public_url: str | None = None,
         personality: str | None = None,
         pacs: str | Pacs | None = None,
+        open_access: bool | None = None,
+        scope_versions: Sequence[str] | None = None,
+        list_limit: int | None = None,
+        ignores_patient: bool = False,
+        host_names: Sequence[str] = (),
         clock_skew: float = 0.0,
         clock: Callable[[], float] | None = None,
         expose: bool = False,
@@ -99,6 +111,11 @@ class SandboxServer:
             public_url=public_url,
             personality=personality,
             pacs=Pacs.parse(pacs) if isinstance(pacs, str) else pacs,
+            open_access=pacs is None if open_access is None else open_access,
+            scope_versions=None if scope_versions is None else tuple(scope_versions),
+            list_limit=list_limit,
+            ignores_patient=ignores_patient,
+            host_names=tuple(host_names),
             clock_skew=clock_skew,
             **options,
         )
@@ -120,6 +137,7 @@ class SandboxServer:
             servers.stop()
             raise
         fhir_port, imaging_port = servers.ports
+        context.ports = (fhir_port, imaging_port)
         context.fhir_origin = f"http://127.0.0.1:{fhir_port}"
         context.imaging_origin = f"http://127.0.0.1:{imaging_port}"
         search_delay = PreparationDelay(settings.search_retry_after, settings.clock)
@@ -253,11 +271,12 @@ class SandboxServer:
         """The authorization server, to expire or revoke tokens."""
         return self._running.authority
 
-    def token(self, patient: str, *, scope: str = " ".join(SCOPES[:3])) -> str:
-        """Return an access token without a sign-in."""
+    def token(self, patient: str, *, scope: str | None = None) -> str:
+        """Return an access token without a sign-in; by default for everything."""
         authority = self._running.authority
         client, _ = authority.register("a tool", (REDIRECT_URI,), "none")
-        approval = authority.approve(client.id, patient, tuple(scope.split()))
+        scopes = authority.scopes[:3] if scope is None else tuple(scope.split())
+        approval = authority.approve(client.id, patient, scopes)
         return str(authority.issue(approval)["access_token"])
 
     def approve(
@@ -305,11 +324,10 @@ def _apps(context: SandboxContext, search_delay: PreparationDelay) -> list[ASGIA
     for app, is_imaging in ((fhir, False), (imaging, True)):
         app.state.sandbox = context
         app.router.redirect_slashes = False
-        apps.append(
-            RequestRecorder(
-                FaultInjector(ForwardedPrefix(app), context.script), context, imaging=is_imaging
-            )
-        )
+        port = context.ports[is_imaging]
+        inner = ForwardedPrefix(HostCheck(CrossOrigin(app, context), context, port))
+        faulty = FaultInjector(inner, context.script)
+        apps.append(RequestRecorder(faulty, context, imaging=is_imaging))
     return apps
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .data.people import PEOPLE
+from .scopes import VERSIONS
 
+TYPES = ("Patient", "Coverage", "ImagingStudy", "ExplanationOfBenefit", "Endpoint")
 REAL_PACS_SECONDS = 300.0  # example of Sync for Science, Imaging Data use case
 _PACS = re.compile(r"(?P<aet>[ -~]{1,16})@(?P<host>[^@:/\s]+):(?P<port>\d{1,5})")
 
@@ -73,6 +75,12 @@ class Settings:
         public_url: Address of the server for browsers behind a proxy.
         personality: Name of a :class:`Personality`.
         pacs: The DICOM archive to take images from.
+        open_access: Whether FHIR and images are also served without sign-in.
+        scope_versions: The versions of SMART whose scopes are granted; None for the
+            personality's.
+        list_limit: The longest list that QIDO-RS sends at once; None for no limit.
+        ignores_patient: Whether a search without sign-in ignores the patient that it names.
+        host_names: Further names under which the servers may be reached.
         clock_skew: Seconds that the holder's clock is ahead.
         clock: Returns the POSIX time.
     """
@@ -91,12 +99,27 @@ class Settings:
     public_url: str | None = None
     personality: str | None = None
     pacs: Pacs | None = None
+    open_access: bool = True
+    scope_versions: tuple[str, ...] | None = None
+    list_limit: int | None = None
+    ignores_patient: bool = False
+    host_names: tuple[str, ...] = ()
     clock_skew: float = 0.0
     clock: Callable[[], float] = time.time
 
     def now(self) -> float:
         """Return the POSIX time of the holder's clock, with its skew."""
         return self.clock() + self.clock_skew
+
+    @property
+    def served_types(self) -> tuple[str, ...]:
+        """The resource types that the personality serves."""
+        return find_personality(self.personality).types
+
+    @property
+    def granted_versions(self) -> tuple[str, ...]:
+        """The versions of SMART whose scopes are granted."""
+        return self.scope_versions or find_personality(self.personality).scope_versions
 
 
 @dataclass(frozen=True)
@@ -118,7 +141,9 @@ class Personality:
     s4s_errors: bool = False
     external_endpoint: bool = False
     token_extension: bool = False
-    r4_studies: bool = False
+    r4: bool = False
+    scope_versions: tuple[str, ...] = VERSIONS
+    types: tuple[str, ...] = TYPES
     one_approval_per_client: bool = False
 
 
@@ -143,7 +168,7 @@ PERSONALITIES: dict[str, Personality] = {
         fractional_retry_after=True,
         external_endpoint=True,
         token_extension=True,
-        r4_studies=True,
+        r4=True,
     ),
 }
 

@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from .authority import SCOPES, YEAR, OAuthError, RegisteredClient
+from .authority import YEAR, OAuthError, RegisteredClient
 from .context import (
     NO_STORE,
     BadBodyError,
@@ -23,6 +24,7 @@ from .context import (
     read_body,
     read_form,
 )
+from .data.people import find_person
 
 _METHODS = ("client_secret_basic", "client_secret_post", "none")
 _SCHEMES_WITHOUT_HOST = ("javascript", "data", "file", "vbscript", "blob", "about")
@@ -62,7 +64,7 @@ def authorization_server(context: SandboxContext) -> dict[str, Any]:
         "token_endpoint_auth_methods_supported": list(_METHODS),
         "grant_types_supported": ["authorization_code", "refresh_token"],
         "response_types_supported": ["code"],
-        "scopes_supported": list(SCOPES),
+        "scopes_supported": list(context.authority.scopes),
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
     }
@@ -76,9 +78,20 @@ def routes() -> list[Route]:
         Route("/oauth/register", _guard(_register), methods=["POST"]),
         Route("/oauth/revoke", _guard(_revoke), methods=["POST"]),
         Route("/oauth/introspect", _guard(_introspect), methods=["POST"]),
-        Route("/oauth/debug/token", _guard(_debug_token), methods=["POST"]),
-        Route("/oauth/debug/introspect", _guard(_debug_introspect), methods=["GET"]),
+        Route("/oauth/debug/token", _guard(_debugging(_debug_token)), methods=["POST"]),
+        Route("/oauth/debug/introspect", _guard(_debugging(_debug_introspect)), methods=["GET"]),
     ]
+
+
+def _debugging(handler: Handler) -> Handler:
+    """Return a handler that is off where everything needs a sign-in."""
+
+    async def guarded(request: Request) -> Response:
+        if not context_of(request).settings.open_access:
+            raise OAuthError("access_denied", "this sandbox has no access without sign-in", 403)
+        return await handler(request)
+
+    return guarded
 
 
 def _guard(handler: Handler) -> Handler:
@@ -177,7 +190,7 @@ async def _register(request: Request) -> Response:
     if method not in _METHODS:
         raise OAuthError("invalid_client_metadata", f"one of {', '.join(_METHODS)}")
     name = body.get("client_name", "an app without a name")
-    scope = body.get("scope", " ".join(SCOPES))
+    scope = body.get("scope", " ".join(context.authority.scopes))
     if not isinstance(name, str) or not isinstance(scope, str):
         raise OAuthError("invalid_client_metadata", "client_name and scope must be text")
     client, secret = context.authority.register(name[:100], tuple(uris), method)
@@ -189,7 +202,7 @@ async def _register(request: Request) -> Response:
         "token_endpoint_auth_method": method,
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
-        "scope": " ".join(s for s in scope.split() if s in SCOPES),
+        "scope": " ".join(context.authority.grantable(scope.split())),
     }
     if secret is not None:
         response |= {"client_secret": secret, "client_secret_expires_at": 0}
@@ -232,25 +245,45 @@ async def _introspect(request: Request) -> Response:
 
 
 def _introspection(context: SandboxContext, token: str) -> dict[str, Any]:
+    """Return what a token allows (RFC 7662), for access and refresh tokens.
+
+    The names beside those of the RFC, and dates in HTTP's form, are those of the reference
+    server of Sync for Science.
+    """
     access = context.authority.token(token)
-    if access is None:
+    approval = access.approval if access else context.authority.refresh_approval(token)
+    if approval is None:
         return {"active": False}
-    approval = access.approval
+    expires = access.expires if access else approval.expires
     return {
         "active": True,
         "client_id": approval.client_id,
         "scope": " ".join(approval.scopes),
         "patient": approval.patient_id,
-        "token_type": "Bearer",
-        "exp": int(access.expires),
-        "approval_expires": int(approval.expires),
+        "username": _username(approval.patient_id),
+        "token_type": "Bearer" if access else "refresh_token",
+        "exp": int(expires),
+        "approval_expires": formatdate(approval.expires, usegmt=True),
+        **({"access_expires": formatdate(expires, usegmt=True)} if access else {}),
     }
+
+
+def _username(patient_id: str) -> str:
+    """Return a participant's account name, such as ``daniel-adams``."""
+    person = find_person(patient_id)
+    if person is None:
+        return patient_id
+    return f"{person.given_name}-{person.family_name.rpartition('-')[2]}".lower()
 
 
 async def _debug_introspect(request: Request) -> Response:
     """Introspect without credentials, as the reference server of Sync for Science does."""
-    token = request.query_params.get("token", "")
-    return JSONResponse(_introspection(context_of(request), token), headers=NO_STORE)
+    context, token = context_of(request), request.query_params.get("token", "")
+    result = _introspection(context, token)
+    if result["active"]:
+        access = "access_expires" in result
+        result |= {"security_labels": [], "access_token" if access else "refresh_token": token}
+    return JSONResponse(result, headers=NO_STORE)
 
 
 async def _debug_token(request: Request) -> Response:
@@ -262,10 +295,10 @@ async def _debug_token(request: Request) -> Response:
     client_id = body.get("client_id")
     if not isinstance(client_id, str) or context.authority.client(client_id) is None:
         raise OAuthError("invalid_client", "register the client first", 401)
-    scope = body.get("scope", "launch/patient patient/*.read offline_access")
-    scopes = tuple(s for s in str(scope).split() if s in SCOPES)
+    supported = context.authority.scopes
+    scopes = context.authority.grantable(str(body.get("scope", " ".join(supported[:3]))).split())
     if not scopes:
-        raise OAuthError("invalid_scope", f"ask for some of: {' '.join(SCOPES)}")
+        raise OAuthError("invalid_scope", f"ask for some of: {' '.join(supported)}")
     lifetime = _seconds(body.get("access_lifetime", context.settings.access_lifetime))
     until = body.get("approval_expires")
     seconds = YEAR if until is None else _seconds(until) - context.settings.now()

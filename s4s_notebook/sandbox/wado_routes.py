@@ -29,7 +29,7 @@ from .context import (
     context_of,
 )
 from .data.archive import ArchivedInstance, ArchivedStudy
-from .fhir_routes import error_response
+from .fhir_routes import OPEN_ACCESS_OFF, error_response
 
 CHUNK = 256 * 1024
 DICOM = "application/dicom"
@@ -55,6 +55,8 @@ def routes() -> list[Route]:
 def _guard(handler: Handler) -> Handler:
     async def guarded(request: Request) -> Response:
         context = context_of(request)
+        if _is_open(request) and not context.settings.open_access:
+            return json_error(request, 404, "not-found", OPEN_ACCESS_OFF)
         try:
             return await handler(request)
         except DeniedError as error:
@@ -89,7 +91,7 @@ async def _select(request: Request) -> tuple[ArchivedStudy, list[ArchivedInstanc
     if study is None:
         raise KeyError(names["study"])
     if owner is not None and study.patient_id != owner:
-        if request.url.path.startswith("/open/"):
+        if _is_open(request):
             raise KeyError(names["study"])
         raise DeniedError(403, "this approval is for another patient")
     ready = await run_in_threadpool(context.images.ready, names["study"])
@@ -104,13 +106,19 @@ async def _select(request: Request) -> tuple[ArchivedStudy, list[ArchivedInstanc
     return ready, instances
 
 
+def _is_open(request: Request) -> bool:
+    """Return whether the request is to the base that needs no token."""
+    path: str = request.scope["path"]
+    return path.removeprefix(request.scope.get("root_path", "")).startswith("/open/")
+
+
 def _owner(request: Request, context: SandboxContext) -> str | None:
     """Return the patient whose images may be read; None for all on the open base."""
     patient_id: str | None = request.path_params.get("patient")
-    if request.url.path.startswith("/open/"):
+    if _is_open(request):
         return patient_id
     approval = bearer_approval(request, context)
-    if not approval.covers("ImagingStudy"):
+    if not approval.covers("ImagingStudy", "r"):
         raise DeniedError(403, "this approval does not cover images")
     if patient_id is not None and patient_id != approval.patient_id:
         raise DeniedError(403, "this approval is for another patient")

@@ -7,7 +7,9 @@ import hashlib
 import json
 import socket
 import threading
+import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -422,6 +424,20 @@ def test_debug_calls_of_the_reference_server(shop: Sandbox, client: App) -> None
     assert client.may_read(grant["access_token"]) == 200
     told = get(f"{origin}/oauth/debug/introspect?token={grant['access_token']}").json()
     assert (told["active"], told["patient"], told["scope"]) == (True, "smart-1288992", SCOPE)
+    assert (told["username"], told["access_token"]) == ("daniel-adams", grant["access_token"])
+    # Dates as Flask writes them: a test of 60 seconds, an approval of a year.
+    expires = parsedate_to_datetime(told["access_expires"]).timestamp()
+    assert expires == pytest.approx(time.time() + 60, abs=5)
+    assert parsedate_to_datetime(told["approval_expires"]).timestamp() > time.time() + 300 * 86_400
+    url = f"{origin}/oauth/debug/introspect?token={grant['refresh_token']}"
+    refresh = get(url).json()
+    assert (refresh["active"], refresh["refresh_token"]) == (True, grant["refresh_token"])
+    assert "access_expires" not in refresh
+    newer = client.refresh(grant["refresh_token"]).json()
+    assert get(url).json() == {"active": False}
+    answer = client.post("introspect", token=newer["refresh_token"]).json()
+    assert (answer["active"], answer["username"]) == (True, "daniel-adams")
+    assert newer["refresh_token"] not in answer.values()
     assert get(f"{origin}/oauth/debug/introspect?token=nonsense").json() == {"active": False}
 
 

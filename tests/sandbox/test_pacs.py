@@ -51,7 +51,7 @@ def files() -> list[Path]:
 @contextmanager
 def sandbox_on(aet: str, port: int, store_port: int, **more: Any) -> Iterator[Sandbox]:
     pacs = Pacs(aet, "127.0.0.1", port, store_port=store_port, mrns=MRNS, **more)
-    with Sandbox(pacs=pacs) as sandbox:
+    with Sandbox(pacs=pacs, open_access=True) as sandbox:
         yield sandbox
 
 
@@ -367,7 +367,7 @@ def test_killing_and_freezing_a_real_archive(tmp_path: Path, monkeypatch) -> Non
     with dcmqrscp(tmp_path / "qr", store_port) as (port, process):
         send(port, "QR", paths)
         pacs = Pacs("QR", "127.0.0.1", port, store_port=store_port)
-        with Sandbox(pacs=pacs) as sandbox:
+        with Sandbox(pacs=pacs, open_access=True) as sandbox:
             url = f"{sandbox.wado_base('smart-1288992', open_=True)}/studies/{ct.exam.study_uid}"
             assert get(url).status == 503
             process.send_signal(signal.SIGSTOP)
