@@ -58,6 +58,9 @@ class LowerBound:
         return bool(stored) and enough and self.series <= present and not self.missing(stored)
 
 
+NO_BOUND = LowerBound(None, (), frozenset())
+
+
 @dataclass
 class Outcome:
     """What one endpoint gave.
@@ -99,23 +102,30 @@ def all_evidence(outcomes: Sequence[Outcome], stored: Stored, bound: LowerBound)
     return kinds[-1] if kinds and all(kinds) and bound.met(stored) else ""
 
 
-def lower_bound(study: Mapping[str, Any]) -> LowerBound:
-    """Read ``numberOfInstances`` and the series of an ImagingStudy, STU3 or R4."""
-    instances: list[Instance] = []
+def lower_bound(*studies: Mapping[str, Any]) -> LowerBound:
+    """Read ``numberOfInstances`` and the series of ImagingStudy resources, STU3 or R4.
+
+    Args:
+        studies: the resources of one study: two archives may each have one, or a correction.
+    """
+    instances: dict[Instance, None] = {}
     uids: set[str] = set()
-    total = 0
-    for series in objects(study.get("series")):
-        listed = list(objects(series.get("instance")))
-        total += max(_count(series) or 0, len(listed))
-        with suppress(InvalidUID):  # it still counts by number
-            series_uid = check_uid(series.get("uid"))
-            if listed or _count(series):
-                uids.add(series_uid)
-            for instance in listed:
-                with suppress(InvalidUID):
-                    instances.append(Instance(series_uid, check_uid(instance.get("uid"))))
-    count = max(_count(study) or 0, total) or None
-    return LowerBound(count, tuple(dict.fromkeys(instances)), frozenset(uids))
+    counts = [0]
+    for study in studies:
+        total = 0
+        for series in objects(study.get("series")):
+            listed = list(objects(series.get("instance")))
+            total += max(_count(series) or 0, len(listed))
+            with suppress(InvalidUID):  # it still counts by number
+                series_uid = check_uid(series.get("uid"))
+                if listed or _count(series):
+                    uids.add(series_uid)
+                for instance in listed:
+                    with suppress(InvalidUID):
+                        instances[Instance(series_uid, check_uid(instance.get("uid")))] = None
+        counts += [_count(study) or 0, total]
+    count = max(*counts, len({instance.instance_uid for instance in instances}))
+    return LowerBound(count or None, tuple(instances), frozenset(uids))
 
 
 def _count(resource: Mapping[str, Any]) -> int | None:

@@ -34,7 +34,7 @@ from ..store.receive import Receiver, Rejected
 from ..store.store import Store
 from ..store.study_folder import StoredInstance, StudyFolder
 from ..task import Cancel, Task, TaskState, Unsubscribe
-from .completeness import LowerBound, Outcome, all_evidence, lower_bound
+from .completeness import NO_BOUND, LowerBound, Outcome, all_evidence, lower_bound
 
 _NOT_OFFERED = frozenset({400, 403, 404, 405, 406, 410, 415, 500, 501})
 _NEXT_ENDPOINT = (HTTPStatusError, HolderUnavailable, ContentError, TrustError, Stalled)
@@ -137,23 +137,17 @@ class StudyDownload(Task[list[Path]]):
         source, cancel = self._source, self._switch
         transport = source.prepare(cancel, lambda text: self._set(message=text))
         study = source.find_study(self.uid, cancel)
-        _check_patient(study, source.participant().patient)
-        bound = lower_bound(study)
+        copies = self._copies() or [study]
+        for copy in copies:
+            _check_patient(copy, source.participant().patient)
+        bound = lower_bound(*copies)
         self._set(instances_expected=bound.count)
-        included = list(source.participant().resources("Endpoint"))
-        targets = {
-            url: _Target(transport, url, endpoint.requires_token is not False)
-            for endpoint in endpoints(
-                transport, study, included, source.imaging_base(), cancel=cancel
-            )
-            for url in [study_url(endpoint.address, self.uid)]
-        }
-        each = len(self._copies()) > 1  # each resource may be of an archive of its own
+        targets, error = self._targets(transport, copies)
+        each = len(copies) > 1  # each resource may be of an archive of its own
         outcomes: list[Outcome] = []
-        error: S4SError | None = None
-        for target in targets.values():
+        for target in targets:
             try:
-                outcome = self._fetch_from(target, folder, bound)
+                outcome = self._fetch_from(target, folder, NO_BOUND if each else bound)
             except _NEXT_ENDPOINT as failure:
                 if not (outcomes and isinstance(failure, NotFound)):
                     error = error or failure
@@ -164,6 +158,30 @@ class StudyDownload(Task[list[Path]]):
         if error is not None and (each or not outcomes):
             raise error
         self._finish_study(folder, outcomes, bound)
+
+    def _targets(
+        self, transport: Transport, copies: Sequence[Mapping[str, Any]]
+    ) -> tuple[list[_Target], S4SError | None]:
+        """Return the addresses of all endpoints, each once, and why one cannot be used.
+
+        Raises:
+            S4SError: none can be used.
+        """
+        participant, base = self._source.participant(), self._source.imaging_base()
+        included = list(participant.resources("Endpoint"))
+        targets: dict[str, _Target] = {}
+        error: S4SError | None = None
+        for copy in copies:
+            try:
+                usable = endpoints(transport, copy, included, base, cancel=self._switch)
+                for endpoint in usable:
+                    url = study_url(endpoint.address, self.uid)
+                    targets[url] = _Target(transport, url, endpoint.requires_token is not False)
+            except (ContentError, TrustError) as failure:
+                error = error or failure
+        if error is not None and not targets:
+            raise error
+        return list(targets.values()), error
 
     def _copies(self) -> list[Mapping[str, Any]]:
         """Return the ImagingStudy resources of this study."""

@@ -118,36 +118,44 @@ class Index:
 
     def apply(self, participant: int, positioned: Iterable[tuple[Record, int, int]]) -> None:
         """Enter records, each with its position in the journal, into the tables."""
-        with self._guard, _sqlite():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                read = None
-                for record, offset, length in positioned:
-                    with suppress(*_UNREADABLE):  # such a record costs only itself
-                        enter = APPLY[record["t"]]
-                        enter(self._db, participant, {**record, "_at": (offset, length)})
-                    read = (offset + length + 1, participant)
-                if read is not None:
-                    self._db.execute("UPDATE participant SET read=? WHERE id=?", read)
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        with self._guard, _sqlite(), self._transaction():
+            read = None
+            for record, offset, length in positioned:
+                with suppress(*_UNREADABLE):  # such a record costs only itself
+                    enter = APPLY[record["t"]]
+                    enter(self._db, participant, {**record, "_at": (offset, length)})
+                read = (offset + length + 1, participant)
+            if read is not None:
+                self._db.execute("UPDATE participant SET read=? WHERE id=?", read)
 
     def forget(self, participant: int, *, entirely: bool) -> None:
-        """Remove the rows of one participant, and their bytes from the files."""
-        with self._guard, _sqlite():
-            self._db.execute("BEGIN IMMEDIATE")
+        """Remove the rows of one participant; :meth:`compact` removes their bytes."""
+        with self._guard, _sqlite(), self._transaction():
             for table in _OWNED:
                 self._db.execute(f"DELETE FROM {table} WHERE participant=?", (participant,))  # noqa: S608 - our own names
             if entirely:
                 self._db.execute("DELETE FROM participant WHERE id=?", (participant,))
             else:
                 self._db.execute("UPDATE participant SET read=0 WHERE id=?", (participant,))
+
+    def compact(self) -> None:
+        """Remove the bytes of deleted rows from the files; a purge ends with it."""
+        with self._guard, _sqlite():
+            for statement in ("PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM"):
+                self._db.execute(statement)
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Commit at the end; leave nothing begun behind where the disk is full."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
             self._db.execute("COMMIT")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._db.execute("VACUUM")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except BaseException:
+            with suppress(sqlite3.Error):  # a full disk may have ended it already
+                self._db.execute("ROLLBACK")
+            raise
 
     def close(self) -> None:
         """Close the database."""

@@ -101,13 +101,18 @@ class Journal:
         with disk("rewriting the journal"):
             self._folder.remove(part)
             fd = self._folder.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-            with open(fd, "wb") as lines:
-                for record, _, _ in self.replay(0):
-                    edited = edit(record)
-                    if edited is not None:
-                        lines.write(encode(edited) + b"\n")
-                lines.flush()
-                os.fsync(lines.fileno())
+            try:
+                with open(fd, "wb") as lines:
+                    for record, _, _ in self.replay(0):
+                        edited = edit(record)
+                        if edited is not None:
+                            lines.write(encode(edited) + b"\n")
+                    lines.flush()
+                    os.fsync(lines.fileno())
+            except OSError:
+                with suppress(OSError):  # the room is needed
+                    self._folder.remove(part)
+                raise
             self._folder.move(part, self._folder, NAME)
             self._folder.sync()
 

@@ -9,15 +9,16 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from .. import private_files as system
+from ..errors import InvalidUID
+from ..fhir.resources import study_uid
 from ..smart.token_store import FileTokenStore, KeyringTokenStore, remembered
 from .index import NAME as INDEX_NAME
 from .index import Index
-from .journal import encode
+from .journal import Record
 from .names import safe_name
 from .participant import Participant
 from .study_folder import FileProblem, StudyFolder
@@ -228,21 +229,23 @@ class Store:
             patient: everything of this FHIR patient id, at every holder.
             study: this Study Instance UID: its files and its ImagingStudy.
 
-        Remembered sign-ins are removed with their patient. A download that is under way ends
-        with an error, and leaves nothing.
+        Remembered sign-ins are removed with their patient. Claims and other resources that
+        mention a study stay. A download that is under way ends with an error, and leaves nothing.
 
         Raises:
             ValueError: not exactly one of the three was given.
+            DiskProblem: the disk is full or failing; the next call goes on.
         """
         if [what, patient, study].count(None) != 2:
             raise ValueError('purge("all"), purge(patient=...) or purge(study=...)')
         if what == "all":
             self._purge_all()
-        for participant in self.iter_participants():
-            if participant.patient == patient:
-                self._purge_patient(participant)
-            elif study is not None:
+        elif patient is not None:
+            self._purge_patient(patient)
+        elif study is not None:
+            for participant in self.iter_participants():
                 self._purge_study(participant, study)
+        self._index.compact()  # also what an earlier call could not
 
     def _purge_all(self) -> None:
         for token_store in remembered(self._folder):
@@ -257,23 +260,28 @@ class Store:
             self._folder.sync()
         self._index = Index(self._folder)
 
-    def _purge_patient(self, participant: Participant) -> None:
-        # The index last: while the patient is in it, a purge that failed can be repeated.
-        with self._guard:
-            self._participants.pop((participant.holder, participant.patient), None)
-        for token_store in remembered(self._folder, participant.holder, participant.patient):
-            token_store.forget()
-        participant.close()
-        self._remove_below(participant.names)
-        self._remove_below((_QUARANTINE, *participant.names))
-        self._index.forget(participant.id, entirely=True)
+    def _purge_patient(self, patient: str) -> None:
+        # The index last: while the patient is in it, a purge that failed can be repeated. No
+        # folder is opened, as that could write to a disk that is full.
+        rows = self._index.rows(
+            "SELECT id, folder, holder FROM participant WHERE patient=?", patient
+        )
+        for number, path, holder in rows:
+            with self._guard:
+                participant = self._participants.pop((holder, patient), None)
+            if participant is not None:
+                participant.close()
+            for token_store in remembered(self._folder, holder, patient):
+                token_store.forget()
+            names = tuple(path.split("/"))
+            self._remove_below(names)
+            self._remove_below((_QUARANTINE, *names))
+            self._index.forget(number, entirely=True)
 
     def _purge_study(self, participant: Participant, uid: str) -> None:
         self._remove_below((*participant.names, safe_name(uid)))
         self._remove_below((_QUARANTINE, *participant.names, safe_name(uid)))
-        participant.rewrite(
-            partial(_without_study, re.compile(rf"(?<![\d.]){re.escape(uid)}(?![\d.])"))
-        )
+        participant.rewrite(_StudyRemoval(uid))
 
     def remembered(self, issuer: str, patient: str | None) -> list[FileTokenStore]:
         """Return the remembered sign-ins of an issuer, and of one patient where that is given."""
@@ -306,10 +314,41 @@ class Store:
         self.close()
 
 
-def _without_study(uid: re.Pattern[str], record: dict[str, Any]) -> dict[str, Any] | None:
-    """Return a record without its mentions of a study, None when it is about nothing else."""
-    if record.get("t") in ("page", "problems"):
-        problems = [problem for problem in record["problems"] if not uid.search(str(problem))]
-        seen = [key for key in record.get("seen", ()) if not uid.search(key)]
-        return {**record, "problems": problems, "seen": seen}
-    return None if uid.search(encode(record).decode("utf-8", "replace")) else record
+class _StudyRemoval:
+    """Removes from a journal, record by record, what belongs to a study.
+
+    Args:
+        uid: Study Instance UID.
+    """
+
+    def __init__(self, uid: str) -> None:
+        self._uid = uid
+        self._mention = re.compile(rf"(?<![\d.]){re.escape(uid)}(?![\d.])")
+        self._keys: set[str] = set()  # of its ImagingStudy resources
+
+    def __call__(self, record: Record) -> Record | None:
+        """Return a record without the study, None when it is about nothing else."""
+        kind = record.get("t")
+        if kind in ("study", "file", "lost"):
+            return None if record.get("study") == self._uid else record
+        if kind == "wait":
+            return None if self._mention.search(str(record.get("what"))) else record
+        if kind == "resource":
+            return None if self._is_the_study(record) else record
+        if kind in ("page", "problems"):
+            problems = [row for row in record["problems"] if not self._is_about(str(row[0]))]
+            seen = [key for key in record.get("seen", ()) if key not in self._keys]
+            return {**record, "problems": problems, "seen": seen}
+        return record
+
+    def _is_the_study(self, record: Record) -> bool:
+        if record.get("type") != "ImagingStudy":
+            return False
+        with suppress(InvalidUID):
+            if study_uid(record["body"]) == self._uid:
+                self._keys.add(record["key"])
+                return True
+        return False
+
+    def _is_about(self, resource: str) -> bool:
+        return resource in self._keys or self._mention.search(resource) is not None

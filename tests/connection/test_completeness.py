@@ -5,10 +5,11 @@ import json
 import pytest
 
 from s4s_notebook.connection.completeness import lower_bound
-from s4s_notebook.errors import Incomplete, IntegrityError, NotFound
+from s4s_notebook.errors import HTTPStatusError, Incomplete, IntegrityError, NotFound
 from s4s_notebook.store import Store
 from tests.store import dicom
 
+from .holder import Holder
 from .test_download import UID, contents, folder_of, many
 
 
@@ -142,34 +143,82 @@ def test_a_foreign_part_leaves_a_study_completable(holder, connect, count):
     assert "set aside: foreign" in problems(me)
 
 
-def two_resources(holder, monkeypatch, second, **more):
-    """Make the holder list the study twice; the second resource names another archive."""
-    full = holder.resources
+@pytest.fixture
+def archives(holder, monkeypatch):
+    """A study of which two archives have a series each, each with an ImagingStudy."""
+    first, second = (f"{UID}.{number}" for number in (1, 2))
+    full, files = holder.study_resource, holder.studies[UID]
+    holder.lists_instances, holder.announces = True, False
 
-    def resources(kind, query):
-        found = full(kind, query)
-        if kind != "ImagingStudy":
-            return found
-        [study] = found
-        copy = json.loads(json.dumps(study).replace("/wado", second)) | {"id": "second"} | more
-        return [study, copy]
+    def resource(uid, series, address):
+        copy = json.loads(json.dumps(full(uid)).replace(f"{holder.root}/wado", address))
+        return copy | {
+            "id": f"study-{series}",
+            "series": [each for each in copy.get("series", []) if each["uid"].endswith(series)],
+        }
 
-    monkeypatch.setattr(holder, "resources", resources)
+    with Holder() as other:
+        other.studies[UID] = {sop: data for sop, data in files.items() if sop.startswith(second)}
+        holder.studies[UID] = {sop: data for sop, data in files.items() if sop.startswith(first)}
+        holder.other, holder.all = other, files
+
+        def resources(kind, query):
+            if kind != "ImagingStudy":
+                return []
+            whole = [resource(UID, first, f"{holder.root}/wado")]
+            holder.studies[UID], kept = other.studies[UID], holder.studies[UID]
+            whole.append(resource(UID, second, f"{other.root}/wado"))
+            holder.studies[UID] = kept
+            return whole if not holder.reverse else whole[::-1]
+
+        holder.reverse = False
+        monkeypatch.setattr(holder, "resources", resources)
+        yield holder
 
 
 @pytest.mark.fault("J10")
-@pytest.mark.parametrize("how", ["broken first", "broken second", "a correction"])
-def test_two_resources_of_one_study_are_one(holder, connect, monkeypatch, how):
-    second = {"broken first": "/wado", "broken second": "/away", "a correction": "/wado"}[how]
-    two_resources(holder, monkeypatch, second)
-    if how == "broken first":
-        holder.fail["/wado/"] = [404]
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("lists", [True, False])
+def test_both_archives_of_a_study_give_their_series(archives, connect, reverse, lists):
+    archives.reverse, archives.lists_instances = reverse, True
+    if not lists:
+        archives.lists_instances = False
+    me = connect(allow_origins=[archives.other.root])
+    assert contents(me.download(UID).result().paths) == archives.all
+    assert set(archives.sent.values()) == set(archives.other.sent.values()) == {1}
+    assert folder_of(me).complete()
+
+
+@pytest.mark.fault("J10")
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_study_is_not_complete_while_one_archive_is_away(archives, connect, reverse):
+    archives.reverse = reverse
+    archives.other.fail["/wado/"] = [500] * 3
+    me = connect(allow_origins=[archives.other.root])
+    with pytest.raises(HTTPStatusError):
+        me.download(UID).result()
+    assert len(folder_of(me).instances()) == 3
+    assert not folder_of(me).complete()
+    archives.other.fail.clear()
+    assert contents(me.download(UID).result().paths) == archives.all
+    assert set(archives.sent.values()) == {1}
+
+
+@pytest.mark.fault("J10")
+def test_a_correction_at_the_same_archive_is_requested_once(holder, connect, monkeypatch):
+    full = holder.resources
+    monkeypatch.setattr(
+        holder,
+        "resources",
+        lambda kind, query: [
+            resource | {"id": f"{resource['id']}-{copy}"}
+            for resource in full(kind, query)
+            for copy in (1, 2)
+        ],
+    )
     me = connect()
-    if how == "broken first":  # both name the same archive, which has nothing of it
-        with pytest.raises(NotFound):
-            me.download(UID).result()
     assert contents(me.download(UID).result().paths) == holder.studies[UID]
-    assert set(holder.sent.values()) == {1}
+    assert len(holder.asked("/wado/")) == 1
 
 
 @pytest.mark.fault("J08")

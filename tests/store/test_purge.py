@@ -3,12 +3,14 @@
 import os
 import threading
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from s4s_notebook import private_files as system
 from s4s_notebook.errors import DiskProblem, StoreError
+from s4s_notebook.problems import Problem
 from s4s_notebook.store import Entry, Receiver, Run, Store
 from tests.smart.test_token_store import kind  # noqa: F401 - a fixture
 
@@ -241,3 +243,91 @@ def test_a_closed_folder_is_never_the_working_folder(tmp_path, monkeypatch, call
     with pytest.raises(StoreError, match="closed"):
         getattr(folder, call)(*given)
     assert (tmp_path / "x").read_bytes() == b"not ours"
+
+
+CLAIM = {
+    "resourceType": "ExplanationOfBenefit",
+    "id": "claim",
+    "note": f"for the study {dicom.STUDY}",
+    "patient": {"reference": "Patient/p1"},
+}
+
+
+@pytest.mark.fault("J07")
+def test_purging_a_study_leaves_claims_that_name_it_and_all_else(tmp_path):
+    root = tmp_path / "s"
+    file_study(str(root), 3)
+    other = f"{dicom.STUDY}7"
+    with Store(root) as store:
+        participant = store.participant(HOLDER, "p1")
+        studies = [
+            {"resourceType": "ImagingStudy", "id": "s1", "uid": f"urn:oid:{dicom.STUDY}"},
+            {"resourceType": "ImagingStudy", "id": "s2", "identifier": [
+                {"system": "urn:dicom:uid", "value": f"urn:oid:{dicom.STUDY}"}]},
+            {"resourceType": "ImagingStudy", "id": "s3", "uid": f"urn:oid:{other}",
+             "description": f"compared with {dicom.STUDY}"},
+        ]  # fmt: skip
+        for kind, bodies in (("ImagingStudy", studies), ("ExplanationOfBenefit", [CLAIM])):
+            run = Run("r1", None, None, 1.0, True, 1)
+            entries = [Entry(f"{kind}/{body['id']}", "1", body) for body in bodies]
+            problem = Problem(f"{kind}/{bodies[0]['id']}", "note", "x", "why")
+            participant.save_page(kind, run, entries, problems=[problem])
+            participant.finish(kind, run, 1.0)
+        store.study(participant, other).record_end(expected=1, evidence="", dicom_patient="P1")
+        participant.add_problems(
+            "ImagingStudy", [Problem(f"ImagingStudy/{dicom.STUDY}", "instance", "", "set aside")]
+        )
+        store.purge(study=dicom.STUDY)
+        assert list(participant.resources("ImagingStudy")) == studies[2:]
+        assert list(participant.resources("ExplanationOfBenefit")) == [CLAIM]
+        assert [p.resource for p in participant.problems()] == ["ExplanationOfBenefit/claim"]
+        assert participant.sync_point("ExplanationOfBenefit") is not None
+        assert participant.study_row(other).patient == "P1"
+        assert participant.instance_rows(dicom.STUDY) == []
+        assert not list(root.rglob("*.dcm"))
+        before = participant.instance_rows(other), participant.study_row(other)
+    (root / "index.sqlite").unlink()
+    with Store(root) as store:
+        participant = store.participant(HOLDER, "p1")
+        assert list(participant.resources("ExplanationOfBenefit")) == [CLAIM]
+        assert (participant.instance_rows(other), participant.study_row(other)) == before
+
+
+@contextmanager
+def full_disk(size):
+    """A disk on which no file becomes larger than this (a limit of the process)."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.fault("J07", "F03", "F10")
+@pytest.mark.parametrize("what", ["study", "patient", "all"])
+@pytest.mark.parametrize("size", [0, 1 << 10, 1 << 14, 1 << 16])
+def test_a_purge_that_a_full_disk_stops_goes_on_at_the_next_call(tmp_path, what, size):
+    root = tmp_path / "s"
+    file_study(str(root), 3)
+    how = {"study": {"study": dicom.STUDY}, "patient": {"patient": "p1"}, "all": {"what": "all"}}
+    with Store(root) as store:
+        participant = store.participant(HOLDER, "p1")
+        run = Run("r1", None, None, 1.0, True, 1)
+        body = {"resourceType": "ImagingStudy", "uid": f"urn:oid:{dicom.STUDY}"}
+        entries = [Entry(f"ImagingStudy/canary-{n}", "1", body) for n in range(2000)]
+        participant.save_page("ImagingStudy", run, entries)
+        participant.finish("ImagingStudy", run, 1.0)
+        store.participant(HOLDER, "p2")
+        with full_disk(size):
+            for _ in range(3):
+                with suppress(DiskProblem):
+                    store.purge(**how[what])
+        store.purge(**how[what])
+        assert canaries(root, f'{dicom.STUDY}"', "canary-1", "Canary^Name") == []
+        left = {"study": ["p1", "p2"], "patient": ["p2"], "all": []}[what]
+        assert [p.patient for p in store.participants()] == left
+        store.participant(HOLDER, "p3").consent("https://a:1")  # and the store can be used on
+        if what == "study":
+            assert list(participant.resources("ImagingStudy")) == []
