@@ -1,0 +1,42 @@
+"""Many studies at a holder that is busy and loses connections: one call brings all of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.store import dicom
+
+from .conftest import quick
+
+
+def studies_of(count: int, instances: int) -> dict[str, dict[str, bytes]]:
+    """``{Study Instance UID: {SOP Instance UID: file}}``, each study of one series."""
+    made = {}
+    for number in range(1, count + 1):
+        study, series = f"1.2.3.{number}", f"1.2.3.{number}.1"
+        made[study] = {
+            f"{series}.{k}": dicom.make(f"{series}.{k}", study=study, series=series, size=2000)
+            for k in range(1, instances + 1)
+        }
+    return made
+
+
+@pytest.mark.fault("K08")
+@pytest.mark.parametrize(
+    "count", [20, pytest.param(200, marks=pytest.mark.slow)], ids=["20 studies", "200 studies"]
+)
+def test_one_call_brings_all_and_none_twice(holder, connect, count):
+    """30 % of the requests are answered 503, one in ten instances is cut, also the first ones."""
+    holder.studies = studies_of(count, 10)
+    holder.page_size = 50
+    holder.busy_share, holder.reset_share = 0.3, 0.1
+    me = connect(waits=quick(budget=600.0))
+    studies = me.download(me.studies()).result()
+    files = {path.stem: path.read_bytes() for study in studies for path in study.paths}
+    expected = {sop: data for study in holder.studies.values() for sop, data in study.items()}
+    assert (len(studies), len(files)) == (count, count * 10)
+    assert files == expected
+    assert holder.sent == dict.fromkeys(expected, 1), "an instance was sent twice"
+    busy = sum(status == 503 for _, path, status in holder.requests if "/wado/" in path)
+    assert busy > count / 5
+    assert len(holder.asked("/wado/")) - busy > count * 1.5, "hardly a connection was cut"
