@@ -182,9 +182,12 @@ def _resource(db: sqlite3.Connection, participant: int, r: Record) -> None:
 
 def _page(db: sqlite3.Connection, participant: int, r: Record) -> None:
     db.executemany(
-        "UPDATE resource SET change=iif(run=?1, change, 'unchanged'), run=?1, gone=''"
-        " WHERE participant=?2 AND type=?3 AND key=?4",
-        [(r["run"], participant, r["type"], key) for key in r["seen"]],
+        "UPDATE resource SET change=iif(run=:run, change, 'unchanged'), run=:run, gone=''"
+        " WHERE participant=:participant AND type=:type AND key=:key",
+        [
+            {"run": r["run"], "participant": participant, "type": r["type"], "key": key}
+            for key in r["seen"]
+        ],
     )
     db.execute(
         "INSERT OR REPLACE INTO run VALUES(?,?,?,?,?,?,?,?)",
@@ -207,9 +210,9 @@ def _consent(db: sqlite3.Connection, participant: int, r: Record) -> None:
 def _sync_point(db: sqlite3.Connection, participant: int, r: Record) -> None:
     if r["full"]:
         db.execute(
-            "UPDATE resource SET gone=?3, change='gone', run=?3"
-            " WHERE participant=?1 AND type=?2 AND run<>?3 AND gone=''",
-            (participant, r["type"], r["run"]),
+            "UPDATE resource SET gone=:run, change='gone', run=:run"
+            " WHERE participant=:participant AND type=:type AND run<>:run AND gone=''",
+            {"participant": participant, "type": r["type"], "run": r["run"]},
         )
     db.execute(
         "INSERT OR REPLACE INTO mark VALUES(?,?,?,?,?)",

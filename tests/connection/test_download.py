@@ -16,6 +16,7 @@ from s4s_notebook.errors import (
     IntegrityError,
     InvalidDICOM,
     InvalidUID,
+    MalformedResponse,
     NotDownloadable,
     NotFound,
     ReauthorizationRequired,
@@ -274,6 +275,24 @@ def test_what_is_no_dicom_is_its_own_error(holder, connect, data):
     assert len(list(folder_of(me).path.rglob("*.dcm"))) == 5
     holder.replace = {}
     assert len(me.download(UID).result().paths) == 6
+
+
+@pytest.mark.fault("M02")
+@pytest.mark.parametrize("kind", ["no DICOM", "of another study"])
+def test_thousands_of_junk_parts_end_after_a_few_hundred(holder, connect, kind):
+    strangers = (dicom.make(dicom.sop(n), study="1.2.9") for n in range(100, 100 + 8000))
+    junk = strangers if kind == "of another study" else (b"junk %d" % n for n in range(8000))
+    holder.extra = list(junk)
+    me = connect()
+    started = time.monotonic()
+    with pytest.raises(MalformedResponse, match="Too many parts"):
+        me.download(UID).result()
+    assert time.monotonic() - started < 20
+    aside = [path for path in (me.store.root / "quarantine").rglob("*") if path.is_file()]
+    assert 300 <= len(aside) <= 400
+    assert len(contents(folder_of(me).paths())) == 6  # what came before is stored
+    holder.extra = []
+    assert contents(me.download(UID).result().paths) == holder.studies[UID]
 
 
 @pytest.mark.fault("F04")
@@ -557,6 +576,28 @@ def test_series_are_read_from_the_files_within_bounds(holder, connect, canary):
     assert series["number"].isna().all()
     told = me.problems().query("resource.str.startswith('DICOM series')")
     assert ["128 MiB" in told["why"].iloc[0], *told["why"].iloc[1:]] == [True, "not a number"]
+
+
+def use_study(base: str, store: str, download: bool) -> list[int]:
+    """Return the rows of `series()`, and the series and files of the study, downloaded."""
+    with Connection(base, patient="p1", store=store) as me:
+        counts = [len(me.series())]
+        if download:
+            study = me.download(UID).result()
+            counts += [len(study.series), len(study.paths)]
+        return counts
+
+
+@pytest.mark.fault("M08")
+@pytest.mark.parametrize("download", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_study_of_two_thousand_series_takes_little_memory(holder, tmp_path, download):
+    holder.lists_instances = True
+    holder.studies[UID] = {
+        f"{UID}.{n}.1": dicom.make(f"{UID}.{n}.1", series=f"{UID}.{n}") for n in range(1, 2001)
+    }
+    growth, counts = measure(use_study, holder.fhir, str(tmp_path / "s"), download)
+    assert counts == [2000] * len(counts)
+    assert growth < 256
 
 
 def download_one(base: str, store: str) -> int:

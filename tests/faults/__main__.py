@@ -2,8 +2,9 @@
 
 Runs every test marked ``fault("A01")`` and prints ``proven N of 141`` with the ids still open.
 With ``--last`` it reads what the last run of the whole suite recorded instead; ``--write`` only
-writes the names of the tests into the page. A case is proven when at least one test that names
-it passed and none failed. A page and tests that disagree are an error.
+writes the names of the tests into the page. ``--draw COMMIT`` prints ten ids, the same ones for
+the same commit, so that their proofs can be read again. A case is proven when at least one test
+that names it passed and none failed. A page and tests that disagree are an error.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 from tests.faults import catalogue
@@ -31,9 +33,16 @@ def recorded() -> list[Path]:
     return sorted(CACHE.glob("s4s-faults-*.json"))
 
 
+def draw(commit: str, count: int = 10) -> list[str]:
+    """Return cases that nobody chose: those whose SHA-256 with the commit's hash is lowest."""
+    return sorted(
+        sorted(ALL, key=lambda case: sha256(f"{commit} {case}".encode()).digest())[:count]
+    )
+
+
 def main(argv: list[str]) -> int:
-    if "--write" in argv:
-        catalogue.write()
+    if "--draw" in argv or "--write" in argv:
+        print(" ".join(draw(argv[-1]))) if "--draw" in argv else catalogue.write()
         return 0
     if catalogue.cases() != catalogue.marked():
         print("The page and the tests disagree: python -m tests.faults --write")

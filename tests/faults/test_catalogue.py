@@ -30,3 +30,12 @@ def test_a_case_is_proven_when_one_test_passed_and_none_failed(ends, proven, fai
     passed, broken, unproven = command.report({"A01": ends})
     assert ("A01" in passed, "A01" in broken) == (proven, failed)
     assert ("A01" in unproven) == (not proven and not failed)
+
+
+def test_ten_cases_are_drawn_by_the_commit_alone():
+    commit = "0123456789abcdef"
+    assert command.draw(commit) == command.draw(commit)
+    assert len(set(command.draw(commit))) == 10
+    assert command.draw(commit) != command.draw("fedcba9876543210")
+    drawn = {case for number in range(200) for case in command.draw(str(number))}
+    assert drawn == set(command.ALL)

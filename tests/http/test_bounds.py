@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from s4s_notebook import errors
-from s4s_notebook.dicomweb import wado
+from s4s_notebook.dicomweb import qido
 from s4s_notebook.fhir import search
 from s4s_notebook.http import response as strict
 from s4s_notebook.http.client import Transport
@@ -65,7 +65,7 @@ def operations(base: str) -> dict[str, Callable[[], Any]]:
         "read": lambda: search.read(transport, base, "Patient", "p"),
         "metadata": lambda: discover(transport, base),
         "error": error,
-        "list": lambda: wado.instances(transport, f"{base}/studies/1.2.3"),
+        "list": lambda: qido.list_instances(transport, f"{base}/studies/1.2.3"),
         "registration": lambda: register(transport, holder, "http://127.0.0.1:9/callback"),
         "token": lambda: tokens.refresh("access"),
     }
