@@ -36,7 +36,8 @@
     │   ├── PixelBudget              larger than the limit set for decoding
     │   ├── MissingCodec             names the package to install
     │   ├── DecodeFailed             the codec failed, died or hung
-    │   └── NotAnImage               SR, PDF, waveform, ...: see `.tags()`
+    │   ├── NotAnImage               SR, PDF, waveform, ...: see `.tags()`
+    │   └── AmbiguousVolume          several volumes, or none that the headers decide
     └── StoreError
         ├── DiskProblem              full, read-only, failing
         ├── StoreLocked              another process uses it
@@ -362,6 +363,12 @@ class NotAnImage(DICOMError):
     """The object has no pixels: a report, a PDF, a waveform."""
 
     default_hint = "Use `.tags()` to read what it says."
+
+
+class AmbiguousVolume(DICOMError):
+    """The headers do not decide which volume is meant, or the slices make no regular grid."""
+
+    default_hint = "Use `.volumes`, or `.frames` for the single pictures."
 
 
 class StoreError(S4SError):

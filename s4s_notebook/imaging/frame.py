@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from . import pixels
+from .acquisition import Acquisition
 from .dicom_object import DicomObject
 from .windows import Array, Choice, Table
 
 Triple = tuple[float, float, float]
-Phase = tuple[float | str, ...]
 
 
 class Padding(NamedTuple):
@@ -38,7 +38,7 @@ class Frame:
         orientation: direction cosines of a row, then of a column; six numbers.
         padding: stored values that are not part of the image.
         segment: the label of what is marked in it, for a segmentation.
-        phase: what tells it from frames at the same place; see :func:`geometry.sort_slices`.
+        acquisition: what distinguishes it from frames at the same position.
     """
 
     instance: DicomObject
@@ -54,7 +54,7 @@ class Frame:
     orientation: tuple[float, ...] | None = None
     padding: Padding | None = None
     segment: str = ""
-    phase: Phase = ()
+    acquisition: Acquisition = field(default=Acquisition(), repr=False)
 
     @property
     def key(self) -> str:

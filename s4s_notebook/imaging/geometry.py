@@ -1,4 +1,4 @@
-"""Sort slices into stacks along their normal, and report gaps, duplicates and tilt."""
+"""Group and sort slices along their normal, and report gaps, uneven steps and tilt."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 
 from ..problems import Problem
 from ..wording import count
-from .frame import Frame, Phase
+from .frame import Frame
 from .windows import Floats
 
+_SAME_DIRECTION = math.sin(math.radians(0.1))
 _OPPOSITE = str.maketrans("LRAPHF", "RLPAFH")
 _AXES = (("L", "R"), ("P", "A"), ("H", "F"))  # patient coordinates: +x Left, +y Posterior, +z Head
 
@@ -65,34 +66,59 @@ def depth(frame: Frame) -> float | None:
     return float(np.dot(normal(frame.orientation), frame.position))
 
 
-def sort_slices(frames: Iterable[Frame]) -> list[list[Frame]]:
-    """Split frames into stacks of one orientation, size, kind and segment, each sorted.
+def group_slices(frames: Iterable[Frame]) -> list[list[Frame]]:
+    """Group frames by orientation, size, spacing, kind and segment, each group sorted.
 
-    Sorted by place along the normal; frames without a place by instance and frame number.
-    Frames that lie at the same places but belong to different phases (temporal position, echo,
-    acquisition, diffusion, kind of image) become stacks of their own. Cine clips stay apart.
+    Orientations within 0.1 degree and spacings within 0.1 % are the same. A group is sorted by
+    depth along the normal; frames without a position by instance and frame number. Clips without
+    a position stay apart.
     """
-    groups: defaultdict[Hashable, list[Frame]] = defaultdict(list)
+    exact: defaultdict[Hashable, list[Frame]] = defaultdict(list)
     for frame in frames:
-        groups[_kind(frame)].append(frame)
-    return [phase for group in groups.values() for phase in _phases(sorted(group, key=_order))]
+        exact[_kind(frame)].append(frame)
+    groups: list[list[Frame]] = []
+    for alike in exact.values():
+        clusters: list[list[Frame]] = []
+        for frame in alike:
+            for cluster in clusters:
+                if _parallel(cluster[0], frame):
+                    cluster.append(frame)
+                    break
+            else:
+                clusters.append([frame])
+        groups += clusters
+    return [sorted(group, key=_order) for group in groups]
 
 
 def _kind(frame: Frame) -> Hashable:
+    """Return what has to be equal within a group."""
     entry = frame.instance
-    if frame.orientation is None or frame.position is None:
-        location: Hashable = entry.sop_uid if entry.count > 1 else None
-    else:
-        location = tuple(round(value, 3) + 0.0 for value in frame.orientation)
+    placed = frame.orientation is not None and frame.position is not None
+    clip = entry.sop_uid if entry.count > 1 and not placed else None
     return (
-        location,
-        entry.rows,
-        entry.columns,
-        frame.color,
-        frame.spacing,
-        entry.localizer,
-        frame.segment,
+        placed, clip, frame.rows, frame.columns, frame.color, entry.localizer, frame.segment,
+        frame.spacing is None,
+    )  # fmt: skip
+
+
+def _parallel(first: Frame, second: Frame) -> bool:
+    """Return whether two frames have the same orientation and pixel spacing, within tolerance."""
+    if first.spacing and second.spacing and not _close(first.spacing, second.spacing):
+        return False
+    if first.orientation is None or second.orientation is None:
+        return True
+    if first.orientation == second.orientation:
+        return True
+    a, b = np.array(first.orientation), np.array(second.orientation)
+    return all(
+        float(np.linalg.norm(np.cross(a[part], b[part]))) < _SAME_DIRECTION
+        and float(np.dot(a[part], b[part])) > 0
+        for part in (slice(0, 3), slice(3, 6))
     )
+
+
+def _close(a: Sequence[float], b: Sequence[float]) -> bool:
+    return all(abs(x - y) <= 1e-3 * abs(x) for x, y in zip(a, b, strict=True))
 
 
 def _order(frame: Frame) -> tuple[float, float, float]:
@@ -100,21 +126,23 @@ def _order(frame: Frame) -> tuple[float, float, float]:
     return (depth(frame) or 0.0, math.inf if number is None else number, frame.index)
 
 
-def _phases(group: list[Frame]) -> list[list[Frame]]:
-    depths = [depth(frame) for frame in group]
-    places = len({None if d is None else round(d, 3) for d in depths})
-    if None in depths or places == len(group):
-        return [group]
-    by_phase: defaultdict[Phase, list[Frame]] = defaultdict(list)
-    for frame in group:
-        by_phase[frame.phase].append(frame)
-    apart = all(
-        len({round(depth(f) or 0.0, 3) for f in phase}) == len(phase) for phase in by_phase.values()
-    )
-    sizes = {len(phase) for phase in by_phase.values()}
-    # Where each slice differs from all others, that is no phase.
-    stacked = len(sizes) == 1 and (places == 1 or 1 not in sizes)
-    return [by_phase[key] for key in sorted(by_phase)] if apart and stacked else [group]
+def positions(frames: Sequence[Frame]) -> list[int]:
+    """Return a number for each frame's position along the normal, from 0.
+
+    Positions are one within 5 % of the usual step, and 0.1 mm at most.
+    """
+    depths = [depth(frame) or 0.0 for frame in frames]
+    order = sorted(range(len(depths)), key=depths.__getitem__)
+    steps = np.diff(np.array([depths[at] for at in order], np.float64))
+    least = 1e-3 * (frames[0].spacing or (1.0, 1.0))[1] if frames else 0.0
+    apart = steps[steps > least]
+    tolerance = min(0.05 * float(np.median(apart)), 0.1) if apart.size else 0.1
+    result, number = [0] * len(depths), 0
+    for rank, at in enumerate(order):
+        if rank and steps[rank - 1] > tolerance:
+            number += 1
+        result[at] = number
+    return result
 
 
 def step(frames: Sequence[Frame]) -> float | None:

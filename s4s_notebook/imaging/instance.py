@@ -10,9 +10,10 @@ from pydicom.dataset import Dataset
 
 from ..errors import InvalidDICOM
 from ..wording import safe_text
+from .acquisition import read_acquisition
 from .attributes import AttributeReader, FunctionalGroups, lookup_table, windows
 from .dicom_object import DicomObject
-from .frame import Frame, Padding, Phase, Triple
+from .frame import Frame, Padding, Triple
 from .reader import NATIVE, Header, read_header
 from .structure import PIXEL_KEYWORDS, PixelLocation
 from .windows import Table
@@ -65,8 +66,10 @@ def build_frames(instance: DicomObject, reader: AttributeReader) -> tuple[Frame,
     """Build all frames of an instance."""
     groups = FunctionalGroups(reader)
     if not groups:  # a cine: what holds for one frame holds for all
-        first = _frame(instance, reader, groups, 0)
-        places = _dose_positions(instance, reader, first)
+        first = _of_detector(reader, _frame(instance, reader, groups, 0))
+        places = _dose_positions(instance, reader, first) or _slice_positions(
+            instance, reader, first
+        )
         return tuple(
             replace(first, index=index, position=places[index] if places else first.position)
             for index in range(instance.count)
@@ -121,7 +124,7 @@ def _frame(
         position=None if position is None else (position[0], position[1], position[2]),
         orientation=None if orientation is None else orientation[:6],
         padding=_padding(reader, instance),
-        phase=_phase(reader, groups, index),
+        acquisition=read_acquisition(reader, groups, index),
     )
 
 
@@ -145,6 +148,42 @@ def _dose_positions(
         tuple(p + (entry - offsets[0]) * d for p, d in zip(first.position, direction, strict=True))
         for entry in offsets
     ]
+
+
+def _of_detector(reader: AttributeReader, first: Frame) -> Frame:
+    """Return the first frame with the position that a tomogram states for its detector.
+
+    Reconstructed tomograms alone have one (PS3.3 C.8.4.15); projections are of no plane.
+    """
+    detectors = reader.items("DetectorInformationSequence")
+    if first.position is not None or not detectors or "RECON" not in reader.text("ImageType"):
+        return first
+    orientation = reader.numbers("ImageOrientationPatient", detectors[0], least=6)
+    position = reader.numbers("ImagePositionPatient", detectors[0], least=3)
+    if orientation is None or position is None:
+        return first
+    place = (position[0], position[1], position[2])
+    return replace(first, position=place, orientation=orientation[:6])
+
+
+def _slice_positions(
+    instance: DicomObject, reader: AttributeReader, first: Frame
+) -> list[Triple] | None:
+    """Return the position of each slice of a tomogram (PS3.3 C.8.4.15), else None.
+
+    SliceVector numbers the slices; SpacingBetweenSlices is positive along the normal.
+    """
+    numbers = reader.numbers("SliceVector")
+    if instance.modality != "NM" or first.position is None or first.orientation is None:
+        return None
+    step = reader.number("SpacingBetweenSlices") or reader.number("SliceThickness")
+    if numbers is None or len(numbers) < instance.count or not step:
+        reader.report("SliceVector", "", "does not say where the slices are")
+        return None
+    row, column = first.orientation[:3], first.orientation[3:]
+    normal = np.cross(row, column)
+    places = np.array(first.position) + np.outer(np.array(numbers) - 1, step * normal)
+    return [(float(x), float(y), float(z)) for x, y, z in places]
 
 
 def _spacing(
@@ -214,28 +253,3 @@ def _as_stored(value: float, instance: DicomObject) -> int:
     if instance.signed and number >= full // 2:
         return number - full
     return number + full if not instance.signed and number < 0 else number
-
-
-def _phase(reader: AttributeReader, groups: FunctionalGroups, index: int) -> Phase:
-    """Return what distinguishes frames at one position: time, echo, acquisition, diffusion."""
-    content = groups.of("FrameContentSequence", index)
-    time = reader.number("TemporalPositionIndex", content) if content else None
-    echo, diffusion = groups.of("MREchoSequence", index), groups.of("MRDiffusionSequence", index)
-    directions = reader.items("DiffusionGradientDirectionSequence", diffusion)
-    direction = reader.get(
-        "DiffusionGradientOrientation", directions[0] if directions else diffusion
-    )
-    kind = reader.get("FrameType", groups.of("MRImageFrameTypeSequence", index))
-    numbers = (
-        reader.number("TemporalPositionIdentifier") if time is None else time,
-        reader.number("FrameReferenceTime"),  # of a dynamic PET
-        reader.number("EchoNumbers"),
-        reader.number("AcquisitionNumber"),
-        reader.number("EffectiveEchoTime", echo) if echo else reader.number("EchoTime"),
-        reader.number("DiffusionBValue", diffusion),
-    )
-    return (
-        *(entry or 0.0 for entry in numbers),
-        str(direction or ""),
-        str(kind or reader.text("ImageType")),
-    )

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import NotAnImage
+from ..errors import AmbiguousVolume, NotAnImage
 from ..problems import Problem
 from ..wording import count
 from . import geometry
 from .frame import Frame
 from .instance import Instance
+from .splitting import Split, split
 from .windows import PRESETS, Choice, Window
 
 if TYPE_CHECKING:
     from .volume import Volume
+    from .volume_stack import VolumeStack
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Frames of one series that belong in one stack, sorted; or an object without pictures.
+    """Frames of one series with one orientation and size; or an object without pictures.
 
     Attributes:
         uid: Series Instance UID; stack: number of this stack within it, from 1; of: how many.
         instances: the DICOM objects, in the order of their first frame.
-        frames: the pictures, sorted along the normal; empty for an object without pictures.
+        frames: the pictures, volume by volume, each sorted along the normal; empty for an object
+            without pictures.
+        copies: problems of files that were left out, because their SOP Instance UID was there.
+        number, numbers: of the one volume that this is, from 1, and how many there are; 0 for all.
     """
 
     uid: str
@@ -35,11 +41,14 @@ class Series:
     frames: tuple[Frame, ...]
     stack: int = 1
     of: int = 1
+    copies: tuple[Problem, ...] = ()
+    number: int = 0
+    numbers: int = 0
 
     @property
     def key(self) -> str:
-        """Unique within a study: series UID, "#", stack number."""
-        return f"{self.uid}#{self.stack}"
+        """Unique within a study: series UID, "#", stack number, and the volume's, if it is one."""
+        return f"{self.uid}#{self.stack}" + (f".{self.number}" if self.number else "")
 
     @property
     def modality(self) -> str:
@@ -68,15 +77,26 @@ class Series:
         if self.modality == "SEG" and self.frames:  # a mask, not a picture of the person
             parts.insert(1, self.kind)
         parts.append(self.part)
-        parts.append(self.kind if not self.frames else count(len(self.frames), self._noun))
+        parts.append(self.kind if not self.frames else self._amount)
         return " · ".join(part for part in parts if part)
+
+    @property
+    def _amount(self) -> str:
+        """How many pictures: "60 slices", or "5 volumes of 4 slices"."""
+        stacks = self.stacks
+        sizes = {len(stack.frames) for stack in stacks}
+        if len(stacks) > 1 and len(sizes) == 1:
+            return f"{len(stacks):,} volumes of {count(sizes.pop(), self._noun)}"
+        return count(len(self.frames), self._noun)
 
     @property
     def part(self) -> str:
         """Which part of its series it is: a segment's label, "stack 1 of 2", or "" for all."""
         if self.frames and self.frames[0].segment:
             return self.frames[0].segment
-        return f"stack {self.stack} of {self.of}" if self.of > 1 else ""
+        parts = [f"stack {self.stack} of {self.of}" if self.of > 1 else ""]
+        parts.append(f"volume {self.number} of {self.numbers}" if self.number else "")
+        return ", ".join(part for part in parts if part)
 
     @property
     def _noun(self) -> str:
@@ -93,11 +113,57 @@ class Series:
 
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
-        """What did not parse, and gaps, duplicates, uneven steps, gantry tilt."""
+        """What did not parse, and copies, gaps, uneven steps, gantry tilt, volumes not certain."""
         own = [problem for element in self.instances for problem in element.problems]
+        own += self.copies
         # The frames of a clip all have the same position, as they should.
-        places = () if self.frame_time is not None else self.frames
-        return tuple(own + geometry.remarks(places, self.uid))
+        if self.frame_time is not None:
+            return tuple(own)
+        stacks = self.stacks
+        remarks = [
+            remark for stack in stacks for remark in geometry.remarks(stack.frames, self.uid)
+        ]
+        try:
+            notes: tuple[str, ...] = self._split.notes
+        except AmbiguousVolume as error:
+            notes = (error.problem,)
+        own += [Problem(self.uid, "ImagePositionPatient", "", note) for note in notes]
+        return tuple(own + list(dict.fromkeys(remarks)))
+
+    @cached_property
+    def _split(self) -> Split:
+        return split(self.frames)
+
+    @cached_property
+    def stacks(self) -> tuple[Series, ...]:
+        """This series volume by volume; itself where it is one, or cannot be split.
+
+        Frames that all have one position, or none, are a clip and stay together.
+        """
+        if self.number or not self._placed or len(set(geometry.positions(self.frames))) < 2:
+            return (self,)
+        try:
+            parts = self._split.parts
+        except AmbiguousVolume:
+            return (self,)
+        if len(parts) == 1:
+            return (self,)
+        owners = {frame: entry for entry in self.instances for frame in entry.frames}
+        return tuple(
+            replace(
+                self,
+                instances=tuple(dict.fromkeys(owners[frame] for frame in part.frames)),
+                frames=part.frames,
+                copies=(),
+                number=at,
+                numbers=len(parts),
+            )
+            for at, part in enumerate(parts, 1)
+        )
+
+    @property
+    def _placed(self) -> bool:
+        return bool(self.frames) and geometry.depth(self.frames[0]) is not None
 
     @property
     def window_choices(self) -> dict[str, Choice]:
@@ -113,24 +179,73 @@ class Series:
                 result.setdefault(name, Window(*numbers, name=name))
         return result
 
-    def volume(self) -> Volume:
-        """Return the stack as a volume with axes in mm; slices are decoded when they are used.
+    @property
+    def volumes(self) -> list[Volume]:
+        """The volumes of the series: one, or one for each time point, echo, b-value, ...
 
-        Raises NotAnImage when the frames have no place in space or are in colour.
+        Raises:
+            AmbiguousVolume: the headers do not tell the pictures at one position apart.
+            NotAnImage: the frames have no position or are in colour.
         """
         from .volume import Volume
 
+        return [Volume(part.frames) for part in self._parts(None).parts]
+
+    def volume(self, index: int | None = None, *, split_by: str | None = None) -> Volume:
+        """Return one volume with axes in mm; slices are decoded when they are used.
+
+        Args:
+            index: which of several volumes, from 0; needed where there are several.
+            split_by: the DICOM keyword whose values tell volumes apart ("AcquisitionNumber").
+
+        Raises:
+            AmbiguousVolume: there are several, or the headers do not tell them apart.
+            NotAnImage: the frames have no position or are in colour.
+        """
+        from .volume import Volume
+
+        result = self._parts(split_by)
+        if index is None and len(result.parts) > 1:
+            raise AmbiguousVolume(
+                f"This series holds {len(result.parts):,} volumes"
+                + (f" ({', '.join(result.axes)})." if result.axes else "."),
+                hint="Use volume(0) for the first, .volumes for all, or stack4d().",
+            )
+        return Volume(result.parts[index or 0].frames)
+
+    def stack4d(self, *, split_by: str | None = None) -> VolumeStack:
+        """Return all volumes as one array with named axes, decoded slice by slice when used.
+
+        Raises:
+            AmbiguousVolume: the volumes do not lie at the same positions, or are not certain.
+        """
+        from .volume_stack import VolumeStack
+
+        return VolumeStack.of(self._parts(split_by))
+
+    def _parts(self, split_by: str | None) -> Split:
         if not self.frames:
             raise NotAnImage(f"This is no image but: {self.kind}.")
-        return Volume(self.frames)
+        return self._split if split_by is None else split(self.frames, split_by)
 
     def to_xarray(self) -> Any:
-        """Return an xarray DataArray (z, y, x), read slice by slice when used. Needs xarray."""
+        """Return an xarray DataArray, read slice by slice when used. Needs xarray.
+
+        Its dimensions are (z, y, x), with those that tell several volumes apart before them:
+        part, echo, inversion_time, flip_angle, b_value, phase, time.
+        """
+        if len(self._parts(None).parts) > 1:
+            return self.stack4d().to_xarray()
         return self.volume().to_xarray()
 
-    def to_nifti(self, path: str | Path) -> Path:
-        """Write the volume as NIfTI-1 (.nii or .nii.gz), slice by slice. Needs nibabel."""
-        return self.volume().to_nifti(path)
+    def to_nifti(self, path: str | Path, *, sheared: bool = False, resample: bool = False) -> Path:
+        """Write NIfTI-1 (.nii or .nii.gz), 3-D or 4-D, slice by slice. Needs nibabel.
+
+        For the arguments see :meth:`Volume.to_nifti`.
+        """
+        if len(self._parts(None).parts) > 1:
+            return self.stack4d().to_nifti(path)
+        return self.volume().to_nifti(path, sheared=sheared, resample=resample)
 
     def plot(self, frame: Any = None, **options: Any) -> Any:
         """Draw this series: see :meth:`Study.plot`."""
@@ -155,18 +270,65 @@ def arrange(instances: Iterable[Instance]) -> list[Series]:
 
 
 def _of_uid(uid: str, instances: Sequence[Instance]) -> list[Series]:
-    owners = {frame: instance for instance in instances for frame in instance.frames}
-    groups: list[tuple[tuple[Instance, ...], tuple[Frame, ...]]] = [
-        (tuple(dict.fromkeys(owners[frame] for frame in stack)), tuple(stack))
-        for stack in geometry.sort_slices(owners)
-    ]
+    unique, copies = without_copies(instances)
+    owners = {frame: instance for instance in unique for frame in instance.frames}
+    groups: list[tuple[tuple[Instance, ...], tuple[Frame, ...]]] = []
+    for group in geometry.group_slices(owners):
+        frames = _in_volumes(group)
+        groups.append((tuple(dict.fromkeys(owners[frame] for frame in frames)), frames))
     groups.sort(key=lambda group: (-len(group[1]), _number(group[0][0])))
     kinds: dict[str, list[Instance]] = {}
-    for element in instances:
+    for element in unique:
         if not element.frames:
             kinds.setdefault(element.sop_class, []).append(element)
     groups += [(tuple(total), ()) for total in kinds.values()]
-    return [Series(uid, *group, at + 1, len(groups)) for at, group in enumerate(groups)]
+    return [
+        Series(uid, *group, at + 1, len(groups), copies if at == 0 else ())
+        for at, group in enumerate(groups)
+    ]
+
+
+def _in_volumes(frames: Sequence[Frame]) -> tuple[Frame, ...]:
+    """Return the frames volume by volume; as they are where they make none."""
+    try:
+        return tuple(frame for part in split(frames).parts for frame in part.frames)
+    except AmbiguousVolume:
+        return tuple(frames)
+
+
+def without_copies(
+    instances: Sequence[Instance],
+) -> tuple[list[Instance], tuple[Problem, ...]]:
+    """Return one object for each SOP Instance UID, and problems that name what was left out."""
+    first: dict[str, Instance] = {}
+    unique: list[Instance] = []
+    equal, problems = 0, []
+    for element in instances:
+        original = first.setdefault(element.sop_uid, element) if element.sop_uid else element
+        if original is element:
+            unique.append(element)
+        elif pixel_digest(original) == pixel_digest(element):
+            equal += 1
+        else:
+            names = " and ".join(
+                e.path.name if e.path else "a dataset" for e in (original, element)
+            )
+            why = f"{names} have one SOP Instance UID and different pixels; the first is used"
+            problems.append(Problem(element.sop_uid, "SOPInstanceUID", "", why))
+    if equal:
+        why = f"{count(equal, 'file')} left out: a copy of another one"
+        problems.insert(0, Problem(unique[0].series_uid, "SOPInstanceUID", "", why))
+    return unique, tuple(problems)
+
+
+def pixel_digest(instance: Instance) -> bytes:
+    """Return a SHA-256 of the object's pixel data as stored, with its transfer syntax."""
+    digest = hashlib.sha256(instance.syntax.encode())
+    if instance.count:
+        with instance.open_pixels() as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.digest()
 
 
 def _number(element: Instance) -> float:

@@ -1,32 +1,37 @@
-"""A stack of slices as a volume in patient space, decoded slice by slice."""
+"""Slices as a volume in patient space, decoded slice by slice."""
 
 from __future__ import annotations
 
 import gzip
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import NotAnImage
+from ..errors import AmbiguousVolume, NotAnImage
 from . import geometry
+from .attributes import AttributeReader, FunctionalGroups
 from .frame import Frame
 from .windows import Array, Floats
+
+_AIR = -1024.0  # HU outside of a resampled volume
+_STRAIGHT = 0.25  # pixels by which a shear may move the last slice before it counts
 
 
 class Volume:
     """Slices of one stack, indexed [slice, row, column]; modality values.
 
     Attributes:
-        frames: the slices, in order.
+        frames: the slices, in order; empty for a volume that was resampled.
         shape: (slices, rows, columns); dtype: int16, int32, float32 or float64.
         spacing: (between slices, between rows, between columns) in mm; the first is the mean.
         origin: (x, y, z) of the first voxel's centre in mm, patient coordinates (LPS).
         axes: 3x3, the unit vectors of slice, row index and column index, as rows (LPS).
         affine: 4x4, (column, row, slice, 1) → (x, y, z, 1) in mm, LPS, as ITK has it.
+        unit: of the values ("HU", "BQML"), "" when not stated.
     """
 
     def __init__(self, frames: Sequence[Frame]) -> None:
@@ -38,8 +43,13 @@ class Volume:
             )
         if first.color:
             raise NotAnImage("A volume is of grey values; these pictures are in colour.")
-        self.frames = tuple(frames)
-        self.shape = (len(frames), first.rows, first.columns)
+        if "MOSAIC" in (first.acquisition.kind or "").split("\\"):
+            raise AmbiguousVolume(
+                "These pictures are mosaics: each holds several slices side by side.",
+                hint="Use .frames[i].values() for the mosaics as they are.",
+            )
+        self.frames, self.unit = tuple(frames), first.unit
+        self.shape: tuple[int, int, int] = (len(frames), first.rows, first.columns)
         self.dtype = np.result_type(*{_dtype(frame) for frame in frames})
         self.origin = first.position
         row, column = np.array(first.orientation[:3]), np.array(first.orientation[3:6])
@@ -51,7 +61,15 @@ class Volume:
                 f"The {len(frames):,} pictures all have the same position, so they make no volume.",
                 hint="Use .frames[i].values() for each of them.",
             )
-        through = direction / length if between else geometry.normal(first.orientation)
+        through = geometry.normal(first.orientation)
+        along = float(np.dot(direction, through))
+        across = float(np.linalg.norm(direction - along * through))
+        #: Whether the slices are shifted against each other, as a tilted gantry does it.
+        self.sheared = across >= _STRAIGHT * min(first.spacing)
+        if self.sheared:
+            through = direction / length
+        elif between:
+            between = abs(along) / (len(frames) - 1)
         self.spacing = (between or _thickness(first), *first.spacing)
         self.axes: Floats = np.stack([through, column, row])
         self.affine: Floats = np.eye(4)
@@ -61,11 +79,32 @@ class Volume:
     @property
     def depths(self) -> Floats:
         """Where each slice lies, in mm from the first along the first axis."""
+        if not self.frames:
+            return np.asarray(np.arange(self.shape[0]) * self.spacing[0], np.float64)
         places = np.array([frame.position for frame in self.frames], np.float64)
         return np.asarray((places - self.origin) @ self.axes[0])
 
+    @property
+    def uneven(self) -> float:
+        """Largest distance of a slice from an even grid, as a part of the step; 0.0 is even."""
+        depths = self.depths
+        if len(depths) < 3:
+            return 0.0
+        even = np.linspace(depths[0], depths[-1], len(depths))
+        return float(np.abs(depths - even).max() / self.spacing[0])
+
+    def check_even(self) -> None:
+        """Raise AmbiguousVolume where a slice lies more than 5 % of a step off an even grid."""
+        if self.uneven > 0.05:
+            usual = geometry.step(self.frames) or 0.0
+            raise AmbiguousVolume(
+                f"The slices are not evenly spaced: a slice lies {self.uneven:.2g} steps off an "
+                f"even grid; the usual step is {usual:.3g} mm.",
+                hint="Use to_xarray(), which keeps the positions, or resample=True.",
+            )
+
     def __len__(self) -> int:
-        return len(self.frames)
+        return self.shape[0]
 
     def slice(self, index: int) -> Array:
         """Modality values of one slice, rows x columns, in the volume's dtype."""
@@ -93,38 +132,219 @@ class Volume:
             out[index] = self.slice(index)
         return out
 
+    def coordinates(self) -> dict[str, Any]:
+        """Return the coordinates of z, y and x in mm, as xarray has them.
+
+        A sheared volume has those of z alone: see ``affine``.
+        """
+        result: dict[str, Any] = {"z": ("z", self.depths, {"units": "mm"})}
+        if not self.sheared:
+            for dim, axis in (("y", 1), ("x", 2)):
+                values = np.arange(self.shape[axis]) * self.spacing[axis]
+                result[dim] = (dim, values, {"units": "mm"})
+        return result
+
+    def attributes(self) -> dict[str, Any]:
+        """Return unit and geometry, as attributes of an xarray DataArray."""
+        return {
+            "units": self.unit,
+            "origin": list(self.origin),
+            "axes": self.axes.ravel().tolist(),
+            "affine": self.affine.ravel().tolist(),
+            "sheared": int(self.sheared),
+        }
+
     def to_xarray(self) -> Any:
         """Return a DataArray with dims z, y, x and coordinates in mm; read lazily."""
-        return _data_array(self)
+        return lazy_array(self, ("z", "y", "x"), self.coordinates(), self.attributes())
 
-    def to_nifti(self, path: str | Path) -> Path:
-        """Write NIfTI-1 (.nii, .nii.gz) slice by slice, in RAS as NIfTI has it; return the path.
+    def resample(
+        self,
+        to: Volume | None = None,
+        spacing: float | tuple[float, float, float] | None = None,
+    ) -> Volume:
+        """Return this volume on another grid, by linear interpolation. Needs scipy.
 
-        NIfTI has one step between slices: a warning tells when the slices have several.
+        Args:
+            to: the volume whose grid it gets; both are of one frame of reference.
+            spacing: mm between voxels, or between slices, rows and columns. By default that of
+                this volume, with orthogonal axes and even steps.
+
+        Returns:
+            A volume in memory. Outside of this one it holds -1024 for HU, else its lowest value.
         """
-        target = Path(path)
-        to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
-        header = _extra("nibabel").Nifti1Header()
-        if uneven := [
-            entry.why for entry in geometry.remarks(self.frames, "") if "tilted" not in entry.why
-        ]:
-            warnings.warn(f"The slices are not evenly spaced: {uneven[0]}.", stacklevel=2)
-        header.set_data_dtype(self.dtype)
-        header.set_data_shape(self.shape[::-1])
-        header.set_sform(to_ras @ self.affine, code="scanner")
-        header.set_qform(to_ras @ self.affine, code="scanner")
-        header.set_xyzt_units("mm")
-        opening: Any = gzip.open if target.suffix == ".gz" else open
-        with opening(target, "wb") as file:
-            header.write_to(file)
-            file.write(b"\0" * (int(header.get_data_offset()) - file.tell()))
-            for index in range(len(self)):
-                file.write(np.ascontiguousarray(self.slice(index)).tobytes())
-        return target
+        source: Any = np.asarray(self, np.float32)
+        affine = self.affine
+        if self.uneven > 0.0:
+            source = _evened(source, self.depths)
+        fill: float = _AIR if self.unit == "HU" else float(source.min(initial=0.0))
+        if to is None:
+            shape, grid = self._orthogonal(spacing)
+        else:
+            shape, grid = to.shape, to.affine
+        return _ArrayVolume(_transformed(source, affine, shape, grid, fill, self.dtype), grid, self)
+
+    def _orthogonal(
+        self, spacing: float | tuple[float, float, float] | None
+    ) -> tuple[tuple[int, int, int], Floats]:
+        """Return the shape and affine of an orthogonal grid that holds all of this volume."""
+        row, column = self.axes[2], self.axes[1]
+        through = np.cross(row, column)
+        steps = np.array([self.spacing[0] * float(self.axes[0] @ through), *self.spacing[1:]])
+        new = steps if spacing is None else np.broadcast_to(np.array(spacing, np.float64), (3,))
+        ends = np.array(self.shape) - 1
+        shear = ends[0] * self.spacing[0] * self.axes[0]
+        low, high = [], []
+        for direction, extent in zip(
+            (through, column, row), ends * np.array([0.0, *self.spacing[1:]]), strict=True
+        ):
+            corners = [0.0, extent, float(shear @ direction), float(shear @ direction) + extent]
+            low.append(min(corners))
+            high.append(max(corners))
+        # Whole steps before the first voxel, so that the planes that agree stay as they are.
+        before = np.ceil(-np.array(low) / new - 1e-6)
+        after = np.ceil(np.array(high) / new - 1e-6)
+        axes = np.stack([through, column, row])
+        affine = np.eye(4)
+        affine[:3, :3] = (axes * new[:, None])[::-1].T
+        affine[:3, 3] = np.array(self.origin) - (before * new) @ axes
+        count = (before + after + 1).astype(int)
+        return (int(count[0]), int(count[1]), int(count[2])), affine
+
+    def to_nifti(self, path: str | Path, *, sheared: bool = False, resample: bool = False) -> Path:
+        """Write NIfTI-1 (.nii, .nii.gz), in RAS as NIfTI has it; return the path. Needs nibabel.
+
+        Args:
+            path: where to write.
+            sheared: write slices of a tilted gantry as they are: the sform is sheared and the
+                qform code is 0, which programs on ITK refuse. By default they are resampled to an
+                orthogonal grid (linear interpolation), which a warning and the header's
+                description say.
+            resample: resample slices that are not evenly spaced; otherwise they are refused.
+
+        Raises:
+            AmbiguousVolume: the slices are not evenly spaced.
+        """
+        if not resample:
+            self.check_even()
+        if (self.sheared and not sheared) or (resample and self.uneven > 0.05):
+            why = "the gantry is tilted" if self.sheared else "the slices are not evenly spaced"
+            warnings.warn(f"The volume was resampled: {why}.", stacklevel=2)
+            return write_nifti(
+                Path(path), [straight := self.resample()], straight.dtype, straight.affine,
+                description=f"resampled: {why}",
+            )  # fmt: skip
+        if self.sheared:
+            warnings.warn(
+                "The volume is sheared; programs on ITK refuse such a file.", stacklevel=2
+            )
+        return write_nifti(Path(path), [self], self.dtype, self.affine, sheared=self.sheared)
 
     def __repr__(self) -> str:
         spacing = " x ".join(f"{value:.3g}" for value in self.spacing)
-        return f"<Volume {self.shape}, {self.dtype}, {spacing} mm>"
+        sheared = ", sheared" if self.sheared else ""
+        return f"<Volume {self.shape}, {self.dtype}, {spacing} mm{sheared}>"
+
+
+class _ArrayVolume(Volume):
+    """A volume whose values are in memory, on an orthogonal grid."""
+
+    def __init__(self, values: Array, affine: Floats, source: Volume) -> None:
+        self._values, self.frames, self.unit = values, (), source.unit
+        self.shape = (values.shape[0], values.shape[1], values.shape[2])
+        self.dtype, self.affine = values.dtype, affine
+        columns = affine[:3, :3].T[::-1]
+        spacing = np.linalg.norm(columns, axis=1)
+        self.spacing = (float(spacing[0]), float(spacing[1]), float(spacing[2]))
+        self.axes = columns / spacing[:, None]
+        self.origin = (float(affine[0, 3]), float(affine[1, 3]), float(affine[2, 3]))
+        self.sheared = bool(abs(self.axes[0] @ np.cross(self.axes[2], self.axes[1])) < 1 - 1e-9)
+
+    def slice(self, index: int) -> Array:
+        """Return one slice, rows x columns."""
+        return np.asarray(self._values[index])
+
+
+def _evened(values: Any, depths: Floats) -> Any:
+    """Interpolate slices linearly onto evenly spaced depths."""
+    even: Any = np.linspace(depths[0], depths[-1], len(depths))
+    above = np.clip(np.searchsorted(depths, even), 1, len(depths) - 1)
+    weight = (even - depths[above - 1]) / (depths[above] - depths[above - 1])
+    weight = weight.astype(np.float32)[:, None, None]
+    return values[above - 1] * (1 - weight) + values[above] * weight
+
+
+def _transformed(
+    values: Array,
+    affine: Floats,
+    shape: tuple[int, int, int],
+    grid: Floats,
+    fill: float,
+    dtype: np.dtype[Any],
+) -> Array:
+    """Interpolate values linearly on another grid; whole numbers are rounded."""
+    matrix = np.linalg.inv(affine) @ grid
+    order = [2, 1, 0]  # SciPy counts slice, row, column
+    offset = matrix[:3, 3][order]
+    result = np.asarray(
+        _extra("scipy.ndimage").affine_transform(
+            values,
+            matrix[:3, :3][np.ix_(order, order)],
+            np.round(offset, 9),
+            output_shape=shape,
+            order=1,
+            mode="constant",
+            cval=fill,
+        )
+    )
+    return np.rint(result).astype(dtype) if dtype.kind in "iu" else result.astype(dtype)
+
+
+def write_nifti(
+    target: Path,
+    volumes: Sequence[Volume],
+    dtype: np.dtype[Any],
+    affine: Floats,
+    *,
+    sheared: bool = False,
+    time_step: float | None = None,
+    description: str = "",
+) -> Path:
+    """Write volumes on one grid as NIfTI-1, slice by slice; several make a 4-D file.
+
+    Args:
+        target: the file to write.
+        volumes: one, or those of the fourth axis in their order.
+        dtype: of the values in the file.
+        affine: (column, row, slice, 1) → mm in LPS.
+        sheared: whether the axes are not orthogonal, which a qform cannot say.
+        time_step: seconds between volumes, None where they are no even time.
+        description: for the header, at most 79 characters.
+    """
+    header = _extra("nibabel").Nifti1Header()
+    to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
+    header.set_data_dtype(dtype)
+    shape = volumes[0].shape[::-1]
+    header.set_data_shape(shape if len(volumes) == 1 else (*shape, len(volumes)))
+    header.set_sform(to_ras @ affine, code="scanner")
+    if sheared:
+        header.set_qform(None, code="unknown")
+    else:
+        header.set_qform(to_ras @ affine, code="scanner")
+    header.set_xyzt_units("mm", "sec" if time_step else None)
+    if len(volumes) > 1:
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        header.set_zooms((*(float(value) for value in spacing), time_step or 1.0))
+    header["descrip"] = description.encode("ascii", "replace")[:79]
+    opening: Any = gzip.open if target.suffix == ".gz" else open
+    with opening(target, "wb") as file:
+        header.write_to(file)
+        file.write(b"\0" * (int(header.get_data_offset()) - file.tell()))
+        for volume in volumes:
+            for index in range(len(volume)):
+                values = np.ascontiguousarray(volume.slice(index).astype(dtype, copy=False))
+                file.write(values.tobytes())
+    return target
 
 
 def _extra(module: str) -> Any:
@@ -136,29 +356,22 @@ def _extra(module: str) -> Any:
         raise
 
 
-def _data_array(volume: Volume) -> Any:
-    """Return a lazily decoded DataArray (z, y, x); xarray is imported here, when it is needed."""
+def lazy_array(
+    source: Any, dims: tuple[str, ...], coords: Mapping[str, Any], attrs: Mapping[str, Any]
+) -> Any:
+    """Return a lazily decoded DataArray; xarray is imported here, when it is needed."""
     xarray, indexing = _extra("xarray"), _extra("xarray.core.indexing")
     base: Any = _extra("xarray.backends").BackendArray
 
     class Slices(base):  # type: ignore[misc] # xarray is not installed everywhere
         def __init__(self) -> None:
-            self.shape, self.dtype = volume.shape, volume.dtype
+            self.shape, self.dtype = source.shape, source.dtype
 
         def __getitem__(self, key: Any) -> Any:
             basic = indexing.IndexingSupport.BASIC
-            return indexing.explicit_indexing_adapter(key, self.shape, basic, volume.__getitem__)
+            return indexing.explicit_indexing_adapter(key, self.shape, basic, source.__getitem__)
 
-    dims = ("z", "y", "x")
     data = indexing.LazilyIndexedArray(Slices())
-    in_plane = (np.arange(volume.shape[axis]) * volume.spacing[axis] for axis in (1, 2))
-    positions = zip(dims, (volume.depths, *in_plane), strict=True)
-    coords = {dim: (dim, values, {"units": "mm"}) for dim, values in positions}
-    attrs = {
-        "units": volume.frames[0].unit,
-        "origin": list(volume.origin),
-        "axes": volume.axes.ravel().tolist(),
-    }
     return xarray.DataArray(xarray.Variable(dims, data, attrs), coords, name="values")
 
 
@@ -182,12 +395,12 @@ def _dtype(frame: Frame) -> np.dtype[Any]:
 
 
 def _thickness(frame: Frame) -> float:
-    header = frame.instance.header()
-    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
-        try:
-            value = float(header.get(keyword) or 0)
-        except (TypeError, ValueError):
-            continue
-        if value > 0:
-            return value
+    """Return the distance in mm that one slice stands for; 1.0 where the header has none."""
+    reader = AttributeReader(frame.instance.header())
+    measures = FunctionalGroups(reader).of("PixelMeasuresSequence", frame.index)
+    for item in (measures, None):
+        for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+            value = reader.number(keyword, item)
+            if value is not None and value > 0:
+                return value
     return 1.0

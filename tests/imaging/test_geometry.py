@@ -71,55 +71,6 @@ def test_a_localizer_stands_apart(tmp_path) -> None:
     assert [len(one.frames) for one in read(tmp_path).series] == [3, 1]
 
 
-def test_echoes_at_the_same_places_become_stacks(tmp_path) -> None:
-    for echo in (1, 2):
-        stack(tmp_path, [(0, 0, z) for z in range(4)], EchoNumbers=echo)
-    study = read(tmp_path)
-    assert [len(one.frames) for one in study.series] == [4, 4]
-    assert whys(study) == []
-
-
-@pytest.mark.parametrize(
-    ("elements", "stacks"),
-    [
-        ([{"DiffusionBValue": 0}, {"DiffusionBValue": 1000}], 2),
-        (
-            [
-                {"DiffusionBValue": 1000, "DiffusionGradientOrientation": way}
-                for way in ([1, 0, 0], [0, 1, 0], [0, 0, 1])
-            ],
-            3,
-        ),
-        ([{"ImageType": ["ORIGINAL", "PRIMARY", one]} for one in "MP"], 2),
-        ([{"EchoTime": 2.3}, {"EchoTime": 4.6}], 2),
-        ([{"FrameReferenceTime": time} for time in (5000, 15000, 25000)], 3),
-        ([{}, {}], 1),
-    ],
-)
-def test_what_differs_at_the_same_places_becomes_stacks(elements, stacks, tmp_path) -> None:
-    for more in elements:
-        stack(tmp_path, [(0, 0, z) for z in range(4)], Modality="MR", **more)
-    study = read(tmp_path)
-    assert [len(one.frames) for one in study.series] == [4 * len(elements) // stacks] * stacks
-    assert any("at the place of another" in why for why in whys(study)) == (stacks == 1)
-
-
-def test_slices_that_all_differ_stay_one_stack(tmp_path) -> None:
-    for at in range(8):
-        stack(tmp_path, [(0, 0, at // 2)], AcquisitionNumber=at + 1)
-    assert [len(one.frames) for one in read(tmp_path).series] == [8]
-
-
-def test_diffusion_in_an_enhanced_object(tmp_path) -> None:
-    made = enhanced([0, 1, 2, 0, 1, 2])
-    for at, group in enumerate(made.PerFrameFunctionalGroupsSequence):
-        item = Dataset()
-        item.DiffusionBValue = 800.0 * (at // 3)
-        group.MRDiffusionSequence = [item]
-    study = read(save(made, tmp_path / "a.dcm"))
-    assert [[frame.index for frame in one.frames] for one in study.series] == [[0, 1, 2], [3, 4, 5]]
-
-
 def test_sizes_are_never_mixed(tmp_path) -> None:
     stack(tmp_path, [(0, 0, z) for z in range(3)])
     save(image(np.zeros((8, 8), np.int16), ImagePositionPatient=[0, 0, 3]), tmp_path / "big.dcm")

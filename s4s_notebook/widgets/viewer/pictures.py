@@ -60,7 +60,8 @@ class Pictures:
             if version == have:
                 return {"unchanged": True}
             all_series = self._study.series
-            entries = [self._describe(item, growing) for item in all_series if item.frames]
+            stacks = [stack for item in all_series if item.frames for stack in item.stacks]
+            entries = [self._describe(stack, growing) for stack in stacks]
             return {
                 "version": version,
                 "growing": growing,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import NotAnImage, PixelBudget
+from ...errors import AmbiguousVolume, NotAnImage, PixelBudget
 from ...imaging.frame import Frame
 from ...imaging.geometry import depth, letters, named_edges
 from ...imaging.series import Series
@@ -112,7 +112,7 @@ def _volume(series: Series) -> Volume | None:
         return None
     try:
         volume = series.volume()
-    except (NotAnImage, PixelBudget):
+    except (AmbiguousVolume, NotAnImage, PixelBudget):
         return None
     size = int(np.prod(volume.shape)) * volume.dtype.itemsize
     return volume if size <= BUDGET else None
