@@ -63,6 +63,10 @@ def connect(options: ConnectOptions) -> Connection:
         remember: True stores the approval for the next session in the system's keyring,
             ``"file"`` in a file of the store that only you can read.
         legacy: accept a holder that advertises PKCE without S256.
+        overlap: seconds before the last update that the next one requests again, 600 at least:
+            resources may become visible after their ``lastUpdated``.
+        page_size: resources per page (``_count``); by default 200 where the holder's
+            CapabilityStatement lists that parameter, else the holder's own choice.
 
     Returns:
         A connection. Only the discovery documents of the holder have been read.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from ..errors import Cancelled, Incomplete, NotFound, S4SError
-from ..fhir.resources import study_uid
+from ..fhir.resources import RESOURCE_TYPES, study_uid
 from ..http.client import Exchange
 from ..smart import discovery
 from ..smart.registration import Grant
@@ -20,7 +20,7 @@ from .frames import Frames, changes
 from .known_holders import Holders
 from .loading import Loading
 from .options import ConnectOptions
-from .session import RESOURCE_TYPES, Session
+from .session import Session
 from .study_download import DownloadSource
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Connection:
         clock: time, for tests.
         **options: those of :func:`s4s_notebook.connect`: ``patient``, ``access_token``,
             ``client_id``, ``client_secret``, ``redirect_uri``, ``scope``, ``store``,
-            ``allow_origins``, ``waits``, ``remember``, ``legacy``.
+            ``allow_origins``, ``waits``, ``remember``, ``legacy``, ``overlap``, ``page_size``.
 
     Attributes:
         store: the Store in which everything is stored.
@@ -349,7 +349,8 @@ class Connection:
         except Cancelled:
             raise
         except S4SError as error:
-            if self.patient_id is None or self.participant.run(kind) is None:
+            run = None if self.patient_id is None else self.participant.run(kind)
+            if run is None or run.next is None:
                 raise
             raise Incomplete(
                 f"Not all of {kind} was received: {error.problem}",

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DICOMError
+from ..fhir.resources import RESOURCE_TYPES
 from ..fhir.search import instant, search_url
 from ..problems import Problem
 from ..store.participant import Participant
 from ..store.store import Store
 from .loading import query
-from .session import RESOURCE_TYPES
 
 if TYPE_CHECKING:
     import pandas as pd

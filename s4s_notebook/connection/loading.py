@@ -14,19 +14,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from ..errors import Cancelled, HTTPStatusError, Incomplete, S4SError
+from ..errors import Cancelled, ContentError, HTTPStatusError, Incomplete, NotFound, S4SError
 from ..fhir import search as fhir
+from ..fhir.resources import RESOURCE_TYPES, is_older, other_patient
 from ..fhir.search import Page
+from ..http import redact
 from ..http.client import Transport
+from ..problems import Problem
 from ..store.participant import Entry, Participant, Run
 from ..task import Cancel, OnWait, Task, TaskState, Waiting
-from .session import RESOURCE_TYPES, Session
+from .session import Session
 
 T = TypeVar("T")
 _RESUMABLE = 6 * 3600.0  # seconds; after that a page address may show other pages
 _PAGE_GONE = (400, 404, 410)
+_NOT_SERVED = (404, 405, 410, 501)
 _SLACK = 2.0  # seconds; a Date header has full seconds only
 
 
@@ -38,6 +43,9 @@ class SearchContext(NamedTuple):
     cancel: Cancel
     on_wait: OnWait
     on_page: Callable[[int], None]
+    patient_base: str
+    page_size: Callable[[str], int | None]
+    overlap: float
 
 
 def query(kind: str, patient: str, since: str | None = None) -> list[tuple[str, str]]:
@@ -65,13 +73,78 @@ def sync(context: SearchContext, participant: Participant, kind: str, *, full: b
     versions = participant.versions(kind)
     clock = context.transport.clock
     started = clock.time()
-    for page in _pages(context, participant, kind, run):
-        until = run.until if run.pages else _sync_time(page, clock.time() - started)
-        run = run._replace(pages=run.pages + 1, next=page.next, until=until)
-        _store_page(participant, kind, run, page, versions)
-        context.on_page(len(page.resources))
-    participant.finish(kind, run, clock.time())
+    state = ""
+    try:
+        for page in _pages(context, participant, kind, run):
+            until = run.until if run.pages else _sync_time(page, clock.time() - started)
+            run = run._replace(pages=run.pages + 1, next=page.next, until=until)
+            if not page.confirmed:
+                state = "unconfirmed"
+            mine = _of_patient(page, participant.patient)
+            _store_page(participant, kind, run, mine, versions)
+            context.on_page(len(mine.resources))
+    except HTTPStatusError as error:
+        state = _unserved(participant, kind, run, error)
+    if not (state or versions or run.since):
+        _check_patient(context, participant, kind)
+    participant.finish(kind, run, clock.time(), state)
     return run.run
+
+
+def _unserved(participant: Participant, kind: str, run: Run, error: HTTPStatusError) -> str:
+    """Return what a status says of the whole type; raise the error where it says nothing."""
+    status = error.request.status if error.request else None
+    if run.pages or status not in _NOT_SERVED:
+        raise error
+    if RESOURCE_TYPES[kind] is not None:
+        return "not served"
+    if participant.versions(kind) or status == 410:
+        return "gone"
+    if any(map(participant.versions, RESOURCE_TYPES)):  # so the patient exists
+        return "not served"
+    raise error
+
+
+def _check_patient(context: SearchContext, participant: Participant, kind: str) -> None:
+    """Read the Patient after an empty answer: who mistypes an id is answered with one too.
+
+    Raises:
+        NotFound: the holder has neither this patient nor anything else of it.
+    """
+    if any(map(participant.versions, RESOURCE_TYPES)):
+        return
+    options: dict[str, Any] = {"cancel": context.cancel, "on_wait": context.on_wait}
+    try:
+        fhir.read(
+            context.transport, context.patient_base, "Patient", participant.patient, **options
+        )
+    except NotFound as error:
+        raise NotFound(
+            f"No {kind} came, and the holder has no Patient of this id.",
+            request=error.request,
+            hint="Check the patient id.",
+        ) from error
+    except (HTTPStatusError, ContentError) as error:
+        why = f"no {kind} came, and the Patient could not be read either: {error.problem}"
+        participant.add_problems(kind, [Problem("Patient", "", "", why)])
+
+
+def _of_patient(page: Page, patient: str) -> Page:
+    """Return the page without the resources of other people, each reported as a problem."""
+    problems = list(page.problems)
+
+    def is_mine(resource: dict[str, Any]) -> bool:
+        owner = other_patient(resource, patient)
+        if owner is not None:
+            element, value = owner
+            why = "belongs to somebody else; it was not stored"
+            key = redact.text(fhir.key_of(resource), limit=120)
+            problems.append(Problem(key, element, redact.text(value, limit=80), why))
+        return owner is None
+
+    resources = tuple(filter(is_mine, page.resources))
+    included = tuple(filter(is_mine, page.included))
+    return replace(page, resources=resources, included=included, problems=tuple(problems))
 
 
 def _start_run(context: SearchContext, participant: Participant, kind: str, *, full: bool) -> Run:
@@ -82,7 +155,9 @@ def _start_run(context: SearchContext, participant: Participant, kind: str, *, f
         age = now - float(previous.run.partition("-")[0])
         if abs(age) < _RESUMABLE:
             return previous
-    since = None if full or point is None or point.until is None else fhir.instant(point.until)
+    since = None
+    if not full and point is not None and point.until is not None:
+        since = fhir.instant(point.until - context.overlap)
     # Without a time by the holder's clock everything is requested, as the first time.
     everything = full or point is None
     return Run(f"{now:.0f}-{secrets.token_hex(6)}", since, None, None, everything, 0)
@@ -109,6 +184,9 @@ def _pages(context: SearchContext, participant: Participant, kind: str, run: Run
         else:
             yield from remaining
             return
+    size = context.page_size(kind)
+    if size is not None:
+        params.append(("_count", str(size)))
     yield from fhir.search(context.transport, context.base, kind, params, **options)
 
 
@@ -138,7 +216,8 @@ def _store_page(
     for resource in page.resources:
         key, version = fhir.key_of(resource), fhir.version_of(resource)
         previous = versions.get(key)
-        if previous == (version, False):
+        stale = previous is not None and not run.full and is_older(version, previous[0])
+        if previous == (version, False) or stale:
             seen.append(key)
             continue
         entries.append(Entry(key, version, resource, "changed" if previous else "new"))
@@ -202,19 +281,36 @@ class Loading(Task[T]):
                 kind: pool.submit(copy_context().run, self._sync, kind) for kind in self._kinds
             }
         for kind, future in futures.items():
-            try:
-                self.runs[kind] = future.result()
-            except S4SError as error:
-                self.failed[kind] = error
+            self._settle(kind, future.result)
+        participant = self._session.participant
+        if any(map(participant.versions, RESOURCE_TYPES)):  # so the patient exists
+            for kind in [k for k, error in self.failed.items() if isinstance(error, NotFound)]:
+                run = participant.run(kind)
+                if run is None or run.next is None:  # it lacked no page, but this evidence
+                    del self.failed[kind]
+                    self._settle(kind, partial(self._sync, kind))
         self._set(message=f"{self._count} resource{'' if self._count == 1 else 's'}")
         return self._end()
+
+    def _settle(self, kind: str, run: Callable[[], str]) -> None:
+        try:
+            self.runs[kind] = run()
+        except S4SError as error:
+            self.failed[kind] = error
 
     def _sync(self, kind: str) -> str:
         """Bring one type up to date, and return the id of the run, "" where it was already."""
         session = self._session
         base = session.holder.imaging_base if kind == "ImagingStudy" else session.holder.base
         context = SearchContext(
-            session.transport, base, self._switch, lambda w: self._report_wait(kind, w), self._page
+            session.transport,
+            base,
+            self._switch,
+            lambda w: self._report_wait(kind, w),
+            self._page,
+            session.holder.base,
+            session.page_size,
+            session.overlap,
         )
         participant = session.participant
         with participant.sync_lock(kind, self._switch.check):

@@ -16,6 +16,8 @@ P = ParamSpec("P")
 Options = TypeVar("Options")
 T = TypeVar("T")
 
+MIN_OVERLAP = 600.0  # seconds: resources become visible after their lastUpdated
+
 
 @dataclass(frozen=True)
 class ConnectOptions:
@@ -37,6 +39,14 @@ class ConnectOptions:
     waits: WaitPolicy | None = None
     remember: bool | Literal["file"] = False
     legacy: bool = False
+    overlap: float = MIN_OVERLAP
+    page_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.overlap >= MIN_OVERLAP:
+            raise ValueError(f"overlap is {MIN_OVERLAP:g} seconds at least")
+        if self.page_size is not None and self.page_size < 1:
+            raise ValueError("page_size is 1 at least")
 
 
 def accepts(options: Callable[P, Options]) -> Callable[[Callable[[Options], T]], Callable[P, T]]:

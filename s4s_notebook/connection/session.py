@@ -9,6 +9,8 @@ from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 from ..errors import AccessDenied, AuthorizationError, AuthorizationRequired, LoginExpired
+from ..fhir.capabilities import Statement, check_is_fhir, read_statement
+from ..fhir.resources import RESOURCE_TYPES, patient_id
 from ..http.client import Exchange, Transport
 from ..http.origins import Origins
 from ..http.redact import Secret
@@ -24,16 +26,9 @@ from .options import ConnectOptions
 
 #: Where the browser lands when nothing listens: the person copies the address from there.
 PASTE = "http://127.0.0.1/s4s/callback"
+PAGE_SIZE = 200  # resources, where a holder lets us choose
 _TICK = 0.2
 _LOGINS = 32  # sign-ins that may wait for their reply at a time
-
-#: Resource types in the order of their requests, with the search parameter of the patient.
-RESOURCE_TYPES = {
-    "Patient": None,
-    "Coverage": "beneficiary",
-    "ImagingStudy": "patient",
-    "ExplanationOfBenefit": "patient",
-}
 
 
 class Session:
@@ -64,12 +59,15 @@ class Session:
         clock: Clock | None,
     ) -> None:
         self.base = discovery.check_base(options.url or "")
-        self.store, self.patient = store, options.patient
+        self.store = store
+        self.patient = None if options.patient is None else patient_id(options.patient)
         self.history: list[Exchange] = []
         self._client_id, self._redirect_uri = options.client_id, options.redirect_uri
         self._client_secret = Secret.wrap(options.client_secret)
         self._scope, self._legacy = options.scope or smart.SCOPE, options.legacy
         self._remember = options.remember
+        self.overlap, self._page_size = options.overlap, options.page_size
+        self._statement: Statement | None = None
         self._guard, self._listeners = threading.RLock(), list[Callable[[str], None]]()
         self._logins: dict[str, Login] = {}
         self._clients: dict[str, Client] = {}
@@ -154,13 +152,28 @@ class Session:
             if self._holder is None:
                 needed = self.status not in ("open", "approved")
                 # Names further origins at most: they see nothing without a consent.
-                self._holder = discovery.discover(self.transport, self.base, required=needed)
+                holder = discovery.discover(self.transport, self.base, required=needed)
+                if holder.source == "none" and holder.fhir_version is None:
+                    check_is_fhir(self.transport, self.base, self.patient)
+                self._holder = holder
             return self._holder
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Remarks on the holder and on the way there, such as a proxy."""
         return (*self.holder.notes, *self.transport.notes)
+
+    def page_size(self, kind: str) -> int | None:
+        """Return the ``_count`` to send in a search of this type, or None to send none.
+
+        It is the option, else :data:`PAGE_SIZE` where the CapabilityStatement lists the parameter.
+        """
+        if self._page_size is not None:
+            return self._page_size
+        with self._guard:
+            if self._statement is None:
+                self._statement = read_statement(self.transport, self.base)
+            return PAGE_SIZE if self._statement.takes(kind, "_count") else None
 
     # Status
 

@@ -20,6 +20,14 @@ from ..http import redact
 UID_SYSTEMS = ("urn:dicom:uid", "urn:ietf:rfc:3986")
 """Identifier systems of a Study Instance UID: that of R4, and the one for any URN."""
 
+#: Resource types in the order of their requests, with the search parameter of the patient.
+RESOURCE_TYPES = {
+    "Patient": None,
+    "Coverage": "beneficiary",
+    "ImagingStudy": "patient",
+    "ExplanationOfBenefit": "patient",
+}
+
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)  # real files have leading zeros
 _FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ].*)?)?)?", re.ASCII)
@@ -141,6 +149,44 @@ def read_reference(text: str) -> Reference:
     return Reference(path[-1] if path else "", last.strip().removeprefix("urn:uuid:"))
 
 
+def patient_id(text: str) -> str:
+    """Return the id of a patient that was given as an id or as a reference to one.
+
+    >>> patient_id(" Patient/smart-1288992 ")
+    'smart-1288992'
+    """
+    text = text.strip()
+    return read_reference(text).id if text.startswith("Patient/") else text
+
+
+def other_patient(resource: Mapping[str, Any], patient: str) -> tuple[str, str] | None:
+    """Return where a resource says that it belongs to somebody else, or None.
+
+    ``patient``, ``subject`` and ``beneficiary`` are read, and the id of a Patient. What names
+    nobody, or a contained or ``urn:uuid:`` resource, says nothing of whose it is.
+
+    Args:
+        resource: STU3 or R4.
+        patient: the FHIR id of the patient it should belong to.
+
+    Returns:
+        The element, and what stands there.
+    """
+    if resource.get("resourceType") == "Patient":
+        id_ = resource.get("id", patient)
+        return None if id_ == patient else ("id", str(id_))
+    for element in ("patient", "subject", "beneficiary"):
+        for reference in objects(resource.get(element)):
+            text = reference.get("reference")
+            if not isinstance(text, str) or "urn:" in text:
+                continue
+            target = read_reference(text)
+            mine = target.type in ("", "Patient") and target.id in ("", patient)
+            if not target.contained and not mine:
+                return f"{element}.reference", text
+    return None
+
+
 # ---------------------------------------------------------------------------- dates and times
 
 
@@ -235,6 +281,15 @@ def version_of(resource: Mapping[str, Any]) -> str:
         if texts:
             return " ".join(texts)
     return f"sha256-{_digest(resource)}"
+
+
+def is_older(version: str, stored: str) -> bool:
+    """Return whether a :func:`version_of` was last updated before another one of its resource."""
+    try:
+        moments = [datetime.fromisoformat(text.rpartition(" ")[2]) for text in (version, stored)]
+        return moments[0] < moments[1]
+    except (ValueError, TypeError):  # one of them has no time, or no zone
+        return False
 
 
 def _digest(resource: Mapping[str, Any]) -> str:

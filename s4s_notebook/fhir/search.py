@@ -36,6 +36,7 @@ class Page:
         total: the holder's count of all matches, or None.
         date: POSIX time by the holder's clock when it answered, or None.
         url: the address of this page.
+        confirmed: False where an error was read as "no match": that is no evidence of it.
     """
 
     resources: tuple[dict[str, Any], ...]
@@ -45,6 +46,7 @@ class Page:
     total: int | None
     date: float | None
     url: str
+    confirmed: bool = True
 
 
 def read_page(reply: Response, type: str, url: str) -> Page:  # noqa: A002
@@ -196,7 +198,10 @@ FHIR_JSON = "application/fhir+json, application/json+fhir;q=0.9, application/jso
 MAX_PAGES = 10_000
 MAX_STALE = 100  # pages in a row that bring nothing new
 
-_NO_STUDIES = re.compile(rb"\bno (imaging )?(studies|study)\b", re.IGNORECASE)
+#: All that a broker of 2018 says in a 500 that means "none"; any other text is an error.
+_NO_STUDIES = re.compile(
+    r"no (imaging )?(studies|study)( (were )?found)?( for (this|the) patient)?[.!]?", re.IGNORECASE
+)
 _ID_PARAMETERS = {"_id", "patient", "beneficiary", "subject"}
 _FORBIDDEN_IN_ID = set("/?#&\\,|")
 
@@ -351,8 +356,23 @@ def _paging_loop(problem: str, url: str) -> errors.PagingLoop:
 
 def _no_studies(reply: Response, type: str, url: str) -> Page | None:  # noqa: A002
     """Return an empty page where a status of 500 only means "no studies" (S4S broker, 2018)."""
-    if reply.status != 500 or type != "ImagingStudy" or not _NO_STUDIES.search(reply.body[:2000]):
+    if reply.status != 500 or type != "ImagingStudy":
         return None
-    message = redact.text(reply.body[:2000].decode("utf-8", "replace"), limit=80)
-    problem = Problem(type, "", message, "a status of 500 that says so was read as no match")
-    return Page((), (), (problem,), None, None, reply.date, url)
+    words = _whole_text(reply)
+    if _NO_STUDIES.fullmatch(words) is None:
+        return None
+    problem = Problem(type, "", words, "a status of 500 that says so was read as no match")
+    return Page((), (), (problem,), None, None, reply.date, url, confirmed=False)
+
+
+def _whole_text(reply: Response) -> str:
+    """Return all the words of an error: those of its one issue or member, else its body."""
+    try:
+        body = reply.json()
+    except errors.MalformedResponse:
+        return reply.body[:200].decode("utf-8", "replace").strip()
+    if isinstance(body, dict):
+        issues = objects(body.get("issue"))
+        values = [_issue_text(issue) for issue in issues] if issues else list(body.values())
+        body = values[0] if len(values) == 1 else None
+    return body.strip() if isinstance(body, str) else ""

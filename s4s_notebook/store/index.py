@@ -33,7 +33,7 @@ CREATE TABLE resource(participant INTEGER, type TEXT, key TEXT, version TEXT, of
 CREATE TABLE run(participant INTEGER, type TEXT, run TEXT, since TEXT, next TEXT, upto REAL,
   full INTEGER, pages INTEGER, PRIMARY KEY(participant, type));
 CREATE TABLE mark(participant INTEGER, type TEXT, upto REAL, retrieved REAL, pages INTEGER,
-  PRIMARY KEY(participant, type));
+  state TEXT, PRIMARY KEY(participant, type));
 CREATE TABLE wait(participant INTEGER, what TEXT, not_before REAL, seconds REAL,
   PRIMARY KEY(participant, what));
 CREATE TABLE problem(participant INTEGER, type TEXT, resource TEXT, path TEXT, value TEXT,
@@ -215,8 +215,8 @@ def _sync_point(db: sqlite3.Connection, participant: int, r: Record) -> None:
             {"participant": participant, "type": r["type"], "run": r["run"]},
         )
     db.execute(
-        "INSERT OR REPLACE INTO mark VALUES(?,?,?,?,?)",
-        (participant, r["type"], r["upto"], r["retrieved"], r["pages"]),
+        "INSERT OR REPLACE INTO mark VALUES(?,?,?,?,?,?)",
+        (participant, r["type"], r["upto"], r["retrieved"], r["pages"], r.get("state", "")),
     )
     db.execute("DELETE FROM run WHERE participant=? AND type=?", (participant, r["type"]))
 

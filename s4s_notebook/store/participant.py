@@ -25,11 +25,15 @@ class SyncPoint(NamedTuple):
             where the holder gave no time.
         retrieved: when the last search ended, by the local clock.
         pages: of that search.
+        state: "" after a search that was read to its end; "not served" where the holder does not
+            serve the type, "gone" where it no longer serves the patient, "unconfirmed" where an
+            error was read as "no match".
     """
 
     until: float | None
     retrieved: float
     pages: int
+    state: str = ""
 
 
 class Run(NamedTuple):
@@ -50,6 +54,14 @@ class Run(NamedTuple):
     until: float | None
     full: bool
     pages: int
+
+
+#: What a state of :class:`SyncPoint` means, as a problem says it.
+_STATES = {
+    "not served": "the holder does not serve this type",
+    "gone": "the holder no longer serves this patient",
+    "unconfirmed": "an error was read as no match; the next update requests everything again",
+}
 
 
 class Entry(NamedTuple):
@@ -254,23 +266,44 @@ class Participant:
         )
         return Run(*rows[0])._replace(full=bool(rows[0][4])) if rows else None
 
-    def finish(self, kind: str, run: Run, retrieved: float) -> None:
-        """End a search: move the sync point; after a full run what was not seen is gone."""
-        point = {"upto": run.until, "retrieved": retrieved, "pages": run.pages}
-        self.record([{"t": "mark", "type": kind, "run": run.run, "full": run.full, **point}])
+    def finish(self, kind: str, run: Run, retrieved: float, state: str = "") -> None:
+        """End a search: move the sync point; after a full run what was not seen is gone.
+
+        Args:
+            kind: resource type.
+            run: the search.
+            retrieved: when it ended, POSIX seconds.
+            state: see :class:`SyncPoint`. With "not served" and "unconfirmed" the search gave no
+                evidence: the mark stays where it was, and nothing is gone.
+        """
+        if state in ("not served", "unconfirmed"):
+            point = self.sync_point(kind)
+            run = run._replace(full=False, until=point.until if point else None)
+        mark = {"upto": run.until, "retrieved": retrieved, "pages": run.pages, "state": state}
+        self.record([{"t": "mark", "type": kind, "run": run.run, "full": run.full, **mark}])
 
     def sync_point(self, kind: str) -> SyncPoint | None:
         """Return how far this type was retrieved; None where no search has ended."""
         self._catch_up()
         rows = self._index.rows(
-            "SELECT upto, retrieved, pages FROM mark WHERE participant=? AND type=?", self.id, kind
+            "SELECT upto, retrieved, pages, state FROM mark WHERE participant=? AND type=?",
+            *(self.id, kind),
         )
         return SyncPoint(*rows[0]) if rows else None
 
+    def is_complete(self, kind: str) -> bool:
+        """Return whether the last search of a type was read to its end."""
+        point = self.sync_point(kind)
+        return point is not None and point.state != "unconfirmed" and self.run(kind) is None
+
     def problems(self) -> list[Problem]:
-        """Return what did not parse or did not belong in the pages received."""
+        """Return what did not parse or did not belong in the pages received, and states."""
         self._catch_up()
-        return [
+        rows = self._index.rows(
+            "SELECT type, state FROM mark WHERE participant=? AND state<>''", self.id
+        )
+        states = [Problem(kind, "", "", _STATES[state]) for kind, state in rows]
+        return states + [
             Problem(*row)
             for row in self._index.rows(
                 "SELECT resource, path, value, why FROM problem WHERE participant=?", self.id
