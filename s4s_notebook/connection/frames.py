@@ -11,21 +11,13 @@ from ..errors import DICOMError
 from ..fhir.resources import RESOURCE_TYPES
 from ..fhir.search import instant, search_url
 from ..problems import Problem
+from ..store.overview import TABLES
 from ..store.participant import Participant
 from ..store.store import Store
 from .loading import query
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_TABLES = {
-    "Patient": ("patients",),
-    "Coverage": ("coverage",),
-    "ImagingStudy": ("studies", "series"),
-    "ExplanationOfBenefit": (
-        *("benefits", "benefit_lines", "diagnoses", "procedures", "adjudications"),
-    ),
-}
 
 
 class Frames:
@@ -61,7 +53,7 @@ class Frames:
             "query": search_url("", kind, query(kind, participant.patient)).lstrip("/"),
             "retrieved": instant(point.retrieved) if point else None,
             "pages": pages,
-            "complete": complete,
+            "complete": complete and participant.is_complete(kind),
         }
         return frame
 
@@ -70,12 +62,17 @@ class Frames:
         import pandas as pd
 
         problems = participant.problems()
-        for kind, names in _TABLES.items():
+        for kind, names in TABLES.items():
             if participant.sync_point(kind) is not None:
                 for name in names:
                     problems += self._build(participant, name, kind)[1]
         for _ in dicom_series(store, participant, problems):
             pass  # only the problems are needed
+        uids = participant.study_uids()
+        owners = {uid: name for uid in uids if (name := participant.study_row(uid)[2])}
+        if len(set(owners.values())) > 1:
+            why = "the DICOM Patient ID differs between studies of this participant"
+            problems += [Problem(uid, "PatientID", name, why) for uid, name in owners.items()]
         return pd.DataFrame(
             list(dict.fromkeys(problems)), columns=list(Problem._fields), dtype="str"
         )

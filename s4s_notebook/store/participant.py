@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
@@ -25,15 +26,11 @@ class SyncPoint(NamedTuple):
             where the holder gave no time.
         retrieved: when the last search ended, by the local clock.
         pages: of that search.
-        state: "" after a search that was read to its end; "not served" where the holder does not
-            serve the type, "gone" where it no longer serves the patient, "unconfirmed" where an
-            error was read as "no match".
     """
 
     until: float | None
     retrieved: float
     pages: int
-    state: str = ""
 
 
 class Run(NamedTuple):
@@ -56,7 +53,7 @@ class Run(NamedTuple):
     pages: int
 
 
-#: What a state of :class:`SyncPoint` means, as a problem says it.
+#: What :meth:`Participant.state` means, as a problem says it.
 _STATES = {
     "not served": "the holder does not serve this type",
     "gone": "the holder no longer serves this patient",
@@ -273,7 +270,7 @@ class Participant:
             kind: resource type.
             run: the search.
             retrieved: when it ended, POSIX seconds.
-            state: see :class:`SyncPoint`. With "not served" and "unconfirmed" the search gave no
+            state: see :meth:`state`. With "not served" and "unconfirmed" the search gave no
                 evidence: the mark stays where it was, and nothing is gone.
         """
         if state in ("not served", "unconfirmed"):
@@ -286,15 +283,26 @@ class Participant:
         """Return how far this type was retrieved; None where no search has ended."""
         self._catch_up()
         rows = self._index.rows(
-            "SELECT upto, retrieved, pages, state FROM mark WHERE participant=? AND type=?",
+            "SELECT upto, retrieved, pages FROM mark WHERE participant=? AND type=?",
             *(self.id, kind),
         )
         return SyncPoint(*rows[0]) if rows else None
 
+    def state(self, kind: str) -> str | None:
+        """Return how the last search of a type ended, None where none has.
+
+        "" is the usual end, "not served" where the holder does not serve the type, "gone" where
+        it no longer serves the patient, "unconfirmed" where an error was read as "no match".
+        """
+        self._catch_up()
+        rows = self._index.rows(
+            "SELECT state FROM mark WHERE participant=? AND type=?", self.id, kind
+        )
+        return rows[0][0] if rows else None
+
     def is_complete(self, kind: str) -> bool:
         """Return whether the last search of a type was read to its end."""
-        point = self.sync_point(kind)
-        return point is not None and point.state != "unconfirmed" and self.run(kind) is None
+        return self.state(kind) not in (None, "unconfirmed") and self.run(kind) is None
 
     def problems(self) -> list[Problem]:
         """Return what did not parse or did not belong in the pages received, and states."""
@@ -348,6 +356,15 @@ class Participant:
             "SELECT not_before, seconds FROM wait WHERE participant=? AND what=?", self.id, key
         )
         return max(0.0, min(rows[0][0] - now, rows[0][1])) if rows else 0.0
+
+    def waits_until(self, kind: str) -> float | None:
+        """Return until when the holder wants no search of a type, POSIX seconds, or None."""
+        self._catch_up()
+        rows = self._index.rows(
+            "SELECT max(not_before) FROM wait WHERE participant=? AND what=?", self.id, kind
+        )
+        until: float | None = rows[0][0]
+        return until if until is not None and until > time.time() else None
 
     # Studies
 

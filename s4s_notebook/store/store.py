@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 import threading
+import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .. import private_files as system
-from ..errors import InvalidUID
+from ..errors import Incomplete, InvalidUID, StoreError
 from ..fhir.resources import study_uid
 from ..smart.token_store import FileTokenStore, KeyringTokenStore, remembered
 from .index import NAME as INDEX_NAME
 from .index import Index
 from .journal import Record
 from .names import safe_name
+from .overview import IncompleteWarning, participants_frame, problems_frame
 from .participant import Participant
 from .study_folder import FileProblem, StudyFolder
 
@@ -39,7 +41,9 @@ class Store:
 
     Each table method returns all participants in one frame, with a first column ``participant``
     (FHIR base address and Patient id), and ``attrs["participants"]``: how many were read, those
-    without a row included. Resources are read one at a time into that frame.
+    without a row included, ``attrs["complete"]`` and ``attrs["incomplete"]``: of how many a
+    search ended early or never ran. A warning says so; with ``strict=True`` Incomplete is raised,
+    whose ``.partial`` is the frame. A folder that is no store is an error, not an empty frame.
 
     Args:
         root: the folder; made with mode 0700 when it is not there. Within one that is shared
@@ -62,6 +66,7 @@ class Store:
         self._index = Index(self._folder)
         if self._index.rebuilt:
             self._find_participants()
+        self._purged = False
         self._remove = (
             weakref.finalize(self, shutil.rmtree, self.root, True) if self.temporary else None
         )
@@ -89,9 +94,30 @@ class Store:
                 self._participants[holder, patient] = participant
             return participant
 
-    def participants(self) -> list[Participant]:
-        """Return all participants of the store, ordered by holder and patient."""
-        return list(self.iter_participants())
+    def participants(self) -> pd.DataFrame:
+        """One row per participant and resource type: what was received, and whether all of it.
+
+        Columns: ``participant``, ``type``, ``complete`` (the last search was read to its end),
+        ``last_update`` and ``waits_until`` (UTC; null where none). Raises as the tables do.
+        """
+        self._check_exists()
+        return participants_frame(self.iter_participants())
+
+    def problems(self) -> pd.DataFrame:
+        """Return what did not parse or did not belong: one row per value.
+
+        Columns, all ``str``: ``participant``, ``resource``, ``path``, ``value``, ``why``.
+        """
+        self._check_exists()
+        return problems_frame(self.iter_participants())
+
+    def _check_exists(self) -> None:
+        """Raise an error for a folder in which nobody's data are; a temporary one may be empty."""
+        if not (self.temporary or self._purged) and next(self.iter_participants(), None) is None:
+            raise StoreError(
+                f"There is no store at {self.root}: it holds no participant.",
+                hint="Check the folder; connect(url, store=...) makes a store.",
+            )
 
     def iter_participants(self) -> Iterator[Participant]:
         """Yield all participants of the store, ordered by holder and patient.
@@ -107,84 +133,95 @@ class Store:
 
     # Tables
 
-    def patients(self) -> pd.DataFrame:
+    def patients(self, *, strict: bool = False) -> pd.DataFrame:
         """One row per participant (FHIR Patient).
 
         Columns: ``participant``, then those of ``s4s.tables.dictionary("patients")``.
         """
-        return self._table("patients", "Patient")
+        return self._table("patients", "Patient", strict)
 
-    def coverage(self) -> pd.DataFrame:
+    def coverage(self, *, strict: bool = False) -> pd.DataFrame:
         """One row per insurance coverage (FHIR Coverage).
 
         Columns: ``participant``, then those of ``s4s.tables.dictionary("coverage")``.
         """
-        return self._table("coverage", "Coverage")
+        return self._table("coverage", "Coverage", strict)
 
-    def studies(self) -> pd.DataFrame:
+    def studies(self, *, strict: bool = False) -> pd.DataFrame:
         """One row per imaging study (FHIR ImagingStudy).
 
         Columns: ``participant``, then those of ``s4s.tables.dictionary("studies")``.
         """
-        return self._table("studies", "ImagingStudy")
+        return self._table("studies", "ImagingStudy", strict)
 
-    def series(self) -> pd.DataFrame:
+    def series(self, *, strict: bool = False) -> pd.DataFrame:
         """One row per series that a holder lists.
 
         Columns: ``participant``, then those of ``s4s.tables.dictionary("series")``.
         """
-        return self._table("series", "ImagingStudy")
+        return self._table("series", "ImagingStudy", strict)
 
-    def benefits(self) -> pd.DataFrame:
+    def benefits(self, *, strict: bool = False) -> pd.DataFrame:
         """One row per claim (FHIR ExplanationOfBenefit).
 
         Columns: ``participant``, then those of ``s4s.tables.dictionary("benefits")``.
         """
-        return self._table("benefits", "ExplanationOfBenefit")
+        return self._table("benefits", "ExplanationOfBenefit", strict)
 
-    def benefit_lines(self) -> pd.DataFrame:
+    def benefit_lines(self, *, strict: bool = False) -> pd.DataFrame:
         """One row per line of a claim.
 
         Columns: ``participant``, then those of ``s4s.tables.dictionary("benefit_lines")``.
         """
-        return self._table("benefit_lines", "ExplanationOfBenefit")
+        return self._table("benefit_lines", "ExplanationOfBenefit", strict)
 
-    def diagnoses(self) -> pd.DataFrame:
+    def diagnoses(self, *, strict: bool = False) -> pd.DataFrame:
         """One row per diagnosis of a claim.
 
         Columns: ``participant``, then those of ``s4s.tables.dictionary("diagnoses")``.
         """
-        return self._table("diagnoses", "ExplanationOfBenefit")
+        return self._table("diagnoses", "ExplanationOfBenefit", strict)
 
-    def procedures(self) -> pd.DataFrame:
+    def procedures(self, *, strict: bool = False) -> pd.DataFrame:
         """One row per procedure of a claim.
 
         Columns: ``participant``, then those of ``s4s.tables.dictionary("procedures")``.
         """
-        return self._table("procedures", "ExplanationOfBenefit")
+        return self._table("procedures", "ExplanationOfBenefit", strict)
 
-    def adjudications(self) -> pd.DataFrame:
+    def adjudications(self, *, strict: bool = False) -> pd.DataFrame:
         """One row per adjudication, at whatever level of the claim.
 
         Columns: ``participant``, then those of ``s4s.tables.dictionary("adjudications")``.
         """
-        return self._table("adjudications", "ExplanationOfBenefit")
+        return self._table("adjudications", "ExplanationOfBenefit", strict)
 
-    def _table(self, name: str, resource_type: str) -> pd.DataFrame:
+    def _table(self, name: str, resource_type: str, strict: bool) -> pd.DataFrame:
         """Build a table of all participants from their resources of one type."""
         from .. import tables
 
+        self._check_exists()
+        incomplete: list[str] = []
         builder = tables.builder(name)
         builder.add((), participant="nobody")  # an empty store has the column all the same
         count = 0
         for participant in self.iter_participants():
             label = f"{participant.holder}/Patient/{participant.patient}"
             count += 1
+            if not participant.is_complete(resource_type):
+                incomplete.append(label)
             if name == "studies":  # an Endpoint says where the images are
                 builder.add(participant.resources("Endpoint"), participant=label)
             builder.add(participant.resources(resource_type), participant=label)
         frame = builder.frames()[name]
         frame.attrs["participants"] = count
+        frame.attrs["complete"], frame.attrs["incomplete"] = not incomplete, len(incomplete)
+        if incomplete:
+            problem = f"{len(incomplete)} of {count} participants lack some {resource_type}."
+            hint = "Store.participants() names them; Connection.update() continues."
+            if strict:
+                raise Incomplete(problem, hint=hint, partial=frame, missing=tuple(incomplete))
+            warnings.warn(f"{problem} {hint}", IncompleteWarning, stacklevel=3)
         return frame
 
     # Files
@@ -259,6 +296,7 @@ class Store:
                 self._folder.remove_tree(name)
             self._folder.sync()
         self._index = Index(self._folder)
+        self._purged = True
 
     def _purge_patient(self, patient: str) -> None:
         # The index last: while the patient is in it, a purge that failed can be repeated. No

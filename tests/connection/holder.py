@@ -44,6 +44,8 @@ class Holder:
         self.requests: list[tuple[str, str, int]] = []  # method, path with query, status
         self.sent: Counter[str] = Counter()  # SOP Instance UID: times sent whole
         self.busy: dict[str, list[str | None]] = {}  # path part: Retry-After values still to give
+        self.errors: dict[str, list[tuple[int, bytes]]] = {}  # statuses and bodies still to give
+        self.metadata: dict = {}  # the CapabilityStatement, where there is one
         self.fail: dict[str, list[int]] = {}  # path part: statuses still to give
         self.cut_after: int | None = None  # instances until the connection is cut, once
         self.cut_bytes = 100
@@ -185,6 +187,13 @@ class Reply:
                 (s.pop(0) for part, s in self.holder.fail.items() if part in self.path and s),
                 None,
             )
+            error = next(
+                (e.pop(0) for part, e in self.holder.errors.items() if part in self.path and e),
+                None,
+            )
+        if error is not None:
+            self.answer(*error)
+            return True
         if value is not ...:
             self.answer(503, **({} if value is None else {"Retry_After": value}))
             return True
@@ -215,6 +224,8 @@ class Reply:
             return
         elif where.path.startswith("/wado/") and self.unlucky():
             self.answer(503, Retry_After="0.05")
+        elif where.path == "/fhir/metadata" and self.holder.metadata:
+            self.json(self.holder.metadata)
         elif where.path.startswith("/wado/"):
             self.wado(where.path)
         elif where.path == "/fhir/Patient/p1":

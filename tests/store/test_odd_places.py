@@ -170,7 +170,7 @@ def test_a_store_that_was_closed_says_so(tmp_path):
     with pytest.raises(StoreError, match="closed"):
         participant.sync_point("Coverage")
     with pytest.raises(DiskProblem, match="closed"):
-        store.participants()
+        list(store.iter_participants())
 
 
 @pytest.mark.fault("F05")

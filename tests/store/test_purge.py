@@ -65,17 +65,17 @@ def test_purge_leaves_nothing(tmp_path, what):
             assert participant.sync_point("ImagingStudy") is not None
         elif what == "patient":
             store.purge(patient="p1")
-            assert [p.patient for p in store.participants()] == ["p2"]
+            assert [p.patient for p in store.iter_participants()] == ["p2"]
         else:
             store.purge("all")
-            assert store.participants() == []
+            assert list(store.iter_participants()) == []
     gone = ["Canary^Name", *([] if what == "study" else ["p1"])]
     assert canaries(root, *gone) == []
     uid = f'{dicom.STUDY}"'
     assert canaries(root, uid) == []
     assert bool(canaries(root, "p2-data")) == (what != "all")
     with Store(root) as store:  # and the store can be used on
-        assert len(store.participants()) == {"study": 2, "patient": 1, "all": 0}[what]
+        assert len(list(store.iter_participants())) == {"study": 2, "patient": 1, "all": 0}[what]
 
 
 def test_purge_wants_to_be_told_one_thing(tmp_path):
@@ -327,7 +327,7 @@ def test_a_purge_that_a_full_disk_stops_goes_on_at_the_next_call(tmp_path, what,
         store.purge(**how[what])
         assert canaries(root, f'{dicom.STUDY}"', "canary-1", "Canary^Name") == []
         left = {"study": ["p1", "p2"], "patient": ["p2"], "all": []}[what]
-        assert [p.patient for p in store.participants()] == left
+        assert [p.patient for p in store.iter_participants()] == left
         store.participant(HOLDER, "p3").consent("https://a:1")  # and the store can be used on
         if what == "study":
             assert list(participant.resources("ImagingStudy")) == []

@@ -243,7 +243,7 @@ def test_a_lost_corrupt_or_newer_index_is_made_again(tmp_path, spoil):
         (root / extra).unlink(missing_ok=True)
     spoil(root / "index.sqlite")
     with Store(root) as store:
-        [participant] = store.participants()
+        [participant] = store.iter_participants()
         assert (participant.holder, participant.patient) == (HOLDER, "p1")
         study = open_study(store)
         assert study.instances() == before
