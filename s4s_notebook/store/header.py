@@ -37,12 +37,13 @@ _TRAILER = 9  # bytes after a deflated dataset: the checksum and length of gzip,
 _DEEPEST = 64
 _MOST = 2 << 20  # elements, nested ones and fragments of pixels included
 #: Programs and archives: DOS, ELF, scripts, zip, Mach-O, Java, gzip, bzip2, 7z, xz, rar, PDF, OLE,
-#: Android, ar, WebAssembly, Windows links.
+#: Android, ar, WebAssembly, Windows links, Zstandard, LZ4, cabinets, RPM, compress.
 _EXECUTABLE = (
     *(b"MZ", b"\x7fELF", b"#!", b"PK\x03\x04", b"PK\x05\x06", b"\xfe\xed\xfa\xce"),
     *(b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"),
     *(b"\x1f\x8b", b"BZh", b"7z\xbc\xaf", b"\xfd7zXZ", b"Rar!", b"%PDF", b"\xd0\xcf\x11\xe0"),
     *(b"dex\n", b"!<arch>", b"\0asm", b"L\0\0\0\x01\x14\x02"),
+    *(b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"MSCF", b"\xed\xab\xee\xdb", b"\x1f\x9d"),
 )
 _MARKUP = re.compile(rb"\s*<(!doctype|html|script|svg|\?xml|\?php|body|head)", re.IGNORECASE)
 

@@ -278,7 +278,7 @@ class _Compiler:
         leaves = tuple(
             (key, sub.slot, sub.money, sub.unique, sub.path)
             for key, sub in node.keys.items()
-            if sub.leaf
+            if sub.leaf and sub.slot is not None
         )
         deeper = tuple((key, self._value(sub)) for key, sub in node.keys.items() if not sub.leaf)
         store = self._again

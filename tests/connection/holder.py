@@ -57,6 +57,7 @@ class Holder:
         self.clock_skew = 0.0
         self.updated: dict[str, float] = {}  # claim id: lastUpdated, by the holder's clock
         self.before_page = None  # callable(path)
+        self.references: dict[str, str] = {}  # study: what it names in place of its Endpoint
         self.images_at: str | None = None  # an imaging base that discovery names
         self.server = FaultServer().on("*", lambda talk: Reply(self, talk).send())
 
@@ -103,7 +104,7 @@ class Holder:
                     "address": f"{self.root}/wado",
                 }
             ],
-            "endpoint": [{"reference": "#e"}],
+            "endpoint": [{"reference": self.references.get(uid, "#e")}],
         }
         if not self.announces:
             del resource["numberOfInstances"]

@@ -124,6 +124,22 @@ def test_one_of_many_that_fails_leaves_the_others(holder, connect):
     assert len(me.download(me.studies()).result()) == 3
 
 
+@pytest.mark.fault("B13")
+@pytest.mark.parametrize(
+    "reference", ["urn:uuid:1", "Endpoint/missing", "#other", "Patient/p1", ""]
+)
+def test_a_study_without_its_endpoint_fails_and_the_others_come(holder, connect, reference):
+    many(holder, 3)
+    holder.references["1.2.3.2"] = reference
+    me = connect()
+    with pytest.raises(Incomplete) as caught:
+        me.download(list(me.studies()["study_uid"])).result()
+    assert caught.value.missing == ("1.2.3.2",)
+    assert sorted(len(study.paths) for study in caught.value.partial) == [6, 8]
+    with pytest.raises(NotDownloadable, match="cannot be fetched"):
+        me.download("1.2.3.2").result()
+
+
 @pytest.mark.fault("D16")
 @pytest.mark.parametrize("how", ["listed", "qido", "pages of two", "no count"])
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 5])

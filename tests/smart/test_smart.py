@@ -294,6 +294,8 @@ def test_the_state_of_another_session_of_this_kernel(login):
         login.code_from(reply_to(other))
     with pytest.raises(errors.StateMismatch):
         other.code_from(reply_to(login))
+    for untouched in (login, other):  # each still takes the reply that is its own
+        assert untouched.code_from(reply_to(untouched)).reveal() == "c0de"
 
 
 _OTHER_KERNEL = """

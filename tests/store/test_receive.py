@@ -76,10 +76,19 @@ def quarantined(store):
     return [path for path in (store.root / "quarantine").rglob("*") if path.is_file()]
 
 
-@pytest.mark.fault("E01")
-@pytest.mark.parametrize(
-    "magic", [b"MZ\x90\0", b"\x7fELF", b"<html>", b"#!/bin/sh\n", b"PK\x03\x04"]
+#: What file(1) calls a program, a script, a page or an archive, by its first bytes.
+MAGIC = (
+    *(b"MZ\x90\0", b"\x7fELF\x02", b"#!/bin/sh\n", b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf"),
+    *(b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"dex\n035", b"\0asm\x01"),
+    *(b"<html>", b"\r\n <!DOCTYPE html>", b"<?php", b"<svg ", b"<SCRIPT>", b"%PDF-1.7"),
+    *(b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b\x08", b"BZh9", b"7z\xbc\xaf\x27\x1c", b"\xfd7zXZ\0"),
+    *(b"Rar!\x1a\x07", b"\xd0\xcf\x11\xe0", b"!<arch>\n", b"L\0\0\0\x01\x14\x02\0"),
+    *(b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"MSCF\0\0", b"\xed\xab\xee\xdb", b"\x1f\x9d"),
 )
+
+
+@pytest.mark.fault("E01")
+@pytest.mark.parametrize("magic", MAGIC)
 def test_a_program_in_the_preamble_goes_to_quarantine(store, study, magic):
     old = os.umask(0)
     try:
