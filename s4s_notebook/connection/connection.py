@@ -11,7 +11,6 @@ from ..errors import Cancelled, Incomplete, NotFound, S4SError
 from ..fhir.resources import RESOURCE_TYPES, study_uid
 from ..http.client import Exchange
 from ..smart import discovery
-from ..smart.registration import Grant
 from ..store.participant import Participant
 from ..store.store import Store
 from ..task import Cancel, Clock
@@ -112,11 +111,6 @@ class Connection:
         "not authorised", "waiting for approval", "approved", "declined", "expired" or "open".
         """
         return self.session.status
-
-    @property
-    def grant(self) -> Grant | None:
-        """What was approved, its tokens hidden; None without an approval."""
-        return self.session.grant
 
     @property
     def history(self) -> list[Exchange]:
@@ -240,6 +234,31 @@ class Connection:
         Columns: ``s4s.tables.dictionary("adjudications")``. Raises as :meth:`studies` does.
         """
         return self._table("adjudications", "ExplanationOfBenefit")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a table by its name: those above, and the long ones.
+
+        Args:
+            name: one of ``s4s.tables.TABLES`` or ``s4s.tables.LONG_TABLES``, as in
+                ``"care_team"``; ``s4s.tables.dictionary(name)`` has its columns.
+
+        Raises:
+            ValueError: there is no such table.
+            S4SError: as :meth:`studies`.
+        """
+        from .. import tables
+
+        return self._table(name, tables.resource_type(name))
+
+    def unread(self) -> pd.DataFrame:
+        """Return what stands in the stored resources and in no table: one row per kind of content.
+
+        Columns: as :func:`s4s_notebook.tables.unread`. Makes no request.
+        """
+        from .. import tables
+
+        kinds = (kind for kind in tables.RESOURCE_TYPES if self._is_loaded(kind))
+        return tables.unread(one for kind in kinds for one in self.participant.resources(kind))
 
     def problems(self) -> pd.DataFrame:
         """Return what did not parse or did not belong in the stored data: one row per value.

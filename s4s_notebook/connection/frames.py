@@ -87,9 +87,9 @@ class Frames:
         cached = self._cache.get(key)
         if cached is None or cached[0] != version:
             problems: list[Problem] = []
-            endpoints = participant.resources("Endpoint") if name == "studies" else ()
-            resources = chain(endpoints, participant.resources(kind))
-            frame = tables.build((name,), resources, problems)[name]
+            beside = (participant.resources(other) for other in tables.BESIDE.get(name, ()))
+            resources = chain(*beside, participant.resources(kind))
+            frame = tables.build((name,), resources, problems, report_unread=True)[name]
             cached = self._cache[key] = (version, frame, problems)
         return cached[1], cached[2]
 

@@ -196,6 +196,32 @@ class Store:
         """
         return self._table("adjudications", "ExplanationOfBenefit", strict)
 
+    def table(self, name: str, *, strict: bool = False) -> pd.DataFrame:
+        """Return a table by its name: those above, and the long ones, as in ``"care_team"``.
+
+        Columns: ``participant``, then those of ``s4s.tables.dictionary(name)``.
+
+        Raises:
+            ValueError: there is no such table.
+        """
+        from .. import tables
+
+        return self._table(name, tables.resource_type(name), strict)
+
+    def unread(self) -> pd.DataFrame:
+        """Return what stands in the resources and in no table: one row per kind of content.
+
+        Columns: as :func:`s4s_notebook.tables.unread`, over all participants.
+        """
+        from .. import tables
+
+        return tables.unread(
+            resource
+            for participant in self.iter_participants()
+            for resource_type in tables.RESOURCE_TYPES
+            for resource in participant.resources(resource_type)
+        )
+
     def _table(self, name: str, resource_type: str, strict: bool) -> pd.DataFrame:
         """Build a table of all participants from their resources of one type."""
         from .. import tables
@@ -210,8 +236,8 @@ class Store:
             count += 1
             if not participant.is_complete(resource_type):
                 incomplete.append(label)
-            if name == "studies":  # an Endpoint says where the images are
-                builder.add(participant.resources("Endpoint"), participant=label)
+            for other in tables.BESIDE.get(name, ()):
+                builder.add(participant.resources(other), participant=label)
             builder.add(participant.resources(resource_type), participant=label)
         frame = builder.frames()[name]
         frame.attrs["participants"] = count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -43,6 +43,20 @@ class Kind:
     amend: Mapping[str, Callable[[pd.DataFrame, Notes], None]] | None = None
 
 
+class Accounting(Protocol):
+    """Counts what stands in resources and in no table."""
+
+    @property
+    def unread(self) -> int:
+        """How many values."""
+
+    def add(self, resource: dict[str, Any]) -> None:
+        """Account for one resource."""
+
+    def problem(self) -> Problem | None:
+        """Return the summary; None where everything was read."""
+
+
 class Builder:
     """Builds several tables from one stream of resources.
 
@@ -51,6 +65,8 @@ class Builder:
         kinds: resource type → :class:`Kind`.
         tables: name → :class:`Table`.
         problems: a list that receives a :class:`Problem` for each value that did not parse.
+        accountant: counts what stands in no table; its summary goes to ``problems``, the
+            number of values into ``attrs["unread"]``.
     """
 
     def __init__(
@@ -59,7 +75,9 @@ class Builder:
         kinds: Mapping[str, Kind],
         tables: Mapping[str, Table],
         problems: list[Problem] | None = None,
+        accountant: Accounting | None = None,
     ) -> None:
+        self._accountant = accountant
         self._versions = Versions()
         self._reported: dict[tuple[int, Problem], None] = {}  # number of the resource, or -1
         self._into = problems
@@ -75,6 +93,8 @@ class Builder:
         """
         self._participants |= bool(participant)
         for resource in unbundled(resources, self._note):
+            if self._accountant is not None:
+                self._accountant.add(resource)
             kind = self._kinds.get(resource["resourceType"])
             if kind is not None:
                 self._take(resource, kind, participant)
@@ -140,6 +160,8 @@ class Builder:
             frames[name] = self._finished(name, frame, len(problems))
         if self._into is not None:
             self._into.extend(problems)
+            summary = self._accountant.problem() if self._accountant is not None else None
+            self._into.extend([summary] if summary is not None else [])
         return frames
 
     def _problems(self, rank: np.ndarray[Any, Any]) -> list[Problem]:
@@ -161,6 +183,8 @@ class Builder:
         frame.attrs["table"] = name
         frame.attrs["duplicates"] = sum(self._copies[type_] for type_ in types)
         frame.attrs["problems"] = problems
+        if self._accountant is not None:
+            frame.attrs["unread"] = self._accountant.unread
         return frame
 
 

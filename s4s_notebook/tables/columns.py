@@ -87,8 +87,7 @@ def dictionary(table: str) -> pd.DataFrame:
     Raises:
         ValueError: there is no such table.
     """
-    if table not in TABLES:
-        raise ValueError(f"no table {table!r}; there are {', '.join(TABLES)}")
+    check(table)
     columns = declared(table)
     return pd.DataFrame(
         {
@@ -102,6 +101,12 @@ def dictionary(table: str) -> pd.DataFrame:
         },
         dtype="str",
     )
+
+
+def check(table: str) -> None:
+    """Raise ValueError unless there is such a table."""
+    if table not in TABLES and table not in LONG_TABLES:
+        raise ValueError(f"no table {table!r}; there are {', '.join((*TABLES, *LONG_TABLES))}")
 
 
 def spell_out(path: str) -> str:
@@ -132,3 +137,19 @@ TABLES = (
     "procedures",
     "adjudications",
 )
+LONG_TABLES = {
+    name: declared(name)
+    for name in (
+        "supporting_info",
+        "care_team",
+        "providers",
+        "identifiers",
+        "related",
+        "insurance",
+        "coverage_classes",
+        "line_links",
+        "details",
+        "notes",
+    )
+}
+"""Further tables, by name: one row for each member of what repeats."""

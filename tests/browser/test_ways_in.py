@@ -79,7 +79,7 @@ def test_a_client_registered_by_hand_then_revoke_then_forget(open_notebook, jupy
     panel.get_by_role("button", name="Forget").click()
     panel.get_by_text("Not authorised yet.").wait_for()
     assert _approvals(notebook) == 1, "forgetting is here alone"
-    assert _run(notebook, "print(me.grant)").strip() == "None"
+    assert _run(notebook, "print(me.session.grant)").strip() == "None"
     assert secret not in notebook.save()
 
 
@@ -96,7 +96,7 @@ def test_no_secret_is_saved_with_the_widgets_or_exported(open_notebook):
     panel = notebook.page.locator(".s4s-browse")
     panel.locator("tbody tr").first.wait_for(state="attached", timeout=60_000)
     notebook.idle()
-    held = _run(notebook, "print(me.grant.access_token.reveal(), me.grant.refresh_token.reveal())")
+    held = _run(notebook, "print(me.session.grant.access_token.reveal(), me.session.grant.refresh_token.reveal())")
     codes = [value for url in codes for key, value in parse_qsl(urlsplit(url).query)
              if key in {"code", "state"}]  # fmt: skip
     secrets = [*held.split(), *codes]

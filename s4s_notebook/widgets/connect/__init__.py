@@ -166,7 +166,7 @@ def _needs_client(connection: Any) -> bool:
 def _facts(connection: Any) -> list[str]:
     """Return what to know before pressing Authorise, and once approved, what was allowed."""
     if connection.status == "approved":
-        return _granted(connection.grant)
+        return _granted(connection.session.grant)
     if connection.status in _NOTHING_TO_AUTHORISE:
         return []
     holder = connection.holder
