@@ -34,13 +34,13 @@ class Kind:
         identify: the resource → (patient, day, key): what rows are ordered by; patient and key
             together are what makes two copies the same. An empty key: told apart by content.
         emit: table name → what adds the rows.
-        amend: table name → function that completes the frame, with the notes of its rows by
-            participant and key.
+        amend: table name → function that completes the frame, or returns another, with
+            the notes of its rows by participant and key.
     """
 
     identify: Callable[[Mapping[str, Any]], tuple[str, str, str]]
     emit: Mapping[str, Emit]
-    amend: Mapping[str, Callable[[pd.DataFrame, Notes], None]] | None = None
+    amend: Mapping[str, Callable[[pd.DataFrame, Notes], pd.DataFrame | None]] | None = None
 
 
 class Accounting(Protocol):
@@ -179,7 +179,8 @@ class Builder:
         for type_ in types:
             amend = (self._kinds[type_].amend or {}).get(name)
             if amend is not None:
-                amend(frame, self._rows[name].notes)
+                amended = amend(frame, self._rows[name].notes)
+                frame = frame if amended is None else amended
         frame.attrs["table"] = name
         frame.attrs["duplicates"] = sum(self._copies[type_] for type_ in types)
         frame.attrs["problems"] = problems

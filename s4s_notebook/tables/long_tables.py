@@ -233,11 +233,10 @@ def _fill_care_team(frame: pd.DataFrame, notes: Notes) -> None:
     )
 
 
-def _each_once(frame: pd.DataFrame, _notes: Notes) -> None:
+def _each_once(frame: pd.DataFrame, _notes: Notes) -> pd.DataFrame:
     """Leave each provider of a participant once: claims repeat them."""
     keys = [c for c in ("participant", "provider_id") if c in frame]
-    frame.drop(index=frame.index[frame.duplicated(keys)], inplace=True)
-    frame.reset_index(drop=True, inplace=True)
+    return frame.drop_duplicates(keys, ignore_index=True)
 
 
 def _identifiers(eob: Mapping[str, Any], _key: str) -> Iterator[Row]:
@@ -423,7 +422,10 @@ EMIT: dict[str, Emit] = {
         ("notes", _notes),
     )
 }
-AMEND = {"care_team": _fill_care_team, "providers": _each_once}
+AMEND: dict[str, Callable[[pd.DataFrame, Notes], pd.DataFrame | None]] = {
+    "care_team": _fill_care_team,
+    "providers": _each_once,
+}
 COVERAGE_CLASSES = rows_of("coverage_classes", _coverage_classes)
 
 

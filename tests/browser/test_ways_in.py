@@ -96,7 +96,10 @@ def test_no_secret_is_saved_with_the_widgets_or_exported(open_notebook):
     panel = notebook.page.locator(".s4s-browse")
     panel.locator("tbody tr").first.wait_for(state="attached", timeout=60_000)
     notebook.idle()
-    held = _run(notebook, "print(me.session.grant.access_token.reveal(), me.session.grant.refresh_token.reveal())")
+    held = _run(
+        notebook,
+        "g = me.session.grant; print(g.access_token.reveal(), g.refresh_token.reveal())",
+    )
     codes = [value for url in codes for key, value in parse_qsl(urlsplit(url).query)
              if key in {"code", "state"}]  # fmt: skip
     secrets = [*held.split(), *codes]

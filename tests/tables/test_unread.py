@@ -185,40 +185,23 @@ def test_details_have_rows_of_their_own() -> None:
 
 
 def test_the_long_tables_of_a_claim() -> None:
+    npi = {"system": "http://hl7.org/fhir/sid/us-npi", "value": "1234567890"}
+    tax = {"type": {"coding": [{"code": "TAX"}]}, "value": "1234567893"}
+    role, prior, days = ({"coding": [{"code": c}]} for c in ("attending", "prior", "dayssupply"))
     eob = claim(
         identifier=[{"system": "urn:x", "value": "7"}],
         careTeam=[
-            {
-                "sequence": 1,
-                "provider": {
-                    "identifier": {
-                        "system": "http://hl7.org/fhir/sid/us-npi",
-                        "value": "1234567890",
-                    }
-                },
-                "role": {"coding": [{"code": "attending"}]},
-            },
-            {
-                "sequence": 2,
-                "provider": {
-                    "identifier": {"type": {"coding": [{"code": "TAX"}]}, "value": "1234567893"}
-                },
-            },
+            {"sequence": 1, "provider": {"identifier": npi}, "role": role},
+            {"sequence": 2, "provider": {"identifier": tax}},
         ],
-        related=[{"relationship": {"coding": [{"code": "prior"}]}, "reference": {"value": "old"}}],
+        related=[{"relationship": prior, "reference": {"value": "old"}}],
         insurance=[
             {"focal": False, "coverage": {"reference": "Coverage/a"}},
             {"focal": True, "coverage": {"display": "Part A"}},
         ],
         processNote=[{"number": 4, "text": "late"}],
         item=[{"sequence": 1, "diagnosisSequence": [1, 2, 3, 4, 5], "careTeamSequence": [1]}],
-        supportingInfo=[
-            {
-                "sequence": 1,
-                "category": {"coding": [{"code": "dayssupply"}]},
-                "valueQuantity": {"value": 30},
-            }
-        ],
+        supportingInfo=[{"sequence": 1, "category": days, "valueQuantity": {"value": 30}}],
     )
     made = tables.build(tables.LONG_TABLES, [eob])
     team = made["care_team"]
