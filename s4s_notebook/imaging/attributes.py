@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from pydicom.dataset import Dataset
 from ..problems import Problem
 from ..wording import safe_text
 from .reader import PARSE_ERRORS
-from .windows import Choice, Table, Window
+from .windows import Array, Choice, Floats, Table, Window
 
 
 class AttributeReader:
@@ -84,24 +85,96 @@ class AttributeReader:
         return default if result is None else int(result)
 
 
-def windows(reader: AttributeReader, item: Dataset | None = None) -> tuple[Choice, ...]:
-    """Read the file's own windows, then its VOI LUTs, in the file's order."""
+def windows(
+    reader: AttributeReader, item: Dataset | None = None, *, fractional: bool = False
+) -> tuple[Choice, ...]:
+    """Read the file's own windows, then its VOI LUTs, in the file's order.
+
+    Where the file states no function and the values are fractional, or the width is below 1, the
+    function is LINEAR_EXACT: LINEAR is made for whole numbers (PS3.3 C.11.2.1.2).
+    """
     centers = reader.numbers("WindowCenter", item) or ()
     widths = reader.numbers("WindowWidth", item) or ()
-    function = str(reader.get("VOILUTFunction", item) or "LINEAR").strip().upper()
+    stated = str(reader.get("VOILUTFunction", item) or "").strip().upper()
+    function = stated or ("LINEAR_EXACT" if fractional else "LINEAR")
     names = reader.get("WindowCenterWidthExplanation", item) or ()
     names = [names] if isinstance(names, str) else list(names)
     result: list[Choice] = []
     for at, (center, width) in enumerate(zip(centers, widths, strict=False)):
         try:
             name = safe_text(names[at], 64) if at < len(names) else ""
-            result.append(Window(center, width, function, name))
+            narrow = function == "LINEAR" and 0 < width < 1
+            if narrow and stated:
+                reader.report("WindowWidth", width, "below 1; read as LINEAR_EXACT")
+            exact = "LINEAR_EXACT" if narrow else function
+            result.append(Window(center, width, exact, name))
         except ValueError as error:
             reader.report("WindowWidth", f"{center}\\{width} {function}", str(error))
     for lut in reader.items("VOILUTSequence", item):
         table = lookup_table(reader, lut)
         if table is not None:
             result.append(table)
+    return tuple(result)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RealWorldMap:
+    """A mapping from stored values to a physical quantity (PS3.3 C.7.6.16.2.11).
+
+    Attributes:
+        first, last: the stored values that are mapped; others have no value.
+        slope, intercept: value = slope · stored + intercept, where there is no table.
+        table: one value for each stored value from ``first`` to ``last``, or None.
+        unit: UCUM code, such as "mm2/s"; label: what is measured, as the file names it.
+    """
+
+    first: float
+    last: float
+    slope: float
+    intercept: float
+    table: Floats | None
+    unit: str
+    label: str
+
+    def values(self, stored: Array) -> Floats:
+        """Return the quantity in ``unit``; NaN where a stored value is not mapped."""
+        numbers = np.asarray(stored, np.float64)
+        outside = ~((numbers >= self.first) & (numbers <= self.last))
+        if self.table is not None:
+            index = np.clip(np.where(outside, self.first, numbers) - self.first, 0, None)
+            result = self.table[index.astype(np.int64)]
+        else:
+            result = numbers * self.slope + self.intercept
+        result[outside] = np.nan
+        return np.asarray(result, np.float64)
+
+
+def real_world_maps(reader: AttributeReader, item: Dataset | None) -> tuple[RealWorldMap, ...]:
+    """Read the real world value mappings of a frame, by its functional group or the top level."""
+    entries = [item] if item else reader.items("RealWorldValueMappingSequence")
+    result = []
+    for entry in entries:
+        ends = [
+            reader.number(f"DoubleFloatRealWorldValue{end}ValueMapped", entry)
+            if f"DoubleFloatRealWorldValue{end}ValueMapped" in entry
+            else reader.number(f"RealWorldValue{end}ValueMapped", entry)
+            for end in ("First", "Last")
+        ]
+        first, last = ends
+        slope = reader.number("RealWorldValueSlope", entry)
+        data = reader.numbers("RealWorldValueLUTData", entry)
+        if first is None or last is None or last < first or (slope is None and data is None):
+            reader.report("RealWorldValueMappingSequence", "", "incomplete")
+            continue
+        if data is not None and len(data) < last - first + 1:
+            reader.report("RealWorldValueLUTData", len(data), f"does not fit {first:g} to {last:g}")
+            continue
+        units = reader.items("MeasurementUnitsCodeSequence", entry)
+        unit = safe_text(reader.get("CodeValue", units[0]) or "", 16) if units else ""
+        label = safe_text(reader.get("LUTLabel", entry) or "", 64)
+        table = None if data is None else np.array(data, np.float64)
+        intercept = reader.number("RealWorldValueIntercept", entry) or 0.0
+        result.append(RealWorldMap(first, last, slope or 0.0, intercept, table, unit, label))
     return tuple(result)
 
 

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import NotAnImage
 from . import pixels
 from .acquisition import Acquisition
+from .attributes import RealWorldMap
 from .dicom_object import DicomObject
-from .windows import Array, Choice, Table
+from .windows import Array, Choice, Floats, Table
 
 Triple = tuple[float, float, float]
 
@@ -38,6 +40,7 @@ class Frame:
         orientation: direction cosines of a row, then of a column; six numbers.
         padding: stored values that are not part of the image.
         segment: the label of what is marked in it, for a segmentation.
+        real_world: mappings to physical quantities; see :meth:`real_world_values`.
         acquisition: what distinguishes it from frames at the same position.
     """
 
@@ -54,6 +57,7 @@ class Frame:
     orientation: tuple[float, ...] | None = None
     padding: Padding | None = None
     segment: str = ""
+    real_world: tuple[RealWorldMap, ...] = field(default=(), repr=False)
     acquisition: Acquisition = field(default=Acquisition(), repr=False)
 
     @property
@@ -110,6 +114,29 @@ class Frame:
         Integers where slope and intercept are whole numbers, float64 otherwise.
         """
         return self.modality(self.stored())
+
+    def real_world_values(self, unit: str | None = None) -> Floats:
+        """Return the physical quantity that the file maps its stored values to; NaN outside.
+
+        Args:
+            unit: UCUM code of one of several mappings, such as "mm2/s".
+
+        Raises:
+            NotAnImage: the file has no such mapping, or several and none is named.
+        """
+        maps = [entry for entry in self.real_world if unit in (None, entry.unit)]
+        if len({(entry.unit, entry.label) for entry in maps}) != 1:
+            existing = ", ".join(sorted({f'"{entry.unit}"' for entry in self.real_world})) or "none"
+            raise NotAnImage(
+                f"One real world value mapping is needed; the units of this picture's: {existing}.",
+                hint="Use values() for the modality values, or name the unit.",
+            )
+        stored = self.stored()
+        result = np.full(stored.shape, np.nan)
+        for entry in maps:  # ranges of one quantity
+            part = entry.values(stored)
+            result = np.where(np.isnan(result), part, result)
+        return result
 
     def modality(self, stored: Array) -> Array:
         """Return modality values for any array of ``stored`` values."""

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from ..errors import InvalidDICOM
 from ..wording import safe_text
 from .acquisition import read_acquisition
-from .attributes import AttributeReader, FunctionalGroups, lookup_table, windows
+from .attributes import AttributeReader, FunctionalGroups, lookup_table, real_world_maps, windows
 from .dicom_object import DicomObject
 from .frame import Frame, Padding, Triple
 from .reader import NATIVE, Header, read_header
@@ -111,6 +111,9 @@ def _frame(
     )
     spacing, aspect = _spacing(reader, groups.of("PixelMeasuresSequence", index))
     slope, intercept, table, unit = _scale(reader, instance, groups, index)
+    floats = instance.pixels is not None and instance.pixels.keyword != "PixelData"
+    whole = slope.is_integer() and intercept.is_integer()
+    fractional = table is None and (floats or not whole)
     return Frame(
         instance,
         index,
@@ -118,7 +121,8 @@ def _frame(
         intercept=intercept,
         table=table,
         unit=unit,
-        windows=windows(reader, voi),
+        windows=windows(reader, voi, fractional=fractional),
+        real_world=real_world_maps(reader, groups.of("RealWorldValueMappingSequence", index)),
         spacing=spacing,
         aspect=aspect,
         position=None if position is None else (position[0], position[1], position[2]),

@@ -9,11 +9,11 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from s4s_notebook.errors import DICOMError, MalformedDICOM
+from s4s_notebook.errors import DICOMError, MalformedDICOM, NotAnImage
 from s4s_notebook.imaging import PRESETS, Frame, Window, read, render
 from s4s_notebook.imaging.instance import Instance
 
-from .make import image
+from .make import image, save
 
 HU = np.arange(-1000, 1000, dtype=np.int16).reshape(40, 50)
 
@@ -264,3 +264,47 @@ def test_decoded_frames_are_kept_within_a_limit(tmp_path) -> None:
     cache.get(1, owner, make)  # was dropped for 3
     assert len(made) == 4
     assert not first.flags.writeable
+
+
+def test_a_window_over_fractional_values_is_a_ramp(tmp_path) -> None:
+    """A map of fractional anisotropy: LINEAR would show black and white alone."""
+    pixels = np.arange(1000, dtype=np.uint16).reshape(20, 50)
+    elements = {"RescaleSlope": 0.001, "WindowCenter": 0.5, "WindowWidth": 1, "Modality": "MR"}
+    [series] = read(save(image(pixels, **elements), tmp_path / "a.dcm")).series
+    assert series.frames[0].windows[0].function == "LINEAR_EXACT"
+    grey = render(series.frames[0])
+    assert len(np.unique(grey)) > 200
+    elements["WindowWidth"] = 0.5
+    elements["VOILUTFunction"] = "LINEAR"
+    [series] = read(save(image(pixels, **elements), tmp_path / "a.dcm")).series
+    assert (series.frames[0].windows[0].width, len(series.problems)) == (0.5, 1)
+    whole = image(pixels, WindowCenter=0.5, WindowWidth=1)
+    [series] = read(save(whole, tmp_path / "a.dcm")).series
+    assert series.frames[0].windows[0].function == "LINEAR"
+
+
+def test_real_world_values_have_their_unit_and_range(tmp_path) -> None:
+    def mapping(unit: str, first: int, last: int, **elements) -> Dataset:
+        item, code = Dataset(), Dataset()
+        code.CodeValue = unit
+        item.MeasurementUnitsCodeSequence = [code]
+        item.RealWorldValueFirstValueMapped, item.RealWorldValueLastValueMapped = first, last
+        for keyword, value in elements.items():
+            setattr(item, keyword, value)
+        return item
+
+    pixels = np.array([[0, 1200], [4000, 7]], np.uint16)
+    made = image(pixels, Modality="MR", RescaleSlope=2, RescaleIntercept=0)
+    linear = {"RealWorldValueSlope": 1e-6, "RealWorldValueIntercept": 0}
+    adc = mapping("mm2/s", 1, 3000, **linear)
+    lut = mapping("ms", 0, 9, RealWorldValueLUTData=[float(v) ** 2 for v in range(10)])
+    made.RealWorldValueMappingSequence = [adc, lut]
+    [frame] = read(save(made, tmp_path / "a.dcm")).series[0].frames
+    values = frame.real_world_values("mm2/s")
+    assert values[0, 1] == pytest.approx(0.0012)
+    assert np.isnan(values[0, 0])
+    assert np.isnan(values[1, 0])
+    assert frame.real_world_values("ms")[1, 1] == 49
+    assert frame.values()[0, 1] == 2400  # as before
+    with pytest.raises(NotAnImage, match='"mm2/s", "ms"'):
+        frame.real_world_values()
