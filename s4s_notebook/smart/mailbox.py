@@ -221,9 +221,17 @@ class Mailbox:
         os.replace(file, target)
 
     def _take(self, name: str) -> dict[str, Any] | None:
-        """Read and remove; None when it is not there or is not ours."""
-        content = self._read(name)
-        self._remove(name)
+        """Read and remove; None when it is not there or is not ours.
+
+        The file is moved first: one that comes between reading and removing would be lost.
+        """
+        taken = f"new-{secrets.token_hex(8)}"
+        try:
+            os.rename(self.folder / name, self.folder / taken)
+        except FileNotFoundError:
+            return None
+        content = self._read(taken)
+        self._remove(taken)
         return content
 
     def _read(self, name: str) -> dict[str, Any] | None:
