@@ -68,11 +68,6 @@ class Frames:
                     problems += self._build(participant, name, kind)[1]
         for _ in dicom_series(store, participant, problems):
             pass  # only the problems are needed
-        uids = participant.study_uids()
-        owners = {uid: name for uid in uids if (name := participant.study_row(uid)[2])}
-        if len(set(owners.values())) > 1:
-            why = "the DICOM Patient ID differs between studies of this participant"
-            problems += [Problem(uid, "PatientID", name, why) for uid, name in owners.items()]
         return pd.DataFrame(
             list(dict.fromkeys(problems)), columns=list(Problem._fields), dtype="str"
         )

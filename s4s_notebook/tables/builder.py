@@ -126,7 +126,8 @@ class Builder:
 
     def _report(self, number: int, path: str, value: Any, why: str) -> None:
         name = self._versions.identity(number)
-        problem = Problem(f"{name.type}/{name.key}", path, safe_text(value, 80), why)
+        key = name.key.partition(" ")[0]  # what follows tells two resources of a study apart
+        problem = Problem(f"{name.type}/{key}", path, safe_text(value, 80), why)
         self._reported[number, problem] = None
 
     def _note(self, problem: Problem) -> None:

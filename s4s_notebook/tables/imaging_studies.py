@@ -29,12 +29,15 @@ _ZONE = 10  # characters of a date, after which a zone may stand
 
 
 def identify(study: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return patient, start and study UID; the id where there is no UID."""
+    """Return patient, start, and study UID with id.
+
+    Two resources of one study are not copies of each other: :func:`merge_studies` joins them.
+    """
     started = study.get("started")
-    key = bare_uid(given_study_uid(study)).strip()
-    if not is_uid(key):
-        fhir_id = study.get("id")
-        key = fhir_id if type(fhir_id) is str else ""
+    uid = bare_uid(given_study_uid(study)).strip()
+    fhir_id = study.get("id")
+    id_ = fhir_id if type(fhir_id) is str else ""
+    key = f"{uid} {id_}".strip() if is_uid(uid) else id_
     return patient_of(study, "patient", "subject"), started if type(started) is str else "", key
 
 
@@ -177,7 +180,43 @@ def emit_endpoint(resource: dict[str, Any], _key: str, rows: Rows, _report: Repo
     rows.note(address if address.isprintable() and address else None)
 
 
-def resolve(frame: pd.DataFrame, endpoints: Notes) -> None:
+def merge_studies(frame: pd.DataFrame, endpoints: Notes) -> pd.DataFrame:
+    """Fill in Endpoints, then join the resources of one study to one row.
+
+    Two archives, or a correction, give a study two ImagingStudy resources. The row with most
+    instances stands, its gaps are filled from the others; it has the modalities of all, and can
+    be downloaded where one of them can.
+    """
+    _resolve(frame, endpoints)
+    key = [name for name in ("participant", "patient_id", "study_uid") if name in frame]
+    double = frame["study_uid"].notna() & frame.duplicated(key, keep=False)
+    if not double.any():
+        return frame
+    for _, group in frame[double].groupby(key, dropna=False, sort=False):
+        ordered = group.sort_values(
+            ["downloadable", "instance_count"], ascending=False, na_position="last", kind="stable"
+        )
+        first, best = group.index[0], ordered.bfill().iloc[0]
+        codes = {code for codes in group["modalities"].dropna() for code in codes.split("\\")}
+        for name in frame.columns:
+            frame.loc[first, name] = best[name]
+        frame.loc[first, "modalities"] = "\\".join(sorted(codes)) or pd.NA
+    return _without(frame, frame.duplicated(key) & double)
+
+
+def merge_series(frame: pd.DataFrame, _notes: Notes) -> pd.DataFrame:
+    """Keep one row of a series that several resources of its study list."""
+    key = [n for n in ("participant", "patient_id", "study_uid", "series_uid") if n in frame]
+    return _without(
+        frame, frame["series_uid"].notna() & frame["study_uid"].notna() & frame.duplicated(key)
+    )
+
+
+def _without(frame: pd.DataFrame, rows: pd.Series[bool]) -> pd.DataFrame:
+    return frame[~rows].reset_index(drop=True) if rows.any() else frame
+
+
+def _resolve(frame: pd.DataFrame, endpoints: Notes) -> None:
     """Fill in the Endpoints that came as resources of their own, within each participant."""
     if not endpoints:
         return
@@ -199,7 +238,11 @@ def resolve(frame: pd.DataFrame, endpoints: Notes) -> None:
     frame.loc[unresolved, "downloadable"] = pd.array(downloadable, dtype="boolean")
 
 
-KIND = Kind(identify, {"studies": emit_study, "series": emit_series}, {"studies": resolve})
+KIND = Kind(
+    identify,
+    {"studies": emit_study, "series": emit_series},
+    {"studies": merge_studies, "series": merge_series},
+)
 ENDPOINT = Kind(
     lambda endpoint_resource: ("", "", str(endpoint_resource.get("id"))), {"studies": emit_endpoint}
 )

@@ -240,6 +240,8 @@ def _day_number(text: str) -> tuple[int, str]:
 
 def _moment_number(text: str) -> tuple[int, str]:
     moment, caution = read_instant(text)
+    if len(text) == 10:  # a legal dateTime of a day alone is no problem
+        caution = ""
     return (moment - _EPOCH_UTC) // _MICROSECOND, caution
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from s4s_notebook.cli.check import check
+from s4s_notebook.cli.check import holder as check_requests
 from s4s_notebook.connection import Connection
 from s4s_notebook.errors import DiscoveryError, HTTPStatusError, Incomplete, NotFound, StoreError
 from s4s_notebook.store import Store
@@ -170,3 +172,16 @@ def test_count_is_sent_where_the_holder_takes_it(holder, connect):
     }
     connect().coverage()
     assert "_count=200" in holder.asked("Coverage")[0]
+
+
+@pytest.mark.fault("J15")
+def test_the_check_reads_650_resources_to_the_end_or_says_where_it_stopped(holder, monkeypatch):
+    holder.claims = [claim(n) for n in range(650)]
+    holder.page_size = 25
+    found = check(holder.fhir, patient="p1").set_index("requirement")
+    row = found.loc["ExplanationOfBenefit first-connection"]
+    assert (row["verdict"], row["came"]) == ("met", "200 Bundle, 650 resources in all")
+    monkeypatch.setattr(check_requests, "MAX_PAGES", 3)
+    row = check(holder.fhir, patient="p1").set_index("requirement").loc[row.name]
+    assert row["verdict"] == "not met"
+    assert "75 resources in all; stopped after 3 pages" in row["came"]

@@ -148,7 +148,7 @@ def test_a_study_keeps_its_day_and_its_moment() -> None:
         ),
         ("2018-11-14T10:15:30Z", "2018-11-14T10:15:30Z", "Z", None),
         ("2018-11-14T10:15:30.25+01:00", "2018-11-14T09:15:30.25Z", "+01:00", None),
-        ("2018-11-14", "2018-11-14T00:00:00Z", None, "only the day is given; 00:00 UTC is taken"),
+        ("2018-11-14", "2018-11-14T00:00:00Z", None, None),
         ("2018", "2018-01-01T00:00:00Z", None, "only the year is given; its first day is taken"),
         ("IGNORED_FIELD", None, None, "not a date"),
         ("2018-02-30T00:00:00Z", None, "Z", "not a day of the calendar"),
@@ -211,3 +211,28 @@ def test_all_that_the_sandbox_holds_can_be_fetched_but_what_it_says_it_cannot() 
     away = frame["availability"] == "UNAVAILABLE"
     assert away.any()
     assert list(frame["downloadable"]) == list(~away)
+
+
+@pytest.mark.fault("J10")
+def test_two_resources_of_one_study_are_one_row_with_the_series_of_both() -> None:
+    pair = [
+        study(id="a", series=[{"uid": "1.2.3.4", "modality": {"code": "CT"}}]),
+        study(
+            id="b",
+            description="corrected",
+            series=[
+                {"uid": "1.2.3.4", "modality": {"code": "CT"}},
+                {"uid": "1.2.3.5", "modality": {"code": "PT"}},
+            ],
+        ),
+    ]
+    for resources in (pair, pair[::-1]):
+        problems: list[tables.Problem] = []
+        frame = tables.studies(resources, problems)
+        assert len(frame) == 1
+        assert frame["description"].tolist() == ["corrected"]
+        assert set(frame["modalities"][0].split("\\")) >= {"CT", "PT"}
+        series = tables.series(resources, problems)
+        assert sorted(series["series_uid"]) == ["1.2.3.4", "1.2.3.5"]
+        assert not problems
+        assert frame.dtypes.equals(tables.studies([]).dtypes)

@@ -33,7 +33,7 @@ FHIR = "application/fhir+json, application/json+fhir;q=0.9, application/json;q=0
 DICOM = "multipart/related; type=application/dicom"
 ZONED = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))?)?)?")
 NOBODY = "s4s-check-nobody"
-MAX_PAGES = 20
+MAX_PAGES = 1000
 SEARCHED = ("ImagingStudy", "ExplanationOfBenefit")
 Json = dict[str, Any]
 
@@ -115,9 +115,11 @@ class HolderCheck:
         matches: list[Json] = []
         answer = ""
         url: str | None = f"{self.base}/{query}"
+        visited: set[str] = set()
         for page in range(MAX_PAGES):
-            if url is None:
+            if url is None or url in visited:
                 break
+            visited.add(url)
             reply = self._get(url, wait=True)
             bundle = json_of(reply)
             answer = _summary(reply, bundle)
@@ -129,7 +131,9 @@ class HolderCheck:
             url = self._next(bundle, page)
         self.resources[kind] = matches
         answer = f"{answer}, {len(matches)} resources in all"
-        self.report.judge(requirement, True, f"GET {query}", answer)
+        if url is not None:
+            answer += f"; stopped after {count(len(visited), 'page')}, before the end"
+        self.report.judge(requirement, url is None, f"GET {query}", answer)
         return True
 
     def _next(self, bundle: Json, page: int) -> str | None:
