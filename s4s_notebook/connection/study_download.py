@@ -128,9 +128,15 @@ class StudyDownload(Task[list[Path]]):
         with folder.lock(self._switch.check):
             for instance in folder.instances().values():
                 self._report(folder.file(instance), instance.size)
-            if not (folder.complete() and folder.evidence):
+            if not self._complete(folder):
                 self._fetch(folder)
         return folder.paths()
+
+    def _complete(self, folder: StudyFolder) -> bool:
+        """Return whether all is here, also by what the holder announced since the download."""
+        if not (folder.complete() and folder.evidence):
+            return False
+        return lower_bound(*self._copies()).met(folder.instances())
 
     def _fetch(self, folder: StudyFolder) -> None:
         """Download from the first endpoint that has all, or from each of several archives."""

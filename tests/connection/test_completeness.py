@@ -67,6 +67,22 @@ def test_a_cut_that_never_heals_is_never_complete(twelve, connect):
 
 @pytest.mark.fault("J02")
 @pytest.mark.parametrize("pieces", [True, False], ids=["pieces", "no pieces"])
+def test_a_study_that_grew_since_its_download_is_downloaded_again(holder, connect, pieces):
+    whole = dicom.study_of(12, size=3000)
+    holder.studies[UID] = dict([*whole.items()][:9])
+    holder.offers_pieces, holder.announce = pieces, {UID: 9}
+    me = connect()
+    assert len(me.download(UID).result().paths) == 9
+    holder.studies[UID], holder.announce = whole, {UID: 12}
+    before = len(holder.requests)
+    me.download(UID).result()  # nothing says yet that it grew
+    assert len(holder.requests) == before
+    me.update()
+    assert contents(me.download(UID).result().paths) == whole
+
+
+@pytest.mark.fault("J02")
+@pytest.mark.parametrize("pieces", [True, False], ids=["pieces", "no pieces"])
 @pytest.mark.parametrize("count", [1, 7, 11])
 def test_a_stale_count_is_a_lower_bound(twelve, connect, count, pieces):
     twelve.announce, twelve.offers_pieces = {UID: count}, pieces
