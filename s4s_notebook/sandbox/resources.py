@@ -16,6 +16,7 @@ from .data.archive import (
 )
 from .data.history import ClaimGenerator, GroundTruth, ground_truth
 from .data.people import PEOPLE, Person, Resource, coverage_resources, find_person, patient_resource
+from .data.r4 import as_r4
 from .settings import TYPES, Personality
 
 # Replaced by the WADO-RS base when a resource is sent: it depends on the request.
@@ -153,7 +154,7 @@ def represent(
         wado_base: Returns the WADO-RS base for a patient id.
     """
     if resource["resourceType"] != "ImagingStudy":
-        return resource
+        return as_r4(resource) if personality.r4 else resource
     study = dict(resource)
     contained: list[Resource] = study.get("contained") or []
     if any(c.get("address") == ADDRESS for c in contained):
@@ -174,7 +175,7 @@ def represent(
     if personality.bare_resources:
         for name in ("id", "meta", "series"):
             study.pop(name, None)
-    return _study_as_r4(study) if personality.r4 else study
+    return as_r4(study) if personality.r4 else study
 
 
 def endpoint_resources(
@@ -191,7 +192,7 @@ def endpoint_resources(
         endpoint["meta"] = {"versionId": "1", "lastUpdated": "2015-02-03T10:11:12.345Z"}
         if personality.token_extension:
             endpoint["extension"] = [{"url": TOKEN_EXTENSION, "valueBoolean": token_needed}]
-        endpoints.append(endpoint)
+        endpoints.append(as_r4(endpoint) if personality.r4 else endpoint)
     return endpoints
 
 
@@ -208,50 +209,3 @@ def archive_resources(entries: Iterable[tuple[ArchivedStudy, float, int]]) -> li
         )
         for study, changed, version in entries
     ]
-
-
-_R4_STATUS = {"ONLINE": "available", "UNAVAILABLE": "cancelled"}
-
-
-def _study_as_r4(study: Resource) -> Resource:
-    """Return a study in R4: uid is in identifier, patient is subject, availability is status."""
-    result: Resource = {
-        name: study[name]
-        for name in (
-            "resourceType",
-            "id",
-            "meta",
-            "contained",
-            "endpoint",
-            "started",
-            "numberOfSeries",
-            "numberOfInstances",
-            "description",
-        )
-        if name in study
-    }
-    result["identifier"] = [{"system": "urn:dicom:uid", "value": study["uid"]}]
-    if "accession" in study:
-        result["identifier"].append({**study["accession"], "type": {"coding": [{"code": "ACSN"}]}})
-    result["status"] = _R4_STATUS.get(study["availability"], "available")
-    if "modalityList" in study:
-        result["modality"] = study["modalityList"]
-    result["subject"] = study["patient"]
-    if "series" in study:
-        result["series"] = [_series_as_r4(series) for series in study["series"]]
-    return result
-
-
-def _series_as_r4(series: Resource) -> Resource:
-    result = {k: v for k, v in series.items() if k not in ("uid", "availability", "instance")}
-    result["uid"] = str(series["uid"]).removeprefix("urn:oid:")
-    if "instance" in series:
-        result["instance"] = [
-            {
-                "uid": str(i["uid"]).removeprefix("urn:oid:"),
-                "number": i["number"],
-                "sopClass": {"system": "urn:ietf:rfc:3986", "code": i["sopClass"]},
-            }
-            for i in series["instance"]
-        ]
-    return result
