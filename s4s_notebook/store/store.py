@@ -65,7 +65,11 @@ class Store:
         self._participants = weakref.WeakValueDictionary()  # those in use, each once
         self._index = Index(self._folder)
         if self._index.rebuilt:
-            self._find_participants()
+            try:
+                self._find_participants()
+            except BaseException:
+                self._index.close()
+                raise
         self._purged = False
         self._remove = (
             weakref.finalize(self, shutil.rmtree, self.root, True) if self.temporary else None
