@@ -181,6 +181,13 @@ def _approve(connection: Connection, patient: str) -> None:
 
 
 def _print_authorize_url(connection: Connection) -> None:
+    for origin, gets in connection.holder.sign_in_origins.items():
+        print(f"{origin} gets {'; '.join(gets)}.")  # noqa: T201 - a script has no panel
+    for origin in connection.holder.imaging_origins:
+        print(  # noqa: T201 - as above
+            f"Images are at {origin}, which gets nothing unless you connect with "
+            f"allow_origins=[{origin!r}]."
+        )
     print(  # noqa: T201 - a script's user has no panel, only this text
         f"Open this page and approve:\n\n    {connection.authorize_url()}\n\n"
         "Then give the address that your browser lands on to connection.finish(address)."

@@ -82,12 +82,22 @@ class S4SError(Exception):
         problem: one sentence, what happened.
         request: the request that failed, or None.
         hint: what to do next.
+        holder_said: the holder's own words, escaped and cut, without the secrets that were sent;
+            "" where it said nothing. They may be about a person, so no message shows them.
     """
 
     default_hint: ClassVar[str] = ""
 
-    def __init__(self, problem: str, *, request: Request | None = None, hint: str = "") -> None:
+    def __init__(
+        self,
+        problem: str,
+        *,
+        request: Request | None = None,
+        hint: str = "",
+        holder_said: str = "",
+    ) -> None:
         self.problem = problem
+        self.holder_said = holder_said
         self.request = request
         self.hint = hint or self.default_hint
         super().__init__(problem)
@@ -111,16 +121,15 @@ class HTTPStatusError(S4SError):
     """An HTTP status that waiting does not help.
 
     Attributes:
-        details: the diagnostics of a FHIR OperationOutcome, at most 500 characters.
+        details: the same as ``holder_said``.
     """
 
     default_hint = "Show this request to the data holder if it keeps happening."
 
-    def __init__(
-        self, problem: str, *, request: Request | None = None, hint: str = "", details: str = ""
-    ) -> None:
-        super().__init__(problem, request=request, hint=hint)
-        self.details = details
+    @property
+    def details(self) -> str:
+        """The holder's words."""
+        return self.holder_said
 
 
 class NotFound(HTTPStatusError):

@@ -10,7 +10,9 @@ from weakref import WeakSet
 from ..errors import Cancelled, Incomplete, NotFound, S4SError
 from ..fhir.resources import RESOURCE_TYPES, study_uid
 from ..http.client import Exchange
+from ..http.redact import Secret
 from ..smart import discovery
+from ..smart.approval import Status
 from ..store.participant import Participant
 from ..store.store import Store
 from ..task import Cancel, Clock
@@ -105,10 +107,11 @@ class Connection:
         return self.session.participant
 
     @property
-    def status(self) -> str:
-        """State of the approval.
+    def status(self) -> Status:
+        """State of the approval: a ``str``.
 
-        "not authorised", "waiting for approval", "approved", "declined", "expired" or "open".
+        "open", "not authorised", "waiting for approval", "approved", "expired", "withdrawn" (the
+        holder no longer accepts it) or "declined".
         """
         return self.session.status
 
@@ -144,7 +147,8 @@ class Connection:
             LoginExpired: the reply was too late, or no sign-in waits for one.
             TokenRefused: the holder did not accept the code or the client.
         """
-        self.session.finish(redirected_url)
+        reply, redirected_url = Secret(redirected_url), ""  # a verbose traceback prints variables
+        self.session.finish(reply)
         return self
 
     def wait_authorized(self, timeout: float | None = None) -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
 from typing import Literal
-from urllib.parse import parse_qs, urlsplit
 
-from ..errors import AccessDenied, AuthorizationError, AuthorizationRequired, LoginExpired
+from ..errors import (
+    AccessDenied,
+    AuthorizationError,
+    AuthorizationRequired,
+    LoginExpired,
+    ReauthorizationRequired,
+    UntrustedOrigin,
+)
 from ..fhir.capabilities import Statement, check_is_fhir, read_statement
 from ..fhir.resources import RESOURCE_TYPES, patient_id
 from ..http.client import Exchange, Transport
 from ..http.origins import Origins
+from ..http.origins import origin as origin_of
 from ..http.redact import Secret
 from ..smart import discovery
 from ..smart import registration as smart
+from ..smart.approval import OVER, Approval, Status
+from ..smart.authorization import scope_for, state_hash
 from ..smart.registration import Client, Grant, Login
 from ..smart.token_store import FileTokenStore, KeyringTokenStore
 from ..smart.tokens import FixedToken, Tokens, from_record
@@ -43,7 +51,7 @@ class Session:
     Attributes:
         base: FHIR base address.
         patient: FHIR id; None before an approval.
-        status: see ``Connection.status``.
+        approval: the status of the approval, and who is told of it.
         history: every exchange with the holder, addresses redacted.
         login: the sign-in that waits for its reply, or None.
         origins: the origins that may see the token.
@@ -64,11 +72,12 @@ class Session:
         self.history: list[Exchange] = []
         self._client_id, self._redirect_uri = options.client_id, options.redirect_uri
         self._client_secret = Secret.wrap(options.client_secret)
-        self._scope, self._legacy = options.scope or smart.SCOPE, options.legacy
+        self._scope, self._legacy = options.scope, options.legacy
+        self._ask = ask
         self._remember = options.remember
+        self._guard = threading.RLock()
         self.overlap, self._page_size = options.overlap, options.page_size
         self._statement: Statement | None = None
-        self._guard, self._listeners = threading.RLock(), list[Callable[[str], None]]()
         self._logins: dict[str, Login] = {}
         self._clients: dict[str, Client] = {}
         self._holder: discovery.Holder | None = None
@@ -82,16 +91,16 @@ class Session:
             on_not_before=self._store_wait,
             not_before=self._recall_wait,
         )
-        self.status = "not authorised"
+        self.approval = Approval()
         if self.patient is None:
             self.patient = self._only_patient()
         if options.access_token is not None:
-            self.transport.tokens = FixedToken(options.access_token)
-            self.status = "approved"
+            self.transport.tokens = fixed = FixedToken(options.access_token, self.approval)
+            self.approval.accept(fixed)
         elif self._has_grant(self.patient):
-            self.status = "approved"
+            self.approval.accept(None)
         elif options.patient is not None:
-            self.status = "open"
+            self.approval.accept(None, status=Status.OPEN)
         self._allow_consented()
 
     # What the store holds
@@ -150,7 +159,7 @@ class Session:
         """
         with self._guard:
             if self._holder is None:
-                needed = self.status not in ("open", "approved")
+                needed = not self.approval.usable
                 # Names further origins at most: they see nothing without a consent.
                 holder = discovery.discover(self.transport, self.base, required=needed)
                 if holder.source == "none" and holder.fhir_version is None:
@@ -182,19 +191,12 @@ class Session:
 
         Calls that need an approval then wait for it, as a panel can ask for one.
         """
-        self._listeners.append(callback)
+        return self.approval.on_change(callback)
 
-        def end() -> None:
-            if callback in self._listeners:
-                self._listeners.remove(callback)
-
-        return end
-
-    def set_status(self, status: str) -> None:
-        """Set the status and report it."""
-        self.status = status
-        for callback in list(self._listeners):
-            callback(status)
+    @property
+    def status(self) -> Status:
+        """See ``Connection.status``."""
+        return self.approval.status
 
     def ready(self, cancel: Cancel, report: Callable[[str], None]) -> Transport:
         """Return the transport, once there is an approval; wait for it where a panel asks.
@@ -205,12 +207,21 @@ class Session:
 
         Raises:
             AuthorizationRequired: there is no panel; the message has the page to open.
+            ReauthorizationRequired: there is no panel, and the approval ended.
             AccessDenied, LoginExpired: how the sign-in ended while this waited.
         """
-        if self.status == "approved" and self.transport.tokens is None:
+        if self.status is Status.APPROVED and self.transport.tokens is None:
             self._recall_grant()
-        if self.status not in ("open", "approved"):
-            if not self._listeners:
+        self._renew_approval()
+        if not self.approval.usable:
+            if not self.approval.observed:
+                if self.status in OVER:
+                    raise ReauthorizationRequired(
+                        f"The approval has ended: {self.status}.",
+                        hint="Open connection.authorize_url() and give the address that your "
+                        "browser lands on to connection.finish(address); what was downloaded "
+                        "stays.",
+                    )
                 url = self.authorize_url()
                 raise AuthorizationRequired(
                     f"Nobody has approved yet. Open this page:\n\n    {url}\n",
@@ -236,13 +247,13 @@ class Session:
             AccessDenied, LoginExpired: the person declined, or the reply was too late.
         """
         end = None if timeout is None else self.transport.clock.monotonic() + timeout
-        while self.status not in ("open", "approved"):
+        while not self.approval.usable:
             cancel.check()
             if self.status == "declined":
                 raise AccessDenied("The request was declined.")
             login = self.login
-            if self.status == "waiting for approval" and login is not None and login.expired:
-                self.set_status("expired")
+            if self.status is Status.WAITING and login is not None and login.expired:
+                self.approval.sign_in(Status.EXPIRED)
                 raise LoginExpired("Nobody approved in time.")
             if end is not None and self.transport.clock.monotonic() > end:
                 raise TimeoutError("Nobody has approved yet.")
@@ -254,6 +265,11 @@ class Session:
     def client_id(self) -> str | None:
         """The client that was registered by hand; None where the holder registers one."""
         return self._client_id
+
+    @property
+    def scope(self) -> str:
+        """The scopes to request."""
+        return self._scope or scope_for(self.holder, RESOURCE_TYPES)
 
     @property
     def redirect_uri(self) -> str | None:
@@ -280,15 +296,14 @@ class Session:
             login = Login(
                 self.holder,
                 self._client(redirect_uri),
-                scope=self._scope,
+                scope=self.scope,
                 legacy=self._legacy,
                 clock=self.transport.clock,
             )
             self._logins[login.state_hash] = self.login = login
             while len(self._logins) > _LOGINS:
                 del self._logins[next(iter(self._logins))]
-        if self.status not in ("open", "approved"):
-            self.set_status("waiting for approval")
+        self.approval.sign_in(Status.WAITING)
         return login.url
 
     def _client(self, redirect_uri: str) -> Client:
@@ -296,22 +311,24 @@ class Session:
             return Client(self._client_id, self._client_secret, redirect_uri)
         if redirect_uri not in self._clients:
             self._clients[redirect_uri] = smart.register(
-                self.transport, self.holder, redirect_uri, scope=self._scope
+                self.transport, self.holder, redirect_uri, scope=self.scope
             )
         return self._clients[redirect_uri]
 
-    def finish(self, redirected_url: str) -> None:
+    def finish(self, redirected_url: Secret | str) -> None:
         """Complete a sign-in with the reply of its page; see ``Connection.finish``."""
-        state = parse_qs(urlsplit(redirected_url).query).get("state", [""])[0]
-        match = self._logins.get(hashlib.sha256(state.encode()).hexdigest())
+        reply = Secret(redirected_url) if isinstance(redirected_url, str) else redirected_url
+        redirected_url = ""  # a verbose traceback prints variables
+        match = self._logins.get(state_hash(reply))
         login = match or self.login
         if login is None or login.client is None:  # of an earlier kernel
             raise LoginExpired("No sign-in waits for a reply here: this kernel started none.")
         try:
-            code = login.code_from(redirected_url)
+            code = login.code_from(reply.reveal())
         except (AccessDenied, LoginExpired) as error:
-            if self.status != "approved":
-                self.set_status("declined" if isinstance(error, AccessDenied) else "expired")
+            if match is not None:  # anybody can send a reply without a valid state
+                declined = isinstance(error, AccessDenied)
+                self.approval.sign_in(Status.DECLINED if declined else Status.EXPIRED)
             raise
         self._accept(
             login.client, smart.exchange(self.transport, self.holder, login.client, login, code)
@@ -326,15 +343,21 @@ class Session:
             )
         self.patient = patient
         tokens = Tokens(
-            self.transport, self.holder, client, grant, token_store=self._token_store(self.patient)
+            self.transport,
+            self.holder,
+            client,
+            grant,
+            token_store=self._token_store(self.patient),
+            approval=self.approval,
         )
         tokens.save()
         self.transport.tokens = tokens
-        for origin in self.holder.imaging_origins:  # named on the panel, consented to by pressing
-            self.origins.allow(origin)
-            self._consented(origin)
+        if self.approval.observed:  # a panel showed them: consented to by pressing Authorise
+            for origin in self.holder.imaging_origins:
+                self.origins.allow(origin)
+                self._consented(origin)
         self._allow_consented()
-        self.set_status("approved")
+        self.approval.accept(tokens)
 
     # Remembering and forgetting
 
@@ -360,23 +383,46 @@ class Session:
         token_store = self._token_store(self.patient)
         remembered = None if token_store is None else from_record(self.holder, token_store.load())
         if remembered is None or remembered[1].patient not in (None, self.patient):
-            self.set_status("not authorised")
+            self.approval.forget()
         else:
-            self.transport.tokens = Tokens(
-                self.transport, self.holder, *remembered, token_store=token_store
+            self.transport.tokens = tokens = Tokens(
+                self.transport,
+                self.holder,
+                *remembered,
+                token_store=token_store,
+                approval=self.approval,
             )
+            self.approval.accept(tokens)
+
+    def _renew_approval(self) -> None:
+        """Take over a new approval that another process stored after this one's ended."""
+        if self.status in OVER and isinstance(self.transport.tokens, Tokens):
+            self.transport.tokens.adopt()
 
     def revoke(self) -> str:
         """Revoke the approval; see ``Connection.revoke``."""
-        if self.status == "approved" and self.transport.tokens is None:
+        if self.status is Status.APPROVED and self.transport.tokens is None:
             self._recall_grant()
         tokens = self.transport.tokens
         if not isinstance(tokens, Tokens):
             raise AuthorizationError("There is no approval to revoke.")
+        self._check_revocation_origin()
         result = smart.revoke(self.transport, self.holder, tokens.client, tokens.grant)
         if result == "revoked":
             self.forget()
         return result
+
+    def _check_revocation_origin(self) -> None:
+        """Ask before tokens go to a revocation endpoint elsewhere than the token endpoint."""
+        url = self.holder.revoke
+        if url is None or self.origins.may_request(url):
+            return
+        if self._ask is None or not self._ask(origin_of(url)):
+            raise UntrustedOrigin(
+                f"The holder revokes approvals at {origin_of(url)}, to which nobody has consented.",
+                origin=origin_of(url),
+            )
+        self.origins.allow(url, tokens=False)
 
     def forget(self) -> None:
         """Forget the approval and the consents; see ``Connection.forget``."""
@@ -387,5 +433,4 @@ class Session:
             self.participant.forget_consents()
         self.origins.forget()
         self.transport.tokens = None
-        if self.status == "approved":
-            self.set_status("not authorised")
+        self.approval.forget()

@@ -58,8 +58,9 @@ def read_page(reply: Response, type: str, url: str) -> Page:  # noqa: A002
     body = json_object(reply)
     if body.get("resourceType") != "Bundle":
         raise errors.MalformedResponse(
-            f"A {kind_of(body)} came in place of a Bundle of {type}.{_diagnosis(body)}",
+            f"A {kind_of(body)} came in place of a Bundle of {type}.",
             request=reply.request,
+            holder_said=_diagnosis(body, reply),
         )
     entries = body.get("entry", [])
     if not isinstance(entries, list):
@@ -170,9 +171,9 @@ def kind_of(body: dict[str, Any]) -> str:
     return redact.text(str(body.get("resourceType") or "JSON object without a type"), limit=60)
 
 
-def _diagnosis(body: dict[str, Any]) -> str:
+def _diagnosis(body: dict[str, Any], reply: Response) -> str:
     words = "; ".join(filter(None, map(_issue_text, objects(body.get("issue")))))
-    return f" It says: {redact.text(words, limit=300)}" if words else ""
+    return redact.holder_said(words, reply.sent)
 
 
 def _issue_text(issue: dict[str, Any]) -> str:

@@ -47,6 +47,9 @@ class TokenSource(Protocol):
     def bearer(self) -> str | None:
         """Return the token to send now; may refresh it when it is due."""
 
+    def reject(self, rejected: str) -> None:
+        """Record that the holder refused the token although it was just renewed."""
+
     def refresh(self, rejected: str, *, cancel: Cancel | None = None) -> None:
         """Get another token, because the holder rejected this one."""
 
@@ -97,7 +100,13 @@ class BearerAuth(httpx.Auth):
             self._tokens.refresh(self.bearer.reveal(), cancel=self._cancel)
             self._refreshed = True
             self._attach(request)
-            yield request
+            response = yield request
+            if (
+                response.status_code == 401
+                and self.bearer
+                and origin(str(request.url)) == self._origins.base.origin
+            ):
+                self._tokens.reject(self.bearer.reveal())
 
     def _attach(self, request: httpx.Request) -> None:
         """Set the Authorization header. Raises ReauthorizationRequired for an unfit token."""
@@ -136,6 +145,7 @@ class _PendingRequest:
     wait: bool = True
     follow: bool = True
     bearer: Secret | None = None
+    secrets: tuple[Secret, ...] = ()
     last_url: str = ""
     counted: float = 0.0
 
@@ -252,6 +262,9 @@ class Transport:
         if basic is not None:
             pending.basic = httpx.BasicAuth(*basic)
         pending.token, pending.follow = token and basic is None, follow
+        pending.secrets = tuple(
+            Secret(value) for value in ((form or {}).values() if form or basic else ()) if value
+        ) + ((Secret(basic[1]),) if basic else ())
         form = json = basic = None  # a verbose traceback prints the variables of a frame
 
         def read(raw: httpx.Response) -> Response:
@@ -265,6 +278,7 @@ class Transport:
                 response.date_of(raw.headers, self.clock.time()),
                 pending.shown(raw.status_code),
                 pending.bearer,
+                pending.secrets,
             )
 
         return self._run(pending, read)

@@ -12,7 +12,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
-from urllib.parse import urljoin
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from ..errors import BlockedAddress, UntrustedOrigin
 from . import redact
@@ -149,7 +149,24 @@ def absolute(base: str, reference: str) -> str:
     """
     if not _PLAIN.fullmatch(reference):
         raise UntrustedOrigin(f"The link {redact.url(reference)!r} is not written plainly.")
-    return urljoin(base, reference)
+    try:
+        return urljoin(base, reference)
+    except ValueError:  # as "http://["
+        raise UntrustedOrigin(f"The link {redact.url(reference)!r} is no web address.") from None
+
+
+def split(url: str) -> SplitResult:
+    """Return the parts of an address that a person gave.
+
+    Raises:
+        UntrustedOrigin: it is no address, as ``http://[``.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise UntrustedOrigin(f"{redact.url(url)!r} is no web address.") from None
+    return parts
 
 
 class Origins:
@@ -201,6 +218,10 @@ class Origins:
     def is_trusted(self, url: str) -> bool:
         """Return whether the token may go there."""
         return origin(url) in self._with_token
+
+    def may_request(self, url: str) -> bool:
+        """Return whether requests may go there, with or without the token."""
+        return self._allowed(origin(url))
 
     def check(self, url: str, purpose: str = "the next request") -> ParsedURL:
         """Return the parsed address if a person consents to its origin.

@@ -6,7 +6,9 @@ is never shown: a token, client secret, PKCE verifier or code.
 
 from __future__ import annotations
 
+import base64
 import hmac
+import html
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -43,20 +45,17 @@ def _parameters(query: str) -> Iterable[str]:
         yield f"{text(name, limit=40)}={value if harmless else '***'}"
 
 
-def text(value: str, *, limit: int = 500, secrets: Iterable[str] = ()) -> str:
+def text(value: str, *, limit: int = 500) -> str:
     """Return foreign text fit to be shown.
 
     Args:
         value: any text.
         limit: the longest result, in characters.
-        secrets: values to hide, besides whatever looks like a secret.
 
     Returns:
         One line of printable characters.
     """
     value = value[: limit * 4]
-    for secret in secrets:
-        value = value.replace(secret, "***")
     value = _SECRET.sub(_hide, value)
     value = "".join(c if c.isprintable() else " " for c in value)
     return value if len(value) <= limit else value[: limit - 1] + "…"
@@ -68,6 +67,54 @@ def _hide(match: re.Match[str]) -> str:
 
 
 HIDDEN = "***"
+_PART = 6  # letters of a secret in a row that are hidden
+_DRESS = re.compile(r"%([0-9A-Fa-f]{2})|&#x([0-9A-Fa-f]{1,6});|\\u([0-9A-Fa-f]{4})|(.)", re.DOTALL)
+
+
+def holder_said(words: str, secrets: Iterable[Secret] = (), *, limit: int = 500) -> str:
+    """Return a holder's words, escaped and cut, without the secrets that were sent to it.
+
+    A secret is found as a part of six letters or more, percent-encoded, as base64 or hex, and
+    with other signs or spaces between its letters; the words around it are hidden with it.
+
+    >>> holder_said("no such code: s e c-r%65t<1>", [Secret("secret1")])
+    'no such code: ***'
+    """
+    words = words[: limit * 8]
+    letters: list[str] = []
+    places: list[tuple[int, int]] = []
+    for match in _DRESS.finditer(words):
+        code = next((group for group in match.groups()[:3] if group), None)
+        letter = chr(min(int(code, 16), 0x10FFFF)) if code else match[4]
+        if letter.isalnum():
+            letters.append(letter.lower()[0])
+            places.append(match.span())
+    plain = "".join(letters)
+    hidden = [False] * (len(words) + 1)
+    for form in {form for secret in secrets for form in _forms(secret.reveal())}:
+        width = min(_PART, len(form))
+        for start in range(len(form) - width + 1):
+            at = plain.find(form[start : start + width])
+            while at >= 0:
+                for place in range(places[at][0], places[at + width - 1][1]):
+                    hidden[place] = True
+                at = plain.find(form[start : start + width], at + 1)
+    shown = "".join(
+        HIDDEN if any(hidden[match.start() : match.end()]) else match[0]
+        for match in re.finditer(r"\s+|\S+", words)
+    )
+    shown = re.sub(r"\*{3}(\s*\*{3})*", HIDDEN, shown)
+    return html.escape(text(shown, limit=limit))
+
+
+def _forms(value: str) -> Iterable[str]:
+    """Yield the letters of a secret as they stand, and as base64 (at each offset) and hex."""
+    raw = value.encode("utf-8", "surrogatepass")
+    coded = [base64.b64encode(b"x" * offset + raw).decode()[2 * offset :] for offset in range(3)]
+    for form in (value, value[::-1], raw.hex(), *coded):
+        letters = "".join(c.lower()[0] for c in form if c.isalnum())
+        if len(letters) >= 4:
+            yield letters
 
 
 class Secret:

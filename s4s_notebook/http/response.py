@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -47,6 +47,7 @@ class Response:
     date: float | None
     request: errors.Request
     _bearer: Secret | None = field(default=None, repr=False)
+    secrets: tuple[Secret, ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
         return f"<Response {self.request}, {len(self.body)} bytes>"
@@ -78,7 +79,12 @@ class Response:
         """
         if 200 <= self.status < 300:
             return self
-        raise error_for(self.request, self.body, self._bearer)
+        raise error_for(self.request, self.body, self._bearer, self.secrets)
+
+    @property
+    def sent(self) -> tuple[Secret, ...]:
+        """The secrets that the request carried."""
+        return (*self.secrets, self._bearer) if self._bearer else self.secrets
 
 
 class ResponseStream:
@@ -194,21 +200,25 @@ def date_of(headers: httpx.Headers, now: float) -> float | None:
     return parse_date(headers.get("date", "").strip(), now=now)
 
 
-def error_for(request: errors.Request, body: bytes, bearer: Secret | None) -> errors.S4SError:
+def error_for(
+    request: errors.Request, body: bytes, bearer: Secret | None, secrets: Sequence[Secret] = ()
+) -> errors.S4SError:
     """Return the error that a status means."""
     status = request.status or 0
-    details = _diagnostics(body, bearer)
-    message = f" It says: {details}" if details else ""
+    secrets = [*secrets, bearer] if bearer else secrets
+    said = _diagnostics(body, secrets)
     if status == 401 and bearer:
         return errors.ReauthorizationRequired(
-            f"The holder no longer accepts the approval.{message}", request=request
+            "The holder no longer accepts the approval.", request=request, holder_said=said
         )
     if status == 401:
         return errors.AuthorizationRequired(
-            f"The holder asks to sign in.{message}", request=request
+            "The holder asks to sign in.", request=request, holder_said=said
         )
     if status in (408, 429, 502, 503, 504):
-        return errors.HolderUnavailable(f"The holder cannot answer now.{message}", request=request)
+        return errors.HolderUnavailable(
+            "The holder cannot answer now.", request=request, holder_said=said
+        )
     kinds: dict[int, tuple[type[errors.HTTPStatusError], str]] = {
         403: (errors.Forbidden, "The holder forbids this."),
         404: (errors.NotFound, "The holder does not know this."),
@@ -218,10 +228,10 @@ def error_for(request: errors.Request, body: bytes, bearer: Secret | None) -> er
     if 300 <= status < 400:
         other = f"The holder answered with a redirect ({status}) that is not followed."
     kind, problem = kinds.get(status, (errors.HTTPStatusError, other))
-    return kind(f"{problem}{message}", request=request, details=details)
+    return kind(problem, request=request, holder_said=said)
 
 
-def _diagnostics(body: bytes, bearer: Secret | None) -> str:
+def _diagnostics(body: bytes, secrets: Sequence[Secret]) -> str:
     """Return the text of an OperationOutcome (or an OAuth error), fit to be shown."""
     try:
         outcome = parse_json(body)
@@ -237,7 +247,7 @@ def _diagnostics(body: bytes, bearer: Secret | None) -> str:
             text = details.get("text") if isinstance(details, dict) else None
             messages.append(issue.get("diagnostics") or text or issue.get("code"))
     text = "; ".join(message for message in messages if isinstance(message, str))
-    return redact.text(text, secrets=[bearer.reveal()] if bearer else [])
+    return redact.holder_said(text, secrets)
 
 
 def encode_json(value: Any) -> bytes:

@@ -20,7 +20,6 @@ from tornado.web import HTTPError, authenticated
 from ..smart.loopback import ENDINGS, HEADERS, page
 from ..smart.mailbox import Mailbox, state_digest
 
-COOKIE = "s4s-signin"
 START_TIMEOUT = 60.0  # seconds for a kernel to register and answer
 MAX_BODY = 8 * 1024
 
@@ -127,7 +126,6 @@ class StartHandler(SignInHandler):
         if urlsplit(url).scheme not in {"http", "https"}:
             self.show(502, "The sign-in could not start", problem or "The kernel is not answering.")
             return
-        self._set_cookie(str(answer.get("name", "")), origin)
         self.redirect(through_proxy(url, origin, self.base_url))
 
     async def _wait_for_answer(self, panel: str, number: str) -> dict[str, str]:
@@ -158,17 +156,6 @@ class StartHandler(SignInHandler):
             raise ValueError("origin")
         return origin
 
-    def _set_cookie(self, name: str, origin: str) -> None:
-        self.set_cookie(
-            COOKIE,
-            name,
-            path=url_path_join(self.base_url, "s4s/callback"),
-            httponly=True,
-            samesite="Lax",
-            secure=origin.startswith("https:"),
-            max_age=900,
-        )
-
 
 class CallbackHandler(SignInHandler):
     """``s4s/callback``: the redirect address, for a person logged in to this Jupyter server."""
@@ -184,9 +171,8 @@ class CallbackHandler(SignInHandler):
         except ValueError:
             self.show(400, *ENDINGS["unknown"])
             return
-        name = state_digest(reply["state"]) if "state" in reply else self._name_in_cookie(reply)
         try:
-            delivered = bool(name) and self.mailbox.deliver_reply(name, reply)
+            delivered = self.mailbox.deliver_reply(state_digest(reply["state"]), reply)
         except OSError as error:
             self.log.warning("s4s: a sign-in's reply could not be stored: %s", error.strerror)
             self.show(500, "The reply could not be stored", "Look into the log of this server.")
@@ -220,13 +206,9 @@ class CallbackHandler(SignInHandler):
             for name in _REPLY_PARAMETERS
             if (value := self.single_parameter(name)) is not None
         }
-        if "state" not in reply and "error" not in reply:
+        if "state" not in reply:  # it may come from anybody, so it ends no sign-in
             raise ValueError("state")
         return reply
-
-    def _name_in_cookie(self, reply: dict[str, str]) -> str:
-        """Return which sign-in this browser started: S4S's own server declines without a state."""
-        return "" if "code" in reply else (self.get_cookie(COOKIE) or "")
 
 
 class HolderChoiceHandler(APIHandler):

@@ -9,16 +9,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from ..errors import AccessDenied, AuthorizationError, LoginExpired, StateMismatch
 from ..http.redact import Secret
 from ..task import Clock, SystemClock
 from .discovery import Holder
-from .token_endpoint import Client, escaped
+from .token_endpoint import ERROR_CODES, Client, escaped
 
 SCOPE = "launch/patient patient/*.read offline_access"
 
@@ -26,6 +27,7 @@ SCOPE = "launch/patient patient/*.read offline_access"
 # a kernel that is gone can say so. The rest of the state (256 bits) is what protects.
 _PROCESS = secrets.token_hex(6)
 
+_V2 = re.compile(r"patient/(\*|[A-Za-z]+)\.c?ru?d?s")
 _PARAMETERS = ("state", "code", "iss", "error", "error_description", "error_uri")
 
 
@@ -59,6 +61,12 @@ class Login:
             raise AuthorizationError(
                 f"{holder.base} offers no sign-in.",
                 hint="Pass access_token= or patient= where the holder needs no sign-in.",
+            )
+        if holder.foreign_issuer:
+            raise AuthorizationError(
+                f"{holder.base} says that {holder.foreign_issuer} signs people in, which it "
+                "cannot speak for: a reply of that server could go to the wrong place.",
+                hint="If you trust both, connect with allow_origins= naming that server.",
             )
         if holder.pkce_methods is not None and "S256" not in holder.pkce_methods and not legacy:
             raise AuthorizationError(
@@ -187,10 +195,25 @@ class Login:
         issuer = self.holder.issuer
         if iss is None and self.holder.iss_promised:
             raise StateMismatch("The reply names no issuer, though the holder promises one.")
-        if iss is not None and issuer is not None and iss != issuer:
+        if iss is None or iss == issuer:
+            return
+        # A holder that names no issuer can be no other than the one that was asked.
+        if issuer is not None or iss.rstrip("/") not in (
+            self.holder.base,
+            self.holder.base.removesuffix(urlsplit(self.holder.base).path),
+        ):
             raise StateMismatch(
-                f"The reply comes from another server ({escaped(iss, 80)}) than {issuer}."
+                f"The reply comes from another server than {issuer or self.holder.base}."
             )
+
+
+def state_hash(reply: Secret) -> str:
+    """Return SHA-256 of the state in a redirected address; of "" where it has none."""
+    try:
+        values = dict(_parameters(reply.reveal()))
+    except StateMismatch:
+        values = {}
+    return hashlib.sha256(values.get("state", "").encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def challenge(verifier: Secret) -> str:
@@ -230,9 +253,28 @@ def _single_parameters(pairs: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def _denied(values: Mapping[str, str]) -> AccessDenied:
-    error, why = escaped(values["error"], 60), escaped(values.get("error_description", ""), 200)
-    if values["error"] == "access_denied":
+    words = (values["error"], values.get("error_description", ""))
+    code = values["error"] if values["error"] in ERROR_CODES else ""
+    if code == "access_denied":
         problem = "The request was declined."
     else:
-        problem = f"The holder refused: {error}."
-    return AccessDenied(f"{problem} It says: {why}" if why else problem)
+        problem = f"The holder refused{': ' if code else ''}{code}."
+    said = ": ".join(escaped(text, 200) for text in words if text)
+    return AccessDenied(problem, holder_said=said)
+
+
+def scope_for(holder: Holder, resource_types: Iterable[str]) -> str:
+    """Return the scopes to request: v1 where the holder takes them, else SMART v2.
+
+    A holder takes v2 alone where ``scopes_supported`` lists ``patient/…`` scopes of the form
+    ``.rs`` and none of the form ``.read``, or its capabilities name ``permission-v2`` without
+    ``permission-v1`` (SMART App Launch 2.2, "Scopes and Launch Context").
+    """
+    clinical = [scope for scope in holder.scopes if scope.startswith("patient/")]
+    first = any(scope.endswith((".read", ".*")) for scope in clinical)
+    second = {match[1] for scope in clinical if (match := _V2.fullmatch(scope))}
+    named = "permission-v2" in holder.capabilities and not clinical
+    if first or not (second or named) or (named and "permission-v1" in holder.capabilities):
+        return SCOPE
+    types = ["*"] if "*" in second or not second else [t for t in resource_types if t in second]
+    return " ".join(["launch/patient", *(f"patient/{t}.rs" for t in types), "offline_access"])

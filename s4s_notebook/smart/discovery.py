@@ -15,7 +15,7 @@ from .. import errors
 from ..fhir.resources import objects
 from ..fhir.search import FHIR_JSON
 from ..http.client import Transport
-from ..http.origins import is_local, origin, parse
+from ..http.origins import absolute, is_local, origin, parse
 from ..http.response import DOCUMENT_BYTES, Response
 from ..task import Cancel
 
@@ -30,6 +30,12 @@ ENDPOINTS = {
     "revoke": "revocation_endpoint",
     "manage": "management_endpoint",
 }
+_GETS = {
+    "authorize": "your sign-in",
+    "token": "the code, the tokens and the client's secret",
+    "register": "this app's registration",
+    "revoke": "the tokens and the client's secret when you revoke (you are asked first)",
+}
 _NO_PROMISE = "The holder does not promise PKCE; S256 is sent all the same."
 
 
@@ -42,6 +48,8 @@ class Holder:
         authorize, token, register, revoke, manage: OAuth addresses, or None.
         issuer: the holder's own name for its OAuth server; ``iss_promised`` says that each
             reply of the authorise page carries it (RFC 9207).
+        foreign_issuer: that name where it is on another origin than these metadata and the
+            person has not named that origin: no sign-in is begun (RFC 8414 section 3.3).
         pkce_methods: the methods listed; None where the holder says nothing.
         scopes, capabilities: as listed.
         imaging_base: the FHIR base for ImagingStudy; equal to ``base`` unless advertised.
@@ -67,10 +75,21 @@ class Holder:
     fhir_version: str | None = None
     source: str = "none"
     notes: tuple[str, ...] = ()
+    foreign_issuer: str = ""
 
     def __post_init__(self) -> None:
         if not self.imaging_base:
             object.__setattr__(self, "imaging_base", self.base)
+
+    @property
+    def sign_in_origins(self) -> dict[str, list[str]]:
+        """Other origins than the holder's own that take part in the sign-in, and what they get."""
+        origins: dict[str, list[str]] = {}
+        for name_, gets in _GETS.items():
+            url = getattr(self, name_)
+            if url is not None and origin(url) != origin(self.base):
+                origins.setdefault(origin(url), []).append(gets)
+        return origins
 
 
 def discover(
@@ -93,6 +112,8 @@ def discover(
     holder = _well_known(transport, base, cancel)
     if holder.authorize is None or holder.token is None:
         holder = _metadata(transport, base, cancel, holder, required)
+    if holder.issuer and not transport.origins.is_trusted(holder.issuer):
+        holder = replace(holder, foreign_issuer=holder.issuer)
     _allow_endpoints(transport, holder)
     return holder
 
@@ -192,9 +213,9 @@ def _get(transport: Transport, url: str, accept: str, cancel: Cancel | None) -> 
 
 def _allow_endpoints(transport: Transport, holder: Holder) -> None:
     """Allow requests to the OAuth addresses on any origin, never with the access token."""
-    for name_ in (holder.token, holder.register, holder.revoke):
-        if name_ is not None:
-            transport.origins.allow(name_, tokens=False)
+    for url in (holder.token, holder.register):
+        if url is not None:
+            transport.origins.allow(url, tokens=False)
 
 
 def _no_holder(reply: Response, base: str) -> errors.DiscoveryError:
@@ -224,8 +245,10 @@ def read_configuration(body: dict[str, Any], base: str) -> Holder:
     methods = body.get("code_challenge_methods_supported")
     if not isinstance(methods, list):
         notes.append(_NO_PROMISE)
-    endpoints = {name_: _safe_url(body.get(name), name, base) for name_, name in ENDPOINTS.items()}
-    issuer = _issuer(body, base, endpoints, notes)
+    endpoints: dict[str, Any] = {
+        name_: _safe_url(body.get(name), name, base) for name_, name in ENDPOINTS.items()
+    }
+    issuer = _issuer(body, base, notes)
     imaging_base, imaging_origins = _imaging(body, base, notes)
     return Holder(
         base,
@@ -242,9 +265,7 @@ def read_configuration(body: dict[str, Any], base: str) -> Holder:
     )
 
 
-def _issuer(
-    body: dict[str, Any], base: str, endpoints: dict[str, str | None], notes: list[str]
-) -> str | None:
+def _issuer(body: dict[str, Any], base: str, notes: list[str]) -> str | None:
     issuer = body.get("issuer") or None
     at = _safe_url(issuer, "issuer", base)
     if at is None:
@@ -253,9 +274,8 @@ def _issuer(
                 f"{base} promises to name its issuer in each reply, but has no issuer."
             )
         return None
-    near = {origin(url) for url in (base, endpoints["authorize"], endpoints["token"]) if url}
-    if origin(at) not in near:
-        notes.append(f"The issuer {at} is on another server than the sign-in.")
+    if origin(at) != origin(base):
+        notes.append(f"The issuer {at} is on another server than the holder.")
     return at
 
 
@@ -317,8 +337,11 @@ def _safe_url(url: Any, name: str, base: str) -> str | None:
     """``url`` if it is safe to use. http is for loopback, and loopback for a holder on it."""
     if url is None:
         return None
+    url = url if isinstance(url, str) else ""
     try:
-        place = parse(url if isinstance(url, str) else "")
+        # A relative address is read from where the document is (RFC 3986 section 5.1.3).
+        url = absolute(f"{base}/.well-known/smart-configuration", url) if url else ""
+        place = parse(url)
     except errors.TrustError as error:
         raise _unsafe(base, name, str(error.problem)) from None
     if is_local(place.host) and not is_local(parse(base).host):

@@ -11,7 +11,6 @@ import html
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from urllib.parse import urlsplit
 
 STYLE = (
     ":root{color-scheme:light dark}"
@@ -48,7 +47,8 @@ ENDINGS = {
     "declined": ("Not approved", f"Nothing was shared. {GO_BACK}"),
     "unknown": (
         "This sign-in is over",
-        "It was answered already, took too long, or its notebook was closed. "
+        "It was answered already, took too long, its notebook was closed, or the reply does not "
+        "say which sign-in it belongs to. If you declined, nothing was shared. "
         "Go back to your notebook and press Authorise again.",
     ),
 }
@@ -104,11 +104,11 @@ class Listener:
         """Return status, headers and body for a GET of ``address`` with this Host header."""
         if host not in {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}:
             return 403, {}, page("Not here", "This address is not one of ours.")
-        target = urlsplit(address)
-        if target.path == self._path:
-            ending = self._reply(target.query)
+        path, _, query = address.partition("?")
+        if path == self._path:
+            ending = self._reply(query)
             return (400 if ending == "unknown" else 200), {}, page(*ENDINGS[ending])
-        if target.path != f"/start/{self._panel}":
+        if path != f"/start/{self._panel}":
             return 404, {}, page("Not here", "Go back to your notebook and press Authorise.")
         try:
             return 302, {"Location": self._start(self.redirect_uri)}, ""

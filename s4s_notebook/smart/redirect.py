@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from ..errors import AuthorizationError, S4SError
+from ..http.origins import split
 from .loopback import Listener
 from .mailbox import Mailbox, state_digest
 
@@ -178,8 +179,6 @@ class SignIn:
         except ValueError:  # more fields than a reply can have
             return False
         states = [value for key, value in values if key == "state"]
-        if not states:  # S4S's own server declines without a state
-            return bool(self._expected) and any(key == "error" for key, _ in values)
         with self._lock:
             expected = [name for state in states if (name := state_digest(state)) in self._expected]
             for name in expected:
@@ -213,7 +212,7 @@ def _cannot_listen(port: int, error: Exception) -> AuthorizationError:
 
 def _loopback_address(redirect_uri: str | None) -> tuple[int, str]:
     """Return the port and path of a loopback address; port 0 for any other."""
-    address = urlsplit(redirect_uri or "")
+    address = split(redirect_uri or "")
     if address.scheme == "http" and address.hostname in {"127.0.0.1", "localhost"}:
         return address.port or 80, address.path or "/"
     return 0, "/callback"

@@ -16,7 +16,15 @@ from ..http.retry import RetryState
 from ..task import Cancel
 from .authorization import SCOPE, Login, challenge
 from .discovery import Holder
-from .token_endpoint import Client, Grant, oauth_error, read_grant, refusal, request_token
+from .token_endpoint import (
+    Client,
+    Grant,
+    error_code,
+    oauth_error,
+    read_grant,
+    refusal,
+    request_token,
+)
 
 __all__ = [
     "SCOPE",
@@ -77,8 +85,9 @@ def register(
         if not 400 <= reply.status < 500:
             raise refusal(reply)
         raise errors.AccessDenied(
-            f"The holder did not register this program: {oauth_error(reply) or 'no reason given'}.",
+            f"The holder did not register this program: {error_code(reply) or 'no reason given'}.",
             request=reply.request,
+            holder_said=oauth_error(reply),
             hint="Ask the holder for a client_id, then pass it to connect().",
         )
     body = reply.json()

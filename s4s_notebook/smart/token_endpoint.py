@@ -21,6 +21,15 @@ from ..http.retry import RetryState
 from ..task import Cancel
 
 FIT = re.compile(r"[\x21-\x7e]{1,16384}")  # a token: RFC 6749 appendix A.12, without the space
+# RFC 6749 sections 4.1.2.1 and 5.2, RFC 7591 section 3.2.2, RFC 7009 section 2.2.1.
+ERROR_CODES = frozenset(
+    {
+        *("access_denied", "invalid_client", "invalid_client_metadata", "invalid_grant"),
+        *("invalid_redirect_uri", "invalid_request", "invalid_scope", "server_error"),
+        *("temporarily_unavailable", "unauthorized_client", "unsupported_grant_type"),
+        *("unsupported_response_type", "unsupported_token_type"),
+    }
+)
 _DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
 _MARGIN = 60.0  # seconds before the end at which a token is due for refresh, at most
 
@@ -214,12 +223,17 @@ def refusal(reply: Response) -> errors.S4SError:
             hint="Tell the holder that its metadata must name the final address.",
         )
     return errors.TokenRefused(
-        f"The holder refused: {oauth_error(reply) or 'no reason given'}.", request=reply.request
+        f"The holder refused: {error_code(reply) or 'no reason given'}.",
+        request=reply.request,
+        holder_said=oauth_error(reply),
     )
 
 
 def oauth_error(reply: Response) -> str:
-    """``error: description`` of an answer, escaped and cut; S4S's server says ``description``."""
+    """``error: description`` of an answer, escaped and cut; S4S's server says ``description``.
+
+    Secrets that were sent are cut out.
+    """
     try:
         body = reply.json()
     except errors.MalformedResponse:
@@ -227,7 +241,14 @@ def oauth_error(reply: Response) -> str:
     if not isinstance(body, dict):
         return ""
     parts = (body.get("error"), body.get("error_description") or body.get("description"))
-    return ": ".join(escaped(text, 200) for text in parts if isinstance(text, str) and text)
+    words = ": ".join(text for text in parts if isinstance(text, str) and text)
+    return redact.holder_said(words, reply.sent)
+
+
+def error_code(reply: Response) -> str:
+    """Return the ``error`` of an answer where it is one that the standards define, else ""."""
+    words = oauth_error(reply).partition(":")[0]
+    return words if words in ERROR_CODES else ""
 
 
 def escaped(text: str, limit: int) -> str:

@@ -18,11 +18,13 @@ from ..http.redact import Secret
 from ..http.response import Response
 from ..http.retry import RetryState
 from ..task import TICK, Cancel, Clock
+from .approval import Approval, Status
 from .discovery import Holder
 from .token_endpoint import (
     FIT,
     Client,
     Grant,
+    error_code,
     is_retry_later,
     oauth_error,
     post_form,
@@ -62,7 +64,8 @@ class FixedToken:
         TokenRefused: text that is not fit for a header, as with a line break in it.
     """
 
-    def __init__(self, token: Secret | str) -> None:
+    def __init__(self, token: Secret | str, approval: Approval | None = None) -> None:
+        self._approval = approval
         self._token = Secret(token.strip()) if isinstance(token, str) else token
         if not FIT.fullmatch(self._token.reveal()):
             token = ""
@@ -84,10 +87,16 @@ class FixedToken:
         Raises:
             ReauthorizationRequired: always.
         """
+        self.reject(rejected)
         raise errors.ReauthorizationRequired(
             "The holder does not accept the token that was passed.",
             hint="Get a new token and connect again; what was downloaded stays.",
         )
+
+    def reject(self, rejected: str) -> None:  # noqa: ARG002 - the TokenSource protocol
+        """Record that the holder's own server refused the token."""
+        if self._approval is not None:
+            self._approval.end(self, Status.EXPIRED)
 
 
 class Tokens:
@@ -96,6 +105,7 @@ class Tokens:
     Args:
         token_store: saves them; None leaves them in memory only.
         clock: as for the transport, by default the transport's own.
+        approval: is told when the holder ends the approval.
     """
 
     def __init__(
@@ -107,7 +117,9 @@ class Tokens:
         *,
         token_store: TokenStore | None = None,
         clock: Clock | None = None,
+        approval: Approval | None = None,
     ) -> None:
+        self._approval = approval or Approval()
         self._transport, self._holder, self._client = transport, holder, client
         self._grant, self._token_store = grant, token_store
         self._clock: Clock = clock or transport.clock
@@ -165,7 +177,26 @@ class Tokens:
         retry_state = RetryState(self._transport.waits, self._clock, cancel)
         self._renew(Secret(rejected), retry_state)
 
+    def reject(self, rejected: str) -> None:
+        """Record that the holder refused a token that had just been renewed."""
+        if Secret(rejected) == self._grant.access_token:
+            self._approval.end(self, Status.WITHDRAWN)
+
+    def adopt(self) -> None:
+        """Take over an approval that another process has stored, if there is one."""
+        with self._exclusive(None):
+            adopted = self._adopt()
+        if adopted:
+            self._approval.accept(self)
+
     def _renew(self, rejected: Secret, retry_state: RetryState | None) -> None:
+        try:
+            self._renew_until_answered(rejected, retry_state)
+        except errors.ReauthorizationRequired:
+            self._approval.end(self, Status.WITHDRAWN if self._ended else Status.EXPIRED)
+            raise
+
+    def _renew_until_answered(self, rejected: Secret, retry_state: RetryState | None) -> None:
         """Renew unless somebody has. Without patience, "come back later" is an error at once."""
         cancel = retry_state.cancel if retry_state else None
         while True:
@@ -232,11 +263,13 @@ class Tokens:
     def _receive(self, reply: Response, now: float) -> None:
         problem = oauth_error(reply) if reply.status in (400, 401, 403) else ""
         if problem:  # without an OAuth error it may be a proxy that speaks, and nothing is over
-            self._ended = f"The approval is used up: {problem}."
+            self._ended = f"The approval is used up: {error_code(reply) or 'refused'}."
             stored = self._stored()
             if self._token_store and stored and stored[1].access_token in self._own_tokens:
                 self._token_store.forget()
-            raise errors.ReauthorizationRequired(self._ended, request=reply.request)
+            raise errors.ReauthorizationRequired(
+                self._ended, request=reply.request, holder_said=problem
+            )
         if reply.status != 200:
             raise refusal(reply)
         self._grant = read_grant(

@@ -41,6 +41,7 @@ class Holder:
         self.announce: dict[str, int] = {}
         self.token: str | None = None  # a bearer token that is asked for
         self.tokens: set[str] = set()
+        self.withdrawn = False  # no refresh succeeds
         self.requests: list[tuple[str, str, int]] = []  # method, path with query, status
         self.sent: Counter[str] = Counter()  # SOP Instance UID: times sent whole
         self.busy: dict[str, list[str | None]] = {}  # path part: Retry-After values still to give
@@ -255,6 +256,9 @@ class Reply:
         if self.path == "/register":
             where = json.loads(self.body)["redirect_uris"]
             self.json({"client_id": "client-1", "client_secret": "s", "redirect_uris": where}, 201)
+        elif self.path == "/token" and self.holder.withdrawn and b"refresh_token" in self.body:
+            said = {"error": "invalid_grant", "error_description": "withdrawn by Ann Example"}
+            self.json(said, 400)
         elif self.path == "/token":
             number = len(self.holder.asked("/token"))
             token = f"{self.holder.token}-{number}"

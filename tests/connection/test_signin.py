@@ -143,6 +143,7 @@ def test_authorise_consents_to_the_origin_that_was_shown_beside_it(locked, image
     me = connect(patient=None)
     assert me.holder.imaging_origins == (images.root,)
     assert not me.session.origins.is_trusted(images.fhir)
+    me.session.on_status(lambda status: None)  # as a panel does, which shows the origin
     sign_in(me)
     assert len(me.studies()) == 1
     assert len(images.asked("ImagingStudy")) == 1
@@ -437,3 +438,36 @@ def test_the_options_show_no_secret_and_no_patient(canary):
     assert not [
         text for text in (canary.name, canary.token, canary.secret) if text in repr(options)
     ]
+
+
+def test_after_a_withdrawal_a_call_waits_where_a_panel_asks_and_raises_elsewhere(locked, connect):
+    me = connect(patient=None)
+    sign_in(me)
+    me.studies()
+    locked.withdrawn = True
+    locked.tokens.clear()
+    with pytest.raises(ReauthorizationRequired, match="used up: invalid_grant") as caught:
+        me.benefits()
+    assert "Ann" not in str(caught.value)
+    assert "Ann Example" in caught.value.holder_said
+    assert me.status == "withdrawn"
+    assert "withdrawn" in repr(me)
+    with pytest.raises(ReauthorizationRequired, match="approval has ended"):
+        me.benefits()  # nothing waits where nobody can approve
+    me.session.on_status(lambda status: None)
+    work = me.load()
+    with pytest.raises(TimeoutError):
+        work.result(0.3)
+    sign_in(me)
+    assert work.result(10).status == "approved"
+    assert len(me.benefits()) == 7
+
+
+@pytest.mark.fault("L03")
+def test_a_script_sends_nothing_to_origins_that_nobody_was_shown(locked, images, connect):
+    me = connect(patient=None)
+    sign_in(me)
+    assert not me.session.origins.is_trusted(images.fhir)
+    with pytest.raises(UntrustedOrigin, match="nobody has consented"):
+        me.studies()
+    assert images.asked("ImagingStudy") == []

@@ -50,6 +50,9 @@ class FakeTokens:
     def bearer(self) -> str | None:
         return self.tokens[0]
 
+    def reject(self, rejected: str) -> None:
+        """Nothing is recorded here."""
+
     def refresh(self, rejected: str, *, cancel: Any = None) -> None:
         self.rejected.append(rejected)
         if len(self.tokens) > 1:

@@ -193,6 +193,9 @@ def test_eight_hours_of_503_with_a_token_that_ends_in_between(server, make, cloc
         def hour(self) -> int:
             return int((clock.now - began) / 3600)
 
+        def reject(self, rejected: str) -> None:
+            raise AssertionError("a new token was refused")
+
         def refresh(self, rejected: str, *, cancel: object = None) -> None:
             self.rejected.append(rejected)
             self.tokens[0] = f"token-{self.hour()}"

@@ -224,7 +224,7 @@ def test_an_unencrypted_base_is_refused_and_nothing_is_sent(server):
         "javascript:alert(1)",
         "file:///etc/passwd",
         "//holder.example/token",
-        "/token",
+        "http://[",
         "https://holder.example@evil.example/token",
         "https://2130706433/token",
         "https://holder.example\\@evil.example/token",

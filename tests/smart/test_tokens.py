@@ -281,7 +281,7 @@ def test_the_approval_of_another_patient_is_not_adopted(
 def test_invalid_grant_ends_it_without_a_loop(transport, server, tokens, rotating):
     rotating.number = 5  # whatever we hold is used up
     for _ in range(5):
-        with pytest.raises(errors.ReauthorizationRequired, match="invalid_grant: used"):
+        with pytest.raises(errors.ReauthorizationRequired, match="used up: invalid_grant"):
             ask(transport, server)
     assert server.count("/token") == 1
     assert server.count("/fhir/Patient/p") == 1

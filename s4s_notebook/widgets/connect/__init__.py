@@ -30,6 +30,8 @@ _STATUS = {
     "waiting for approval": "Waiting for approval in the holder's page.",
     "declined": "Declined: nothing was shared.",
     "expired": "The approval is over. Authorise again; what was downloaded stays.",
+    "withdrawn": "The holder no longer accepts the approval. Authorise again; "
+    "what was downloaded stays.",
     "open": "Open: this holder needs no sign-in.",
 }
 _Made = TypeVar("_Made")
@@ -173,6 +175,10 @@ def _facts(connection: Any) -> list[str]:
     facts = [_DISCOVERY.get(holder.source, "")]
     facts += [safe_text(note) for note in connection.notes]
     facts += [
+        f"{safe_text(origin)} gets {'; '.join(gets)}."
+        for origin, gets in holder.sign_in_origins.items()
+    ]
+    facts += [
         f"Images come from {safe_text(origin)}. Authorise also lets them be fetched from there."
         for origin in holder.imaging_origins
     ]
@@ -256,8 +262,8 @@ class OriginQuestion(anywidget.AnyWidget):
         self._answered = threading.Event()
         self._allowed = False
         super().__init__(
-            question=f"The images are at {self._origin}, which this holder did not announce. "
-            "May they be fetched from there, with your approval?",
+            question=f"This connection leads to {self._origin}, another server than the holder's. "
+            "May your approval be sent there?",
             line=Channel(self._from_browser),
         )
 
@@ -275,7 +281,7 @@ class OriginQuestion(anywidget.AnyWidget):
     def outcome(self) -> str:
         """Return the line that a saved notebook stores."""
         verdict = "allowed" if self._allowed else "refused"
-        return f"Images from {self._origin}: {verdict}."
+        return f"{self._origin}: {verdict}."
 
     def _from_browser(self, content: Mapping[str, Any]) -> None:
         self._allowed = content.get("do") == "allow"

@@ -11,10 +11,17 @@ export function serverBase() {
   }
 }
 
+// Jupyter checks it at GET too where the login is a cookie, as on every hub.
+function xsrfHeader() {
+  const xsrf = /(?:^|; )_xsrf=([^;]*)/.exec(document.cookie)?.[1];
+  return xsrf ? { "X-XSRFToken": decodeURIComponent(xsrf) } : {};
+}
+
 export async function serverHasOurPages(base) {
   if (!base) return false;
   try {
-    const reply = await fetch(`${base}s4s/status`, { credentials: "same-origin" });
+    const url = `${base}s4s/status`;
+    const reply = await fetch(url, { credentials: "same-origin", headers: xsrfHeader() });
     return reply.ok && typeof (await reply.json()).s4s === "string";
   } catch {
     return false;
@@ -23,9 +30,7 @@ export async function serverHasOurPages(base) {
 
 // Hand something to a waiting kernel by way of the server; false where that cannot be done.
 export async function post(base, path, content) {
-  const xsrf = /(?:^|; )_xsrf=([^;]*)/.exec(document.cookie)?.[1];
-  const headers = { "Content-Type": "application/json" };
-  if (xsrf) headers["X-XSRFToken"] = decodeURIComponent(xsrf);
+  const headers = { "Content-Type": "application/json", ...xsrfHeader() };
   try {
     const body = JSON.stringify(content);
     const url = `${base}s4s/${path}`;
