@@ -76,6 +76,11 @@ class FakeHolder:
     notes: tuple[str, ...] = ("The holder does not promise PKCE; S256 is sent all the same.",)
     imaging_origins: tuple[str, ...] = ("https://images.holder.example",)
 
+    @property
+    def sign_in_origins(self) -> dict[str, tuple[str, ...]]:
+        """It signs people in at its own origin."""
+        return {}
+
 
 class FakeLogin:
     def __init__(self, state: str) -> None:
