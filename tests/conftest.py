@@ -70,6 +70,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.fail(f"skipping is forbidden here, and this test needs {text}")
 
 
+# ------------------------------------------------------------------ waits of one test only
+
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="s4s-state-")
+
+
+@pytest.fixture(autouse=True)
+def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Give each test a state folder of its own: a port may be used again."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
 # ------------------------------------------------------------------ data beside the checkout
 
 _opened: set[str] = set()

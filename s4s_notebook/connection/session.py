@@ -20,6 +20,7 @@ from ..http.client import Exchange, Transport
 from ..http.origins import Origins
 from ..http.origins import origin as origin_of
 from ..http.redact import Secret
+from ..http.waits import Waits
 from ..smart import discovery
 from ..smart import registration as smart
 from ..smart.approval import OVER, Approval, Status
@@ -88,8 +89,7 @@ class Session:
             waits=options.waits,
             clock=clock,
             on_exchange=self.history.append,
-            on_not_before=self._store_wait,
-            not_before=self._recall_wait,
+            stored_waits=Waits.of_user(clock),
         )
         self.approval = Approval()
         if self.patient is None:
@@ -135,17 +135,6 @@ class Session:
         if self.patient is not None:
             for origin in self.participant.consents():
                 self.origins.allow(origin)
-
-    def _store_wait(self, key: str, not_before: float) -> None:
-        if self.patient is not None:
-            seconds = not_before - self.transport.clock.time()
-            self.participant.set_wait(key, not_before, seconds)
-
-    def _recall_wait(self, key: str) -> float | None:
-        if self.patient is None:
-            return None
-        now = self.transport.clock.time()
-        return now + self.participant.remaining_wait(key, now)
 
     # Discovery
 

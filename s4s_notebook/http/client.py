@@ -11,12 +11,10 @@ redirects that are not followed, read the body of a 401 without limit and log ad
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -32,6 +30,9 @@ from .pool import PooledTransport, ResponseBody
 from .redact import Secret
 from .response import Response, ResponseStream
 from .retry import RetryState, WaitPolicy
+from .retry_after import parse_retry_after
+from .slots import slots_of
+from .waits import Waits
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LATER = (503, 429)  # come back later: as often as the budget allows
@@ -130,6 +131,7 @@ class _PendingRequest:
         token: whether the access token may be attached.
         wait: whether to wait and repeat at all.
         follow: whether a GET follows redirects.
+        long: whether its body is a long transfer.
         bearer: the token that the last attempt carried.
         last_url: the address of the last attempt.
         counted: seconds of waiting that the history has already.
@@ -144,6 +146,7 @@ class _PendingRequest:
     token: bool = True
     wait: bool = True
     follow: bool = True
+    long: bool = False
     bearer: Secret | None = None
     secrets: tuple[Secret, ...] = ()
     last_url: str = ""
@@ -168,9 +171,8 @@ class Transport:
         clock: the clock; tests pass their own.
         limits: of one exchange.
         on_exchange: called after every exchange, for a history.
-        on_not_before: called with an opaque key and the POSIX time before which a request must
-            not be repeated, so that a wait can outlive the process.
-        not_before: returns that time for a key, or None.
+        stored_waits: until when nothing may be requested, also by other processes; by default
+            they last as long as this transport.
     """
 
     def __init__(
@@ -182,14 +184,13 @@ class Transport:
         clock: Clock | None = None,
         limits: Limits | None = None,
         on_exchange: Callable[[Exchange], None] | None = None,
-        on_not_before: Callable[[str, float], None] | None = None,
-        not_before: Callable[[str], float | None] | None = None,
+        stored_waits: Waits | None = None,
     ) -> None:
         self.origins, self.tokens = origins, tokens
         self.waits, self.clock = waits or WaitPolicy(), clock or SystemClock()
         self._limits = limits or Limits()
         self._on_exchange = on_exchange
-        self._on_not_before, self._not_before = on_not_before, not_before
+        self.stored_waits = stored_waits or Waits(None, self.clock)
         self._pool = PooledTransport(origins)
 
     @property
@@ -229,6 +230,7 @@ class Transport:
             basic: user and password for HTTP Basic, sent in place of the token.
             token: whether to send the access token where it may go.
             wait: False makes one attempt: a 503 is returned, a lost connection raises at once.
+                Before the time that an earlier response asked for, it makes none.
             cancel: ends the call within a second.
             on_wait: called while waiting.
             max_bytes: the largest acceptable body.
@@ -242,7 +244,8 @@ class Transport:
             BlockedAddress: a forbidden address. Nothing was sent.
             TrustError: the certificate is not valid. Nothing was sent.
             HolderUnavailable: no connection.
-            RetryAfterTooLong: the waiting budget is used up.
+            RetryAfterTooLong: the waiting budget is used up, or an earlier response refused
+                until a later time. ``.not_before`` says until when.
             Stalled: the bytes stopped or were too slow.
             Cancelled: the switch is set.
             MalformedResponse: not HTTP, or beyond the limits.
@@ -310,7 +313,7 @@ class Transport:
         """
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
         pending = self._pending("GET", url, headers, cancel, on_wait)
-        pending.token = token
+        pending.token, pending.long = token, True
 
         def check(raw: httpx.Response) -> httpx.Response:
             if 200 <= raw.status_code < 300:
@@ -340,24 +343,41 @@ class Transport:
         wait: bool = True,
     ) -> _PendingRequest:
         headers["User-Agent"] = f"s4s-notebook/{__version__}"
-        key = hashlib.sha256(f"{method} {url}".encode()).hexdigest()
-        remember = None if self._on_not_before is None else partial(self._on_not_before, key)
         waits = self.waits if wait else replace(self.waits, budget=0.0)
-        retry_state = RetryState(waits, self.clock, cancel, on_wait, remember)
+
+        def store(seconds: float, status: int) -> None:
+            self._store_wait(pending, seconds, status)
+
+        retry_state = RetryState(waits, self.clock, cancel, on_wait, store, f"{method} {url}")
         pending = _PendingRequest(method, url, retry_state, headers, wait=wait)
-        if self._not_before is not None:
-            retry_state.wait_until(self._not_before(key), pending.shown())
         return pending
+
+    def _store_wait(self, pending: _PendingRequest, seconds: float, status: int) -> None:
+        for url in {pending.url, pending.last_url or pending.url}:
+            self.stored_waits.set(url, seconds, status)
+
+    def obey(self, url: str, retry_state: RetryState, request: errors.Request) -> None:
+        """Wait as earlier responses asked, of this process or another.
+
+        Raises:
+            RetryAfterTooLong: that exceeds the budget, or the response refused until then.
+            Cancelled: the switch is set.
+        """
+        while (stored := self.stored_waits.get(url)) is not None:
+            refused = stored.status not in (*_LATER, *_PASSING)
+            retry_state.wait_stored(stored.remaining(self.clock), request, refused=refused)
 
     def _run(self, pending: _PendingRequest, finish: Callable[[httpx.Response], T]) -> T:
         """Repeat until there is a response to return; every error leaves with its request."""
         try:
             while True:
                 try:
+                    self.obey(pending.url, pending.retry_state, pending.shown())
                     raw = self._attempt(pending)
                     try:
                         if not self._retry_later(pending, raw):
                             response.check_length(raw.headers)
+                            pending.retry_state.finish()
                             return finish(raw)
                     except BaseException:
                         raw.close()
@@ -383,6 +403,7 @@ class Transport:
         later = status in _LATER or (status in _PASSING and "retry-after" in raw.headers)
         again = status in _PASSING and not state.exhausted
         if not pending.wait or not (later or again):
+            self._store_refusal(pending, raw, later=later)
             return False
         _discard(raw)
         request, reason = pending.shown(status), str(status)
@@ -392,6 +413,19 @@ class Transport:
         else:
             state.back_off(request, reason)
         return True
+
+    def _store_refusal(self, pending: _PendingRequest, raw: httpx.Response, *, later: bool) -> None:
+        """Store the time that a response asks for which is not repeated within this call."""
+        status, values = raw.status_code, raw.headers.get_list("retry-after")
+        if status < 400 or status == 401 or not (values or later):
+            return
+        seconds = None
+        with suppress(errors.RetryAfterTooLong):  # a mistake must not block it for ever
+            seconds = parse_retry_after(values, now=self.clock.time(), date=raw.headers.get("date"))
+        if seconds is None and not later:
+            return
+        seconds = max(self.waits.floor, self.waits.first if seconds is None else seconds)
+        self._store_wait(pending, seconds, status)
 
     def _attempt(self, pending: _PendingRequest) -> httpx.Response:
         """Send once, following redirects by our rules."""
@@ -448,6 +482,10 @@ class Transport:
         monitor = Monitor(self._limits, pending.retry_state.cancel)
         monitor.check()
         request.extensions["monitor"] = monitor
+        slots = slots_of(request.extensions["parsed_url"].origin)
+        request.extensions["slot"] = slots.acquire(
+            self.waits.per_origin, long=pending.long, cancel=pending.retry_state.cancel
+        )
         started, began, status = self.clock.time(), self.clock.monotonic(), None
         try:
             raw = self._pool.handle_request(request)

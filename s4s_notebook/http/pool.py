@@ -22,6 +22,7 @@ import httpx
 from ..errors import HolderUnavailable, MalformedResponse, Stalled, TrustError
 from .backend import BODY_BYTES, ConnectionBroken, GuardedBackend, Monitor
 from .origins import Origins, ParsedURL, is_local
+from .slots import Slot
 
 _FRAMING = ("content-length", "transfer-encoding")
 _BLANK_LINE = re.compile(rb"\n\r?\n")  # the end of headers and of a chunked body
@@ -51,8 +52,8 @@ class _errors_translated:  # noqa: N801 - reads as a statement; a class, as it r
 class ResponseBody(httpx.SyncByteStream):
     """The raw body of a response, in the pieces that arrive."""
 
-    def __init__(self, response: httpcore.Response, monitor: Monitor) -> None:
-        self._response, self._monitor = response, monitor
+    def __init__(self, response: httpcore.Response, monitor: Monitor, slot: Slot) -> None:
+        self._response, self._monitor, self._slot = response, monitor, slot
         self._headers = httpx.Headers(response.headers)
         self._chunked = "transfer-encoding" in self._headers
         self._last = b""  # the last piece, if chunked
@@ -126,15 +127,19 @@ class ResponseBody(httpx.SyncByteStream):
 
     def close(self) -> None:
         """Close the response, and its connection unless the body was read to its end."""
-        with self._monitor:
-            self._response.close()
+        try:
+            with self._monitor:
+                self._response.close()
+        finally:
+            self._slot.release()
 
 
 class PooledTransport(httpx.BaseTransport):
     """The connections to one holder, direct or through the environment's proxy.
 
-    A request needs two extensions: ``monitor``, the :class:`Monitor` of its exchange, and
-    ``parsed_url``, the checked address: what was checked is what is sent, unchanged.
+    A request needs three extensions: ``monitor``, the :class:`Monitor` of its exchange,
+    ``parsed_url``, the checked address: what was checked is what is sent, unchanged, and ``slot``,
+    which is released when the response is closed.
     """
 
     def __init__(self, origins: Origins) -> None:
@@ -162,15 +167,20 @@ class PooledTransport(httpx.BaseTransport):
             port=parsed.port,
             target=parsed.target.encode(),
         )
-        pool = self._pool(parsed)
-        with _errors_translated(monitor):
-            response = pool.handle_request(
-                httpcore.Request(
-                    request.method, url, headers=request.headers.raw, content=request.content
+        slot: Slot = request.extensions["slot"]
+        try:
+            pool = self._pool(parsed)
+            with _errors_translated(monitor):
+                response = pool.handle_request(
+                    httpcore.Request(
+                        request.method, url, headers=request.headers.raw, content=request.content
+                    )
                 )
-            )
+        except BaseException:
+            slot.release()
+            raise
         monitor.start_body()
-        body = ResponseBody(response, monitor)
+        body = ResponseBody(response, monitor, slot)
         return httpx.Response(response.status, headers=response.headers, stream=body)
 
     def _pool(self, parsed: ParsedURL) -> httpcore.ConnectionPool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from ..errors import Request, RetryAfterTooLong
 from ..task import TICK, Cancel, Clock, OnWait, Waiting
@@ -22,6 +24,8 @@ class WaitPolicy:
         jitter: up to this share of a pause (and at most 5 s) is added, never taken away.
         first, longest: back-off in seconds where the holder gives no usable Retry-After.
         tries: attempts in all where nothing says that waiting helps (connection lost, 502, ...).
+        per_origin: requests under way at one origin at a time, from all connections of this
+            process; transfers of images may be one fewer.
         random: a number from 0 to 1 for the jitter.
     """
 
@@ -31,6 +35,7 @@ class WaitPolicy:
     first: float = 1.0
     longest: float = 120.0
     tries: int = 4
+    per_origin: int = 6
     random: Callable[[], float] = field(default=random.random, repr=False)
 
     def pause(self, retry_after: float | None, attempt: int) -> float:
@@ -39,6 +44,48 @@ class WaitPolicy:
             retry_after = min(self.longest, self.first * 2.0 ** min(attempt - 1, 20))
         seconds = max(self.floor, retry_after)
         return seconds + min(5.0, seconds * self.jitter) * self.random()
+
+
+class Spent(NamedTuple):
+    """What a request has used of its policy so far."""
+
+    attempt: int
+    waited: float
+    failures: int
+
+
+class Postponed(BaseException):
+    """Leaves work that would wait; see :func:`postponing`.
+
+    Attributes:
+        waiting: the wait, as ``on_wait`` is told of it.
+        due: when the work can go on, by ``clock.monotonic()``.
+        clock: the clock to wait by.
+    """
+
+    def __init__(self, waiting: Waiting, due: float, clock: Clock) -> None:
+        super().__init__("postponed")
+        self.waiting, self.due, self.clock = waiting, due, clock
+
+
+_spent: ContextVar[dict[str, Spent] | None] = ContextVar("_spent", default=None)
+
+
+@contextmanager
+def postponing(spent: dict[str, Spent]) -> Iterator[None]:
+    """Have every wait below raise :class:`Postponed` in place of sleeping.
+
+    Begin the work again when it is due: the requests go on with the attempts and the budget that
+    they had.
+
+    Args:
+        spent: pass the same dict, empty at first, each time that the same work is begun.
+    """
+    token = _spent.set(spent)
+    try:
+        yield
+    finally:
+        _spent.reset(token)
 
 
 def wait(
@@ -77,8 +124,9 @@ class RetryState:
         clock: the clock to wait by.
         cancel: ends a wait.
         on_wait: called while waiting.
-        on_not_before: called with a POSIX time before each wait, so that it can outlive the
-            process.
+        on_pause: called with the seconds and the HTTP status of each wait that a response asks
+            for, before it begins, so that it can outlive the process.
+        key: what is requested; see :func:`postponing`.
 
     Attributes:
         attempt: the current attempt, from 1.
@@ -91,27 +139,48 @@ class RetryState:
         clock: Clock,
         cancel: Cancel | None = None,
         on_wait: OnWait | None = None,
-        on_not_before: Callable[[float], None] | None = None,
+        on_pause: Callable[[float, int], None] | None = None,
+        key: str = "",
     ) -> None:
-        self.policy, self.clock, self.cancel = policy, clock, cancel
-        self.attempt, self.waited = 1, 0.0
-        self._failures = 0  # since the last "come back later", which shows that the holder lives
-        self._on_wait, self._on_not_before = on_wait, on_not_before
+        self.policy, self.clock, self.cancel, self._key = policy, clock, cancel, key
+        # Failures since the last "come back later", which shows that the holder lives.
+        spent = (_spent.get() or {}).get(key, Spent(1, 0.0, 0))
+        self.attempt, self.waited, self._failures = spent
+        self._on_wait, self._on_pause = on_wait, on_pause
 
     @property
     def exhausted(self) -> bool:
         """Whether failures in a row have used up all attempts but the current one."""
         return self._failures + 1 >= self.policy.tries
 
-    def wait_until(self, not_before: float | None, request: Request) -> None:
-        """Wait as an earlier process was told to.
+    def wait_stored(self, remaining: float, request: Request, *, refused: bool = False) -> None:
+        """Wait as an earlier call was told to.
+
+        Args:
+            remaining: seconds.
+            request: what waits.
+            refused: raise at once, as that call did.
 
         Raises:
-            RetryAfterTooLong: that exceeds the budget.
+            RetryAfterTooLong: that exceeds the budget, or ``refused``.
         """
-        remaining = 0.0 if not_before is None else not_before - self.clock.time()
+        if refused:
+            raise RetryAfterTooLong(
+                f"The holder refused this, and wants no request for another {remaining:.0f} s.",
+                request=request,
+                retry_after=remaining,
+                not_before=self.clock.time() + remaining,
+                waited=self.waited,
+                attempts=0,
+            )
         if remaining > 0:
             self._wait(remaining, remaining, request, "kept")
+
+    def finish(self) -> None:
+        """End the attempts: a later request for the same has new ones, but no new budget."""
+        spent = _spent.get()
+        if spent and self._key in spent:
+            spent[self._key] = Spent(1, self.waited, 0)
 
     def wait_retry_after(
         self, request: Request, reason: str, values: Sequence[str], date: str | None
@@ -126,9 +195,11 @@ class RetryState:
         except RetryAfterTooLong as error:
             # Not stored: a mistake of the holder must not block this request for ever.
             self._give_up(request, error.retry_after or ABSURD, error.retry_after)
-        self._wait(self.policy.pause(requested, self.attempt), requested, request, reason)
+        self._failures, pause = 0, self.policy.pause(requested, self.attempt)
+        if self._on_pause is not None:
+            self._on_pause(pause, int(reason))
+        self._wait(pause, requested, request, reason)
         self.attempt += 1
-        self._failures = 0
 
     def back_off(self, request: Request, reason: str) -> bool:
         """Wait after a failure that may pass; return False when the attempts are used up."""
@@ -140,17 +211,22 @@ class RetryState:
         return True
 
     def _wait(self, pause: float, requested: float | None, request: Request, reason: str) -> None:
-        not_before = self.clock.time() + pause
-        if self._on_not_before is not None and reason != "kept":
-            self._on_not_before(not_before)
         if self.waited + pause > self.policy.budget:
             self._give_up(request, pause, requested)
-        started = self.clock.monotonic()
+        started, not_before = self.clock.monotonic(), self.clock.time() + pause
+
+        def waiting(remaining: float) -> Waiting:
+            return Waiting(request, remaining, not_before, self.attempt, reason)
 
         def report(remaining: float) -> None:
             if self._on_wait is not None:
-                self._on_wait(Waiting(request, remaining, not_before, self.attempt, reason))
+                self._on_wait(waiting(remaining))
 
+        spent = _spent.get()
+        if spent is not None:
+            next_attempt = self.attempt if reason == "kept" else self.attempt + 1
+            spent[self._key] = Spent(next_attempt, self.waited + pause, self._failures)
+            raise Postponed(waiting(pause), started + pause, self.clock)
         try:
             wait(self.clock, pause, cancel=self.cancel, report=report)
         finally:

@@ -86,10 +86,16 @@ def request_token(
 ) -> Response:
     """Post a form as :func:`post_form` does; wait and repeat at 503 and 429."""
     while True:
+        wait_stored(transport, address, retry_state)
         reply = post_form(transport, address, client, form, cancel=retry_state.cancel)
         if not is_retry_later(reply):
             return reply
         wait_retry_after(reply, retry_state)
+
+
+def wait_stored(transport: Transport, address: str, retry_state: RetryState) -> None:
+    """Wait as an earlier answer asked. Raises RetryAfterTooLong, Cancelled."""
+    transport.obey(address, retry_state, errors.Request("POST", redact.url(address)))
 
 
 def is_retry_later(reply: Response) -> bool:

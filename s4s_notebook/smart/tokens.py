@@ -31,6 +31,7 @@ from .token_endpoint import (
     read_grant,
     refusal,
     wait_retry_after,
+    wait_stored,
 )
 
 _TYPES: dict[str, Any] = {
@@ -210,16 +211,19 @@ class Tokens:
                     )
                 now = self._clock.time()
                 reply = self._request(self._grant.refresh_token, cancel)
-                if not is_retry_later(reply):
+                if reply is not None and not is_retry_later(reply):
                     self._receive(reply, now)
                     return
+            # Without the locks: others may find that it is over.
             if retry_state is None:
                 raise errors.HolderUnavailable(
-                    "The holder cannot renew the token now.", request=reply.request
+                    "The holder cannot renew the token now.",
+                    request=reply.request if reply else None,
                 )
-            wait_retry_after(
-                reply, retry_state
-            )  # without the locks: others may find that it is over
+            if reply is None:
+                wait_stored(self._transport, self._holder.token or "", retry_state)
+            else:
+                wait_retry_after(reply, retry_state)
 
     @contextmanager
     def _exclusive(self, cancel: Cancel | None) -> Iterator[None]:
@@ -247,8 +251,8 @@ class Tokens:
         stored = from_record(self._holder, self._token_store.load()) if self._token_store else None
         return stored if stored and stored[1].patient == self._grant.patient else None
 
-    def _request(self, token: Secret, cancel: Cancel | None) -> Response:
-        """Send the refresh request; once more if its answer was lost.
+    def _request(self, token: Secret, cancel: Cancel | None) -> Response | None:
+        """Send the refresh request, once more if its answer was lost; None where it has to wait.
 
         The holder may not have received the first one. If it has, it answers that the refresh
         token is used up, and the person authorises again.
@@ -259,6 +263,8 @@ class Tokens:
             return post_form(self._transport, address, self._client, form, cancel=cancel)
         except errors.HolderUnavailable:
             return post_form(self._transport, address, self._client, form, cancel=cancel)
+        except errors.RetryAfterTooLong:  # another thread or process was told so
+            return None
 
     def _receive(self, reply: Response, now: float) -> None:
         problem = oauth_error(reply) if reply.status in (400, 401, 403) else ""

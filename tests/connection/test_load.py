@@ -299,14 +299,13 @@ class Jumping(SystemClock):
 
 @pytest.mark.fault("C09")
 def test_a_clock_that_jumps_neither_shortens_nor_stretches_a_kept_wait(holder, connect):
-    clock = Jumping()
-    me = connect(clock=clock)
-    me.session._store_wait("key", clock.time() + 5)
-    assert 4 < me.session._recall_wait("key") - clock.time() <= 5
-    clock.back = 86400
-    assert me.session._recall_wait("key") - clock.time() == pytest.approx(5, abs=0.01)
-    clock.back = -86400
-    assert me.session._recall_wait("key") - clock.time() < 0.01
+    clock, address = Jumping(), f"{holder.fhir}/Coverage"
+    connect(clock=clock).session.transport.stored_waits.set(address, 5, 503)
+    waits = connect(clock=clock).session.transport.stored_waits  # as of another process
+    for back in (0, 86400, -86400):
+        clock.back = back
+        assert 4 < waits.get(address).remaining(clock) <= 5
+        assert 4 < waits.until(address) - clock.time() <= 5
 
 
 def test_cancel_ends_a_wait_within_a_second_and_what_came_stays(holder, connect):
