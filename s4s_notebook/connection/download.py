@@ -20,7 +20,8 @@ from .study_download import DownloadSource, StudyDownload
 if TYPE_CHECKING:
     from ..imaging import Study
 
-_PARALLEL = 4  # studies
+_PARALLEL = 4  # studies that are transferred, or asked for, at once
+_MOST_THREADS = 500  # a study that waits for its archive keeps a thread
 _guard = threading.Lock()
 _running: dict[tuple[str, ...], tuple[StudyDownload, list[Download]]] = {}
 
@@ -80,7 +81,7 @@ class Download(Task["Study | list[Study]"]):
         queued, failed = list(self._uids), dict[str, BaseException]()
         active: list[str] = []
         while queued or active:
-            while queued and len(active) < _PARALLEL and not self._switch.is_set():
+            while queued and self._has_room(active) and not self._switch.is_set():
                 self._start_study(queued[0])
                 active.append(queued.pop(0))
             for uid in [uid for uid in active if self._downloads[uid].done()]:
@@ -97,6 +98,11 @@ class Download(Task["Study | list[Study]"]):
                 self._downloads[active[0]].wait(0.05)
         self._unfollow(cancel=False)
         return self._gather(failed)
+
+    def _has_room(self, active: Sequence[str]) -> bool:
+        """Return whether another study may start: one that waits takes no transfer's place."""
+        busy = sum(self._downloads[uid].state.phase != "waiting" for uid in active)
+        return busy < _PARALLEL and len(active) < _MOST_THREADS
 
     def _start_study(self, uid: str) -> None:
         participant = self._source.participant()

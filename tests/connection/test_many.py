@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import queue
+
 import pytest
 
+from s4s_notebook.errors import Cancelled
 from tests.store import dicom
 
 from .conftest import quick
@@ -40,3 +43,26 @@ def test_one_call_brings_all_and_none_twice(holder, connect, count):
     busy = sum(status == 503 for _, path, status in holder.requests if "/wado/" in path)
     assert busy > count / 5
     assert len(holder.asked("/wado/")) - busy > count * 1.5, "hardly a connection was cut"
+
+
+@pytest.mark.fault("K05")
+@pytest.mark.parametrize("count", [12, pytest.param(200, marks=pytest.mark.slow)])
+def test_studies_that_wait_take_no_place(holder, connect, count):
+    """All studies but the last are put off for ten minutes; the last one comes at once."""
+    uids = [f"1.2.3.{1000 + number}" for number in range(count)]
+    holder.studies = {
+        uid: {f"{uid}.1.1": dicom.make(f"{uid}.1.1", study=uid, series=f"{uid}.1", size=2000)}
+        for uid in uids
+    }
+    holder.busy = {f"/studies/{uid}": ["600"] for uid in uids[:-1]}
+    holder.page_size = 50
+    me = connect(waits=quick(budget=3600.0))
+    me.studies()
+    download = me.download(uids)
+    arrived: queue.Queue[str] = queue.Queue()
+    download.on_instance(lambda path: arrived.put(path.stem))
+    assert arrived.get(timeout=60) == f"{uids[-1]}.1.1"
+    assert len(holder.asked("/wado/")) == count, "a study that waits was asked again"
+    download.cancel()
+    with pytest.raises(Cancelled):
+        download.result()

@@ -12,6 +12,7 @@ import pytest
 
 from s4s_notebook import errors
 from s4s_notebook.dicomweb import wado as dicomweb
+from s4s_notebook.dicomweb.qido import list_instances
 from s4s_notebook.fhir import search as fhir
 from s4s_notebook.fhir.endpoints import endpoints
 from s4s_notebook.http.backend import Limits
@@ -99,7 +100,7 @@ class Bench:
         endpoints(self.transport, STUDY, (), self.server.base)
 
     def listing(self) -> None:
-        if dicomweb.instances(self.transport, self.server.url("/studies/1.2.3")) is None:
+        if list_instances(self.transport, self.server.url("/studies/1.2.3")) is None:
             raise errors.NotFound("not offered", request=errors.Request("GET", "listing"))
 
     def retrieve(self) -> None:
