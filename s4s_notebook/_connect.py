@@ -111,6 +111,9 @@ def _open(url: str, options: ConnectOptions, *, announced: bool = False) -> Conn
             _approve(connection, unattended)
         return connection
     connection = Connection(options)
+    if is_sandbox:  # this library's own
+        for origin in connection.holder.imaging_origins:
+            connection.session.origins.allow(origin)
     if unattended:
         _approve(connection, unattended)
     elif (

@@ -58,5 +58,6 @@ class Sandbox(SandboxServer):
         from .connection.connection import Connection
 
         options.setdefault("redirect_uri", REDIRECT_URI)
+        options.setdefault("allow_origins", [self.wado_url])
         connection = Connection(self.fhir_url, **options)
         return connection.finish(self.approve(connection.authorize_url(), patient=patient))

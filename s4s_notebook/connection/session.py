@@ -83,6 +83,7 @@ class Session:
         self._clients: dict[str, Client] = {}
         self._holder: discovery.Holder | None = None
         self.login: Login | None = None
+        self._allow_origins = tuple(options.allow_origins)
         self.origins = Origins(self.base, options.allow_origins, ask, self._consented)
         self.transport = Transport(
             origins=self.origins,
@@ -341,10 +342,12 @@ class Session:
         )
         tokens.save()
         self.transport.tokens = tokens
+        origins = [origin_of(url) for url in self._allow_origins]
         if self.approval.observed:  # a panel showed them: consented to by pressing Authorise
-            for origin in self.holder.imaging_origins:
-                self.origins.allow(origin)
-                self._consented(origin)
+            origins += self.holder.imaging_origins
+        for origin in origins:
+            self.origins.allow(origin)
+            self._consented(origin)
         self._allow_consented()
         self.approval.accept(tokens)
 

@@ -348,7 +348,7 @@ class Transport:
         def store(seconds: float, status: int) -> None:
             self._store_wait(pending, seconds, status)
 
-        retry_state = RetryState(waits, self.clock, cancel, on_wait, store, f"{method} {url}")
+        retry_state = RetryState(waits, self.clock, cancel, on_wait, store)
         pending = _PendingRequest(method, url, retry_state, headers, wait=wait)
         return pending
 
@@ -377,7 +377,6 @@ class Transport:
                     try:
                         if not self._retry_later(pending, raw):
                             response.check_length(raw.headers)
-                            pending.retry_state.finish()
                             return finish(raw)
                     except BaseException:
                         raw.close()

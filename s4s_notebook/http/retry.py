@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from ..errors import Request, RetryAfterTooLong
 from ..task import TICK, Cancel, Clock, OnWait, Waiting
@@ -44,48 +42,6 @@ class WaitPolicy:
             retry_after = min(self.longest, self.first * 2.0 ** min(attempt - 1, 20))
         seconds = max(self.floor, retry_after)
         return seconds + min(5.0, seconds * self.jitter) * self.random()
-
-
-class Spent(NamedTuple):
-    """What a request has used of its policy so far."""
-
-    attempt: int
-    waited: float
-    failures: int
-
-
-class Postponed(BaseException):
-    """Leaves work that would wait; see :func:`postponing`.
-
-    Attributes:
-        waiting: the wait, as ``on_wait`` is told of it.
-        due: when the work can go on, by ``clock.monotonic()``.
-        clock: the clock to wait by.
-    """
-
-    def __init__(self, waiting: Waiting, due: float, clock: Clock) -> None:
-        super().__init__("postponed")
-        self.waiting, self.due, self.clock = waiting, due, clock
-
-
-_spent: ContextVar[dict[str, Spent] | None] = ContextVar("_spent", default=None)
-
-
-@contextmanager
-def postponing(spent: dict[str, Spent]) -> Iterator[None]:
-    """Have every wait below raise :class:`Postponed` in place of sleeping.
-
-    Begin the work again when it is due: the requests go on with the attempts and the budget that
-    they had.
-
-    Args:
-        spent: pass the same dict, empty at first, each time that the same work is begun.
-    """
-    token = _spent.set(spent)
-    try:
-        yield
-    finally:
-        _spent.reset(token)
 
 
 def wait(
@@ -126,7 +82,6 @@ class RetryState:
         on_wait: called while waiting.
         on_pause: called with the seconds and the HTTP status of each wait that a response asks
             for, before it begins, so that it can outlive the process.
-        key: what is requested; see :func:`postponing`.
 
     Attributes:
         attempt: the current attempt, from 1.
@@ -140,12 +95,10 @@ class RetryState:
         cancel: Cancel | None = None,
         on_wait: OnWait | None = None,
         on_pause: Callable[[float, int], None] | None = None,
-        key: str = "",
     ) -> None:
-        self.policy, self.clock, self.cancel, self._key = policy, clock, cancel, key
-        # Failures since the last "come back later", which shows that the holder lives.
-        spent = (_spent.get() or {}).get(key, Spent(1, 0.0, 0))
-        self.attempt, self.waited, self._failures = spent
+        self.policy, self.clock, self.cancel = policy, clock, cancel
+        self.attempt, self.waited = 1, 0.0
+        self._failures = 0  # since the last "come back later", which shows that the holder lives
         self._on_wait, self._on_pause = on_wait, on_pause
 
     @property
@@ -175,12 +128,6 @@ class RetryState:
             )
         if remaining > 0:
             self._wait(remaining, remaining, request, "kept")
-
-    def finish(self) -> None:
-        """End the attempts: a later request for the same has new ones, but no new budget."""
-        spent = _spent.get()
-        if spent and self._key in spent:
-            spent[self._key] = Spent(1, self.waited, 0)
 
     def wait_retry_after(
         self, request: Request, reason: str, values: Sequence[str], date: str | None
@@ -215,18 +162,10 @@ class RetryState:
             self._give_up(request, pause, requested)
         started, not_before = self.clock.monotonic(), self.clock.time() + pause
 
-        def waiting(remaining: float) -> Waiting:
-            return Waiting(request, remaining, not_before, self.attempt, reason)
-
         def report(remaining: float) -> None:
             if self._on_wait is not None:
-                self._on_wait(waiting(remaining))
+                self._on_wait(Waiting(request, remaining, not_before, self.attempt, reason))
 
-        spent = _spent.get()
-        if spent is not None:
-            next_attempt = self.attempt if reason == "kept" else self.attempt + 1
-            spent[self._key] = Spent(next_attempt, self.waited + pause, self._failures)
-            raise Postponed(waiting(pause), started + pause, self.clock)
         try:
             wait(self.clock, pause, cancel=self.cancel, report=report)
         finally:

@@ -24,6 +24,7 @@ _BUSY = 30.0  # seconds that another process may take
 _FILES = (NAME, f"{NAME}-wal", f"{NAME}-shm", f"{NAME}-journal")
 #: What a record raises that a newer version wrote, or that is damaged but still JSON.
 _UNREADABLE = (LookupError, TypeError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+_PURGED = 1  # SQLite's application_id of an index from which data were purged
 _OWNED = ("resource", "run", "mark", "wait", "problem", "consent", "study", "instance")
 _TABLES = """
 CREATE TABLE participant(id INTEGER PRIMARY KEY, folder TEXT UNIQUE, holder TEXT, patient TEXT,
@@ -127,6 +128,15 @@ class Index:
                 read = (offset + length + 1, participant)
             if read is not None:
                 self._db.execute("UPDATE participant SET read=? WHERE id=?", read)
+
+    @property
+    def purged(self) -> bool:
+        """Whether data were purged from this store, which may be empty for that reason."""
+        return self.rows("PRAGMA application_id") == [(_PURGED,)]
+
+    @purged.setter
+    def purged(self, value: bool) -> None:
+        self.run(f"PRAGMA application_id={_PURGED if value else 0}")
 
     def forget(self, participant: int, *, entirely: bool) -> None:
         """Remove the rows of one participant; :meth:`compact` removes their bytes."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from .. import private_files as system
 from ..fhir.resources import is_uid
+from ..http.waits import Waits
 from ..problems import Problem
 from .index import Index
 from .journal import Journal, Record
@@ -359,12 +359,7 @@ class Participant:
 
     def waits_until(self, kind: str) -> float | None:
         """Return until when the holder wants no search of a type, POSIX seconds, or None."""
-        self._catch_up()
-        rows = self._index.rows(
-            "SELECT max(not_before) FROM wait WHERE participant=? AND what=?", self.id, kind
-        )
-        until: float | None = rows[0][0]
-        return until if until is not None and until > time.time() else None
+        return Waits.of_user().until(f"{self.holder}/{kind}")
 
     # Studies
 

@@ -70,7 +70,6 @@ class Store:
             except BaseException:
                 self._index.close()
                 raise
-        self._purged = False
         self._remove = (
             weakref.finalize(self, shutil.rmtree, self.root, True) if self.temporary else None
         )
@@ -117,7 +116,10 @@ class Store:
 
     def _check_exists(self) -> None:
         """Raise an error for a folder in which nobody's data are; a temporary one may be empty."""
-        if not (self.temporary or self._purged) and next(self.iter_participants(), None) is None:
+        if (
+            not (self.temporary or self._index.purged)
+            and next(self.iter_participants(), None) is None
+        ):
             raise StoreError(
                 f"There is no store at {self.root}: it holds no participant.",
                 hint="Check the folder; connect(url, store=...) makes a store.",
@@ -312,6 +314,7 @@ class Store:
         elif study is not None:
             for participant in self.iter_participants():
                 self._purge_study(participant, study)
+        self._index.purged = True
         self._index.compact()  # also what an earlier call could not
 
     def _purge_all(self) -> None:
@@ -326,7 +329,6 @@ class Store:
                 self._folder.remove_tree(name)
             self._folder.sync()
         self._index = Index(self._folder)
-        self._purged = True
 
     def _purge_patient(self, patient: str) -> None:
         # The index last: while the patient is in it, a purge that failed can be repeated. No

