@@ -115,6 +115,8 @@ class FaultServer:
             for sock in self._sockets:
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept() at once
         self._listener.close()
         for thread in self._threads:
             thread.join(10)
