@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from ..problems import Problem
 from ..wording import count
@@ -78,15 +79,7 @@ def group_slices(frames: Iterable[Frame]) -> list[list[Frame]]:
         exact[_kind(frame)].append(frame)
     groups: list[list[Frame]] = []
     for alike in exact.values():
-        clusters: list[list[Frame]] = []
-        for frame in alike:
-            for cluster in clusters:
-                if _parallel(cluster[0], frame):
-                    cluster.append(frame)
-                    break
-            else:
-                clusters.append([frame])
-        groups += clusters
+        groups += _clusters(alike)
     return [sorted(group, key=_order) for group in groups]
 
 
@@ -101,24 +94,36 @@ def _kind(frame: Frame) -> Hashable:
     )  # fmt: skip
 
 
-def _parallel(first: Frame, second: Frame) -> bool:
-    """Return whether two frames have the same orientation and pixel spacing, within tolerance."""
-    if first.spacing and second.spacing and not _close(first.spacing, second.spacing):
-        return False
-    if first.orientation is None or second.orientation is None:
-        return True
-    if first.orientation == second.orientation:
-        return True
-    a, b = np.array(first.orientation), np.array(second.orientation)
-    return all(
-        float(np.linalg.norm(np.cross(a[part], b[part]))) < _SAME_DIRECTION
-        and float(np.dot(a[part], b[part])) > 0
-        for part in (slice(0, 3), slice(3, 6))
-    )
+def _clusters(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Join each frame to the first cluster whose first frame has its orientation and spacing.
+
+    All clusters are compared at once: a file may hold thousands of frames, each turned a little.
+    """
+    clusters: list[list[Frame]] = []
+    features = np.empty((len(frames), 8))
+    for frame in frames:
+        mine = np.array(
+            [*(frame.orientation or [math.nan] * 6), *(frame.spacing or [math.nan] * 2)]
+        )
+        same = np.flatnonzero(_parallel(features[: len(clusters)], mine))
+        if same.size:
+            clusters[int(same[0])].append(frame)
+        else:
+            features[len(clusters)] = mine
+            clusters.append([frame])
+    return clusters
 
 
-def _close(a: Sequence[float], b: Sequence[float]) -> bool:
-    return all(abs(x - y) <= 1e-3 * abs(x) for x, y in zip(a, b, strict=True))
+def _parallel(features: Floats, mine: Floats) -> npt.NDArray[np.bool_]:
+    """Return which rows (orientation, pixel spacing) are those of ``mine``, within tolerance.
+
+    What is NaN on either side is not compared.
+    """
+    differs = np.any(np.abs(features[:, 6:] - mine[6:]) > 1e-3 * np.abs(features[:, 6:]), axis=1)
+    for part in (slice(0, 3), slice(3, 6)):
+        across = np.linalg.norm(np.cross(features[:, part], mine[part]), axis=1)
+        differs |= (across >= _SAME_DIRECTION) | (features[:, part] @ mine[part] <= 0)
+    return np.asarray(~differs, dtype=np.bool_)
 
 
 def _order(frame: Frame) -> tuple[float, float, float]:

@@ -52,7 +52,10 @@ def shown(client, number, sign):
         ("me = s4s.connect()", "choose a data holder"),
         ("me = s4s.connect(sandbox.fhir_url)\nme.studies()", "Waiting for your approval"),
         ("await s4s.connect(sandbox.fhir_url).load()", "Waiting for your approval"),
-        (FETCH.replace("[images]", "[]") + "me.download(uid).result()", "May your approval be sent there"),
+        (
+            FETCH.replace("[images]", "[]") + "me.download(uid).result()",
+            "May your approval be sent there",
+        ),
         (
             FETCH + "await me.download(uid)",
             "next try in",
