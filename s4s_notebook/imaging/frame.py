@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from . import pixels
 from .acquisition import Acquisition
 from .attributes import RealWorldMap
 from .dicom_object import DicomObject
+from .lengths import Length, Scale, measured_length
 from .windows import Array, Choice, Floats, Table
 
 Triple = tuple[float, float, float]
@@ -34,7 +36,8 @@ class Frame:
         table: the Modality LUT, None where slope and intercept are used.
         unit: of the modality values ("HU", "BQML", "Gy"), "" when not stated.
         windows: the image's own windows and VOI LUTs; the first is the default.
-        spacing: (between rows, between columns) in mm, None when not stated.
+        spacing: (between rows, between columns) in mm, None when not stated or not one for all.
+        scales: what a pixel measures, for each region of the picture; see :meth:`length`.
         aspect: height of a pixel divided by its width.
         position: of the first pixel's centre, (x, y, z) in mm, patient coordinates (LPS).
         orientation: direction cosines of a row, then of a column; six numbers.
@@ -52,6 +55,7 @@ class Frame:
     unit: str = ""
     windows: tuple[Choice, ...] = field(default=(), repr=False)
     spacing: tuple[float, float] | None = None
+    scales: tuple[Scale, ...] = field(default=(), repr=False)
     aspect: float = 1.0
     position: Triple | None = None
     orientation: tuple[float, ...] | None = None
@@ -95,6 +99,20 @@ class Frame:
         if entry.count > 1:
             parts.append(f"frame {self.index + 1} of {entry.count}")
         return " · ".join(part for part in parts if part)
+
+    def length(self, start: Sequence[float], end: Sequence[float]) -> Length:
+        """Return the distance of two points (column, row), with its unit and where that is from.
+
+        In ultrasound by the region in which both points lie, in that region's unit; in a
+        projection at the body, or "at the detector" where the file has no magnification; in px
+        where there is no scale.
+
+        >>> from pydicom.data import get_testdata_file
+        >>> frame = read(get_testdata_file("CT_small.dcm")).series[0].frames[0]
+        >>> print(frame.length((0, 0), (30, 40)))
+        33.07 mm
+        """
+        return measured_length(self.scales, start, end, self.aspect)
 
     def stored(self) -> Array:
         """Return stored values, rows x columns, integers or floats; colour: x 3 (RGB).

@@ -7,6 +7,8 @@ truncated to 0-255. Truncated, not rounded, as DCMTK does. Padding is black.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
-from ..errors import MalformedDICOM, NotAnImage
+from ..errors import DICOMError, MalformedDICOM, NotAnImage
 from .frame import Frame
 from .instance import Instance
 from .reader import PARSE_ERRORS, parse
-from .windows import Array, Choice, chosen, spread
+from .windows import Array, Choice, Window, chosen, spread
 
 Greys = NDArray[np.uint8]
 
@@ -68,6 +70,49 @@ def measured(frame: Frame) -> Choice:
         low, high = frame.padding
         stored = stored[(stored < low) | (stored > high)]
     return spread(frame.modality(stored))
+
+
+def shared_range(frames: Sequence[Frame]) -> Window | None:
+    """Return one window for all frames of a series whose file states none; None where it does.
+
+    For PET from 0 to the 99.5th percentile of all slices, for MR from the 1st to the 99th, for
+    others from the smallest to the largest value. Of more than 64 slices, 64 are measured.
+    """
+    if frames[0].color or any(frame.windows for frame in frames):
+        return None
+    step = max(1, -(-len(frames) // _MEASURED))
+    samples = [part for frame in frames[::step] if (part := _sample(frame)).size]
+    if not samples:
+        return None
+    values = np.concatenate(samples)
+    ends = _PERCENTILES.get(frames[0].instance.modality)
+    if ends is None:
+        return replace(spread(values), name=_SERIES)
+    low, high = (float(end) for end in np.percentile(values, ends))
+    low = min(0.0, low) if ends[0] == 0.0 else low
+    if high <= low:  # nearly all is background
+        return replace(spread(values), name=_SERIES)
+    return Window((low + high) / 2, high - low, "LINEAR_EXACT", _SERIES)
+
+
+_MEASURED = 64
+_SERIES = "of the series"
+_PERCENTILES = {"PT": (0.0, 99.5), "MR": (1.0, 99.0)}
+
+
+def _sample(frame: Frame) -> Array:
+    """Return finite modality values of a frame, at most some 65,000; none where it is damaged."""
+    try:
+        stored = frame.stored()
+    except DICOMError:  # which is shown in its place
+        return np.empty(0)
+    step = max(1, int((stored.size / 2**16) ** 0.5))
+    stored = stored[::step, ::step]
+    if frame.padding is not None:
+        low, high = frame.padding
+        stored = stored[(stored < low) | (stored > high)]
+    values = frame.modality(stored).ravel()
+    return values[np.isfinite(values)] if values.dtype.kind == "f" else values
 
 
 def _as_frame(image: Frame | Instance | Dataset | Path | str) -> Frame:

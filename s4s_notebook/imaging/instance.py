@@ -14,6 +14,7 @@ from .acquisition import read_acquisition
 from .attributes import AttributeReader, FunctionalGroups, lookup_table, real_world_maps, windows
 from .dicom_object import DicomObject
 from .frame import Frame, Padding, Triple
+from .lengths import read_scales, spatial_spacing
 from .reader import NATIVE, Header, read_header
 from .structure import PIXEL_KEYWORDS, PixelLocation
 from .windows import Table
@@ -109,7 +110,8 @@ def _frame(
     position = reader.numbers(
         "ImagePositionPatient", groups.of("PlanePositionSequence", index), least=3
     )
-    spacing, aspect = _spacing(reader, groups.of("PixelMeasuresSequence", index))
+    scales = read_scales(reader, groups, index, instance.modality)
+    spacing = spatial_spacing(scales)
     slope, intercept, table, unit = _scale(reader, instance, groups, index)
     floats = instance.pixels is not None and instance.pixels.keyword != "PixelData"
     whole = slope.is_integer() and intercept.is_integer()
@@ -124,7 +126,8 @@ def _frame(
         windows=windows(reader, voi, fractional=fractional),
         real_world=real_world_maps(reader, groups.of("RealWorldValueMappingSequence", index)),
         spacing=spacing,
-        aspect=aspect,
+        scales=scales,
+        aspect=_aspect(reader, spacing),
         position=None if position is None else (position[0], position[1], position[2]),
         orientation=None if orientation is None else orientation[:6],
         padding=_padding(reader, instance),
@@ -190,29 +193,12 @@ def _slice_positions(
     return [(float(x), float(y), float(z)) for x, y, z in places]
 
 
-def _spacing(
-    reader: AttributeReader, measures: Dataset | None
-) -> tuple[tuple[float, float] | None, float]:
-    """Spacing in mm, and the aspect ratio even where there is no spacing."""
-    for keyword in ("PixelSpacing", "NominalScannedPixelSpacing", "ImagerPixelSpacing"):
-        result = reader.numbers(keyword, measures, least=2, positive=True)
-        if result:
-            return (result[0], result[1]), result[0] / result[1]
-    regions = reader.items("SequenceOfUltrasoundRegions")
-    scales = {scale for region in regions if (scale := _region(reader, region))}
-    if len(scales) == 1:  # one for the whole picture
-        down, across = scales.pop()
-        return (down, across), down / across
+def _aspect(reader: AttributeReader, spacing: tuple[float, float] | None) -> float:
+    """Return height by width of a pixel, by the spacing or as the file states it."""
+    if spacing:
+        return spacing[0] / spacing[1]
     ratio = reader.numbers("PixelAspectRatio", least=2, positive=True)
-    return None, ratio[0] / ratio[1] if ratio else 1.0
-
-
-def _region(reader: AttributeReader, region: Dataset) -> tuple[float, float] | None:
-    """Return an ultrasound region's scale, down and across in mm a pixel, None if not spatial."""
-    keywords = ("PhysicalDeltaY", "PhysicalDeltaX")
-    units = {reader.get(f"PhysicalUnits{axis}Direction", region) for axis in "XY"}
-    down, across = (abs(reader.number(entry, region) or 0) * 10 for entry in keywords)
-    return (down, across) if down and across and units == {3} else None  # 3 is cm
+    return ratio[0] / ratio[1] if ratio else 1.0
 
 
 def _scale(

@@ -227,16 +227,19 @@ def _scale_bar(axis: Axes, frame: Frame) -> None:
     """Draw a bar of a round length, at most a quarter of the width, bottom right."""
     if frame.spacing is None:
         return
-    wide = frame.columns * frame.spacing[1]
+    scale = next(scale for scale in frame.scales if scale.spatial)
+    start, end, _, bottom = scale.region or (0, frame.columns, 0, frame.rows)
+    wide = (end - start) * frame.spacing[1]
     length = max((nice for nice in _NICE if nice <= wide / 4), default=None)
     if length is None:
         return
     pixels = length / frame.spacing[1]
-    right, y = frame.columns * 0.96, frame.rows * 0.93
+    right, y = end - 0.04 * (end - start), bottom - frame.rows * 0.07
     ends = [right - pixels, right]
     more: dict[str, Any] = {"solid_capstyle": "butt", "path_effects": _EDGE}
     axis.plot(ends, [y, y], color="white", lw=2, scalex=False, scaley=False, **more)
     label = f"{length / 10:g} cm" if length >= 10 else f"{length:g} mm"
+    label += " at the detector" if scale.origin == "detector" else ""
     above = y - frame.rows * 0.012
     axis.text(right - pixels / 2, above, label, ha="center", va="bottom", fontsize=8, **_INK)
 

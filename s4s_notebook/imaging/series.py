@@ -179,6 +179,16 @@ class Series:
                 result.setdefault(name, Window(*numbers, name=name))
         return result
 
+    @cached_property
+    def grey_range(self) -> Window | None:
+        """One window for all slices where the file states none; None where it does, or in colour.
+
+        See :func:`~s4s_notebook.imaging.grey_levels.shared_range`.
+        """
+        from .grey_levels import shared_range
+
+        return shared_range(self.frames) if len(self.frames) > 1 else None
+
     @property
     def volumes(self) -> list[Volume]:
         """The volumes of the series: one, or one for each time point, echo, b-value, ...
@@ -254,6 +264,8 @@ class Series:
         if not self.frames:
             raise NotAnImage(f"This is no image but: {self.kind}.")
         heading = [self.modality, self.description, self.part, self.plane]
+        if options.get("window") is None:
+            options["window"] = self.grey_range
         return draw(self.frames, heading, self._noun, frame, **options)
 
     def __repr__(self) -> str:

@@ -40,7 +40,8 @@ def test_the_middle_slice_by_default(study) -> None:
     assert "slice 11 of 20" in figure.get_suptitle()
     assert "slice 11 of 20" in figure.alt
     shown = figure.axes[0].images[0].get_array()
-    assert np.array_equal(shown, render(study.series[0].frames[10]))
+    series = study.series[0]
+    assert np.array_equal(shown, render(series.frames[10], series.grey_range))
 
 
 def test_one_slice_several_and_a_montage(study) -> None:

@@ -95,8 +95,18 @@ const AXIAL = { rows: 100, columns: 200, spacing: [2, 0.5], position: [-10, 20, 
 test("pixels lie where the file says, lengths are in mm both ways", () => {
   assert.deepEqual(patientPoint(AXIAL, 4, 3), [-8, 26, 30]);
   assert.equal(patientPoint({ ...AXIAL, position: null }, 0, 0), null);
-  assert.deepEqual(lengthOf(AXIAL, [0, 0], [6, 2]), { value: 5, unit: "mm" });
-  assert.deepEqual(lengthOf({ ...AXIAL, spacing: null }, [0, 0], [3, 4]), { value: 5, unit: "px" });
+  const length = (slice, from, to) => lengthOf(slice, from, to).parts;
+  assert.deepEqual(length(AXIAL, [0, 0], [6, 2]), [[5, "mm"]]);
+  assert.deepEqual(length({ ...AXIAL, spacing: null }, [0, 0], [3, 4]), [[5, "px"]]);
+  const tissue = { down: 0.5, across: 0.5, units: ["mm", "mm"], note: "", region: [0, 99, 0, 49] };
+  const strip = { down: 0, across: 0.01, units: ["", "s"], note: "", region: [0, 99, 50, 99] };
+  const doppler = { down: 2, across: 0.01, units: ["cm/s", "s"], note: "", region: [0, 9, 90, 99], low: true };
+  const echo = { ...AXIAL, scales: [tissue, strip, doppler] };
+  assert.deepEqual(length(echo, [0, 0], [6, 8]), [[5, "mm"]]);
+  assert.deepEqual(length(echo, [0, 60], [50, 70]), [[0.5, "s"]]);
+  assert.deepEqual(length(echo, [0, 95], [5, 91]), [[0.05, "s"]]); // the strip has priority
+  assert.deepEqual(length(echo, [0, 40], [3, 60]), [[Math.hypot(3, 20), "px"]]);
+  assert.deepEqual(length({ ...echo, scales: [doppler] }, [0, 90], [5, 95]), [[0.05, "s"], [10, "cm/s"]]);
 });
 
 test("the whole picture fits, with pixels that are not square", () => {

@@ -13,13 +13,32 @@ export function patientPoint(slice, column, row) {
   );
 }
 
-/** Distance of two image points: {value, unit}, in mm where the spacing is known. */
+/**
+ * Distance of two image points: {parts: [[value, unit], …], note}. A slice's `scales` are those of
+ * imaging/lengths.py; one without has its `spacing`. In px where no scale holds both points.
+ */
 export function lengthOf(slice, [x0, y0], [x1, y1]) {
-  const [down, across] = slice.spacing ?? [1, 1];
-  return {
-    value: Math.hypot((x1 - x0) * across, (y1 - y0) * down),
-    unit: slice.spacing ? "mm" : "px",
-  };
+  const [wide, high] = [Math.abs(x1 - x0), Math.abs(y1 - y0)];
+  const scale = scaleAt(slice, [x0, y0], [x1, y1]);
+  if (!scale) return { parts: [[Math.hypot(wide, high * (slice.aspect ?? 1)), "px"]], note: "" };
+  const { down, across, units: [vertical, horizontal], note } = scale;
+  if (vertical === "mm" && horizontal === "mm") {
+    return { parts: [[Math.hypot(wide * across, high * down), "mm"]], note };
+  }
+  const parts = [[wide * across, horizontal], [high * down, vertical]];
+  return { parts: parts.filter(([, unit]) => unit), note };
+}
+
+/** The scale that holds at both points: of high priority first, then of the smallest region. */
+function scaleAt(slice, from, to) {
+  const [down, across] = slice.spacing ?? [];
+  const scales = slice.scales ?? (slice.spacing ? [{ down, across, units: ["mm", "mm"], note: "" }] : []);
+  const size = ({ region }) => (region ? (region[1] - region[0]) * (region[3] - region[2]) : 0);
+  const ranked = [...scales].sort((a, b) => (a.low ?? 0) - (b.low ?? 0) || size(a) - size(b));
+  const at = ([x, y]) => ranked.find(({ region: box }) => !box
+    || (x >= box[0] - 0.5 && x < box[1] + 0.5 && y >= box[2] - 0.5 && y < box[3] + 0.5));
+  const first = at(from);
+  return first && first === at(to) && first.units.some(Boolean) ? first : null;
 }
 
 /** Width and height of one pixel on screen at zoom 1, so that mm are mm both ways. */

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -81,20 +82,22 @@ class Pictures:
         if frame is None:
             return self._cut(stack, plane, int(key))
         label = [frame_number(frame), axis_position(frame)]
-        return packed(*described(frame, "\n".join(part for part in label if part)))
+        text = "\n".join(part for part in label if part)
+        return packed(*described(frame, text, None if self._growing() else stack.grey_range))
 
     def _cut(self, series: Series, plane: str, index: int) -> Answer:
         """Return one slice of a plane that the series was not acquired in."""
         frame, description, pixels = self._cuts.cut(series, plane, index)
         buffers: list[Array] = []
         message = {**scale(frame, frame.windows, buffers), **description}
-        return packed({**message, "whole": window(spread(pixels), [])}, pixels, buffers)
+        whole = series.grey_range or spread(pixels)
+        return packed({**message, "whole": window(whole, [])}, pixels, buffers)
 
     def thumbnail(self, series: str) -> Answer:
         """Return the middle slice of a series as grey levels or RGB, at most 96 pixels a side."""
         with self._lock:
-            frames = self._existing(self._series, series).frames
-        picture = render(frames[len(frames) // 2])
+            stack = self._existing(self._series, series)
+        picture = render(stack.frames[len(stack.frames) // 2], stack.grey_range)
         step = max(1, -(-max(picture.shape[:2]) // THUMBNAIL))
         return packed({}, picture[::step, ::step])
 
@@ -195,10 +198,16 @@ def table(lookup: Table, buffers: list[Array]) -> dict[str, Any]:
     }
 
 
-def described(frame: Frame, label: str) -> tuple[dict[str, Any], Array, list[Array]]:
-    """Return a frame's description for the browser, its pixels, and the tables they refer to."""
+def described(
+    frame: Frame, label: str, whole: Choice | None = None
+) -> tuple[dict[str, Any], Array, list[Array]]:
+    """Return a frame's description for the browser, its pixels, and the tables they refer to.
+
+    ``whole`` is the window from smallest to largest, by default that of the frame alone.
+    """
     geometry = {
         "spacing": frame.spacing,
+        "scales": [asdict(scale) for scale in frame.scales],
         "aspect": frame.aspect,
         "position": frame.position,
         "orientation": frame.orientation,
@@ -209,7 +218,8 @@ def described(frame: Frame, label: str) -> tuple[dict[str, Any], Array, list[Arr
         return {**geometry, "windows": []}, render(frame), []
     buffers: list[Array] = []
     grey = scale(frame, frame.windows, buffers)
-    return {**geometry, **grey, "whole": window(measured(frame), [])}, frame.stored(), buffers
+    limits = window(whole or measured(frame), [])
+    return {**geometry, **grey, "whole": limits}, frame.stored(), buffers
 
 
 def scale(frame: Frame, windows: tuple[Choice, ...], buffers: list[Array]) -> dict[str, Any]:

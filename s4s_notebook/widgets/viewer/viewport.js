@@ -91,10 +91,11 @@ export class Stage {
       svg("circle", { cx: x0, cy: y0, r: 2.5 }), svg("circle", { cx: x1, cy: y1, r: 2.5 }), label);
   }
 
-  /** "12.3 mm" */
+  /** "12.3 mm", "0.45 s", "5.6 mm · estimated at the patient (÷ 1.8)" */
   lengthText(from, to) {
-    const { value, unit } = lengthOf(this.slice, from, to);
-    return `${value.toFixed(1)} ${unit}`;
+    const { parts, note } = lengthOf(this.slice, from, to);
+    const text = parts.map(([value, unit]) => `${value.toFixed(unit === "s" ? 2 : 1)} ${unit}`);
+    return text.join(", ") + (note ? ` · ${note}` : "");
   }
 
   #cross(point) {
