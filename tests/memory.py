@@ -36,7 +36,7 @@ def growth_of(work: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
     return status_mib("VmHWM") - before, answer
 
 
-def measure(work: Callable[..., Any], *arguments: Any, timeout: float = 120) -> tuple[float, Any]:
+def measure(work: Callable[..., Any], *arguments: Any, timeout: float = 600) -> tuple[float, Any]:
     """Return by how many MiB a process grows at the peak of the work, and the work's answer."""
     name = f"{work.__module__}:{work.__name__}"
     done = subprocess.run(

@@ -84,7 +84,7 @@ def same(received: Dataset, original: Dataset) -> bool:
 
 
 def get_when_ready(
-    url: str, token: str | None = None, limit: float = 60.0
+    url: str, token: str | None = None, limit: float = 600.0
 ) -> tuple[Any, list[str]]:
     """Request until the images are ready; return the response and each Retry-After."""
     waits: list[str] = []
@@ -94,7 +94,7 @@ def get_when_ready(
         if answer.status != 503 or time.monotonic() > deadline:
             return answer, waits
         waits.append(answer.headers["retry-after"])
-        time.sleep(0.2)
+        time.sleep(0.5)
 
 
 @needs_both
