@@ -37,7 +37,8 @@
     │   ├── MissingCodec             names the package to install
     │   ├── DecodeFailed             the codec failed, died or hung
     │   ├── NotAnImage               SR, PDF, waveform, ...: see `.tags()`
-    │   └── AmbiguousVolume          several volumes, or none that the headers decide
+    │   ├── AmbiguousVolume          several volumes, or none that the headers decide
+    │   └── UncertainSUV             PET whose headers do not decide the uptake value
     └── StoreError
         ├── DiskProblem              full, read-only, failing
         ├── StoreLocked              another process uses it
@@ -378,6 +379,12 @@ class AmbiguousVolume(DICOMError):
     """The headers do not decide which volume is meant, or the slices make no regular grid."""
 
     default_hint = "Use `.volumes`, or `.frames` for the single pictures."
+
+
+class UncertainSUV(DICOMError):
+    """The headers do not decide the standardised uptake value; the attribute is named."""
+
+    default_hint = "Use the volume's own values; `.unit` says what they are."
 
 
 class StoreError(S4SError):

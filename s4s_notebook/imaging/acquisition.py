@@ -142,14 +142,21 @@ def _privates(
     """Return the first ``count`` numbers of a private element; in implicit VR they are bytes."""
     try:
         element = reader.dataset.get(tag)
-        value: Any = None if element is None else element.value
+    except PARSE_ERRORS:  # what is damaged says nothing of diffusion
+        return None
+    return private_numbers(None if element is None else element.value, count)
+
+
+def private_numbers(value: Any, count: int) -> tuple[float, ...] | None:
+    """Return the first ``count`` numbers of a value, also where it came as bytes."""
+    try:
         if isinstance(value, bytes):
             value = _of_bytes(value)
         if value is None or value == "":
             return None
         parts = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         numbers = tuple(float(part) for part in parts[:count])
-    except PARSE_ERRORS:  # what is not numbers says nothing of diffusion
+    except PARSE_ERRORS:  # no numbers
         return None
     return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
 
@@ -170,13 +177,23 @@ def _clock(
     """Return a date and time in seconds; a time without a date counts from midnight."""
     for keyword, item in ((in_content, content), (f"{name}DateTime", None)):
         if (keyword and item is not None) or keyword == "AcquisitionDateTime":
-            text = str(reader.get(keyword, item) or "")
-            if len(text) >= 14:
-                return _seconds(text[:8], text[8:].split("+")[0].split("-")[0])
-    return _seconds(reader.text(f"{name}Date"), reader.text(f"{name}Time"))
+            value = datetime_seconds(str(reader.get(keyword, item) or ""))
+            if value is not None:
+                return value
+    return clock_seconds(reader.text(f"{name}Date"), reader.text(f"{name}Time"))
 
 
-def _seconds(day: str, time: str) -> float | None:
+def datetime_seconds(text: str) -> float | None:
+    """Return seconds of a DT value (PS3.5 6.2) with a time, None for what is not one.
+
+    The offset from UTC is left out: other elements state the same local time.
+    """
+    if len(text.strip()) < 14:
+        return None
+    return clock_seconds(text[:8], text[8:].split("+")[0].split("-")[0])
+
+
+def clock_seconds(day: str, time: str) -> float | None:
     """Return seconds of a DA and a TM value (PS3.5 6.2), None for what is not one."""
     digits, _, fraction = time.strip().replace(":", "").partition(".")
     if not digits.isascii() or not digits.isdigit() or len(digits) not in (2, 4, 6):

@@ -19,6 +19,7 @@ from .splitting import Split, split
 from .windows import PRESETS, Choice, Window
 
 if TYPE_CHECKING:
+    from .suv import SUVVolume
     from .volume import Volume
     from .volume_stack import VolumeStack
 
@@ -222,6 +223,25 @@ class Series:
                 hint="Use volume(0) for the first, .volumes for all, or stack4d().",
             )
         return Volume(result.parts[index or 0].frames)
+
+    def suv(
+        self, norm: str = "bw", index: int | None = None, *, split_by: str | None = None
+    ) -> SUVVolume:
+        """Return a PET volume in standardised uptake values; ``notes`` say which times were used.
+
+        Args:
+            norm: "bw" (body weight), "lbm" (lean body mass), "lbmjames128", "lbmjanma" or "bsa".
+            index: as for :meth:`volume`.
+            split_by: as for :meth:`volume`.
+
+        Raises:
+            UncertainSUV: a value that is needed is missing or contradicts another one.
+            AmbiguousVolume: as for :meth:`volume`.
+        """
+        from .suv import SUVVolume, suv_scale
+
+        frames = self.volume(index, split_by=split_by).frames
+        return SUVVolume(frames, suv_scale(frames, norm, self.frames))
 
     def stack4d(self, *, split_by: str | None = None) -> VolumeStack:
         """Return all volumes as one array with named axes, decoded slice by slice when used.
