@@ -6,10 +6,12 @@ import queue
 
 import pytest
 
-from s4s_notebook.errors import Cancelled
+from s4s_notebook.errors import Cancelled, Incomplete, RetryAfterTooLong
+from tests.faultserver import FakeClock, scripts
 from tests.store import dicom
 
 from .conftest import quick
+from .holder import Reply
 
 
 def studies_of(count: int, instances: int) -> dict[str, dict[str, bytes]]:
@@ -66,3 +68,27 @@ def test_studies_that_wait_take_no_place(holder, connect, count):
     download.cancel()
     with pytest.raises(Cancelled):
         download.result()
+
+
+@pytest.mark.fault("K02")
+@pytest.mark.parametrize("status", [503, 429, 500, 404])
+def test_a_list_that_waits_is_not_answered_by_fetching_everything(holder, connect, status):
+    """Two of six instances are stored; the list of instances says "in an hour"."""
+    uid, clock = dicom.STUDY, FakeClock()
+    holder.drop = set(list(holder.studies[uid])[2:])
+    with pytest.raises(Incomplete):
+        connect(clock=clock).download(uid).result()
+    holder.drop, asked = set(), len(holder.asked("/wado/"))
+    listing = f"/wado/studies/{uid}/instances"
+    later = scripts.later("3600", status=status)
+    holder.server.on(listing, later, lambda talk: Reply(holder, talk).send())
+    lists = len(holder.server.at(listing))
+    for _ in range(2):  # the second as a new process does
+        with pytest.raises(RetryAfterTooLong) as caught:
+            connect(clock=clock, waits=quick(budget=60.0)).download(uid).result()
+        assert caught.value.not_before == pytest.approx(clock.now + 3600)
+    assert len(holder.server.at(listing)) == lists + 1
+    assert len(holder.asked("/wado/")) == asked, "the study was fetched again"
+    clock.sleep(3600)
+    assert len(connect(clock=clock).download(uid).result().paths) == 6
+    assert max(holder.sent.values()) == 1

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from s4s_notebook import errors
+from s4s_notebook.http.retry import WaitPolicy
+from s4s_notebook.http.waits import Waits
 from s4s_notebook.smart.discovery import read_configuration
 from s4s_notebook.smart.tokens import Tokens, from_record
 from tests.faultserver.holder import Answer, Asked, Holder, configuration, transport_to
@@ -99,7 +101,11 @@ class Rotating:
 def main(base: str, file: str, threads: str) -> None:
     at = read_configuration(configuration(base.removesuffix("/fhir")), base)
     token_store = FileTokenStore(Path(file))
-    with transport_to(base) as transport, ThreadPoolExecutor(int(threads)) as pool:
+    waits = WaitPolicy(budget=60.0, floor=0.0, first=0.0)
+    with (
+        transport_to(base, waits=waits, stored_waits=Waits.of_user()) as transport,
+        ThreadPoolExecutor(int(threads)) as pool,
+    ):
         kept = from_record(at, token_store.load())
         if kept is None:
             print("nothing kept")
