@@ -67,24 +67,31 @@ def read_header(path: Path, *, force: bool = False) -> Header:
     """Read all of a file but its pixel data (PS3.10).
 
     Raises InvalidDICOM when it is no DICOM file, MalformedDICOM when it contradicts itself.
-    With ``force``, files without preamble are tried and a broken structure is read as far
-    as it goes.
+    A file without preamble is read where its structure holds to the end and it states what it
+    is. With ``force``, others are tried and a broken structure is read as far as it goes.
     """
     with contents(path, force=force) as (file, syntax):
+        bare = not _has_prefix(file)
         try:
             matches, broken = _structure(file, syntax), tuple[str, ...]()
         except MalformedDICOM as error:
+            if bare and not force:
+                raise _no_prefix(path) from error
             if not force:
                 error.hint = "read(path, force=True) keeps it, and .tags() shows what it holds."
                 raise
             matches, broken = None, (error.problem,)
         file.seek(0)
         try:
-            dataset, remarks = parse(lambda: dcmread(file, stop_before_pixels=True, force=force))
+            dataset, remarks = parse(
+                lambda: dcmread(file, stop_before_pixels=True, force=force or bare)
+            )
         except PARSE_ERRORS as error:
             raise MalformedDICOM(
                 f"{path.name}: {type(error).__name__} while reading it."
             ) from error
+    if bare and not force and not ("SOPClassUID" in dataset and "StudyInstanceUID" in dataset):
+        raise _no_prefix(path)
     if force and not any(map(dictionary_has_tag, dataset.keys())):
         hint = "Leave it out: it is no DICOM file."
         raise InvalidDICOM(f"{path.name} holds no DICOM element.", hint=hint)
@@ -99,24 +106,36 @@ def contents(path: Path, *, force: bool = False) -> Iterator[tuple[BinaryIO, str
         for magic, kind in _ARCHIVES.items():
             if prefix.startswith(magic) and prefix[128:] != b"DICM":
                 raise InvalidDICOM(f"{path.name} is a {kind} archive.", hint=_UNPACK)
+        begin = 132
         if len(prefix) < 132 or prefix[128:] != b"DICM":
-            if not force:
-                description = (
-                    "is empty" if not prefix else "has no DICM prefix: it is no DICOM file"
-                )
-                raise InvalidDICOM(f"{path.name} {description}.")
-            yield file, ""
-            return
-        syntax, start = _transfer_syntax(file)
+            if not prefix:
+                raise InvalidDICOM(f"{path.name} is empty.")
+            if not force and prefix[:2] not in _FIRST_GROUPS:
+                raise _no_prefix(path)
+            begin = 0
+        syntax, start = _transfer_syntax(file, begin)
         if syntax == DeflatedExplicitVRLittleEndian:
             yield _inflated(file, start), syntax
         else:
             yield file, syntax
 
 
-def _transfer_syntax(file: BinaryIO) -> tuple[str, int]:
+#: Groups 2 and 8, with which a dataset without preamble begins.
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
+
+
+def _has_prefix(file: BinaryIO) -> bool:
+    file.seek(0)
+    return file.read(132)[128:] == b"DICM"
+
+
+def _no_prefix(path: Path) -> InvalidDICOM:
+    return InvalidDICOM(f"{path.name} has no DICM prefix: it is no DICOM file.")
+
+
+def _transfer_syntax(file: BinaryIO, position: int) -> tuple[str, int]:
     """Read group 2, always explicit little endian; returns the UID and the dataset's start."""
-    syntax, position = "", 132
+    syntax = ""
     while True:
         file.seek(position)
         head = file.read(12)
@@ -153,10 +172,7 @@ def _inflated(file: BinaryIO, start: int) -> BinaryIO:
 
 def _structure(file: BinaryIO, syntax: str) -> PixelLocation | None:
     size = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    start = 0
-    if file.read(132)[128:] == b"DICM":
-        _, start = _transfer_syntax(file)
+    _, start = _transfer_syntax(file, 132 if _has_prefix(file) else 0)
     implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
     if not syntax:  # no group 2, or none that says: tell by the first element
         file.seek(start)

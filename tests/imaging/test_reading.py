@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import subprocess
 import sys
 import threading
@@ -13,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom import dcmread
+from pydicom import dcmread, dcmwrite
 from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, EnhancedMRImageStorage
 
 from s4s_notebook.errors import DICOMError, InvalidDICOM, MalformedDICOM, NotAnImage
@@ -42,12 +44,42 @@ def test_no_dicom(tmp_path, content) -> None:
 
 
 @pytest.mark.fault("E02")
-def test_force_reads_a_file_without_preamble(tmp_path) -> None:
-    path = put(tmp_path, data(image())[132:])
-    with pytest.raises(InvalidDICOM, match="DICM") as caught:
+def test_a_file_without_preamble_is_read_where_its_header_parses(tmp_path) -> None:
+    made = image()
+    start = 132 + 12 + len(data(image())[144:].partition(b"\x08\0\x16\0")[0])
+    for at, content in enumerate((data(made)[132:], data(made)[start:])):
+        path = put(tmp_path, content, f"{at}.dcm")
+        assert np.array_equal(read(path).series[0].frames[0].stored().ravel(), range(24))
+        for damaged in (content[: len(content) // 2], content[:60], content[2:]):
+            path = put(tmp_path, damaged, "damaged")
+            with pytest.raises(InvalidDICOM, match="DICM") as caught:
+                read(path)
+            assert "force=True" in caught.value.hint
+            path.unlink()
+    stated = image(SOPClassUID=None)  # elements of a dictionary make no object
+    del stated.file_meta.MediaStorageSOPClassUID
+    path = put(tmp_path, stated_bytes(stated), "nothing")
+    with pytest.raises(InvalidDICOM, match="DICM"):
         read(path)
-    assert "force=True" in caught.value.hint
-    assert np.array_equal(read(path, force=True).series[0].frames[0].stored().ravel(), range(24))
+    assert len(read(path, force=True).series) == 1
+
+
+def stated_bytes(dataset: Dataset) -> bytes:
+    """A dataset alone: no preamble, no group 2."""
+    out = io.BytesIO()
+    dcmwrite(out, dataset, implicit_vr=False, little_endian=True)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "name", ["rtstruct.dcm", "ExplVR_LitEndNoMeta.dcm", "ExplVR_BigEndNoMeta.dcm",
+             "OT-PAL-8-face.dcm"],
+)  # fmt: skip
+def test_real_files_without_preamble_are_read(name) -> None:
+    [series] = read(get_testdata_file(name)).series
+    assert series.instances[0].sop_class
+    if series.frames:
+        assert render(series.frames[0]).size
 
 
 @pytest.mark.parametrize("name", ["MR_small_expb.dcm", "MR_small_implicit.dcm", "MR_small.dcm"])
