@@ -20,6 +20,7 @@ from .reader import PARSE_ERRORS
 # (group, element) of the b-value and of the gradient direction along patient axes (LPS).
 _SIEMENS, _PHILIPS, _UIH = (0x0019, 0x100C), (0x2001, 0x1003), (0x0065, 0x1009)
 _GE = (0x0043, 0x1039)
+_UIH_GRID = (0x0065, 0x1050)
 _SIEMENS_DIRECTION = (0x0019, 0x100E)
 _PHILIPS_DIRECTION = ((0x2005, 0x10B0), (0x2005, 0x10B1), (0x2005, 0x10B2))
 _GE_COMPLEX = {0.0: "M", 1.0: "P", 2.0: "R", 3.0: "I"}  # (0043,102F)
@@ -106,6 +107,8 @@ def _kind(reader: AttributeReader, groups: FunctionalGroups, index: int) -> str 
     complex_part = _GE_COMPLEX.get(_private(reader, (0x0043, 0x102F)) or 0.0, "M")
     if complex_part != "M":
         kind.append(complex_part)
+    if (_private(reader, _UIH_GRID) or 0.0) > 1:  # UIH's mosaic
+        kind.append("MOSAIC")
     return "\\".join(kind) or None
 
 

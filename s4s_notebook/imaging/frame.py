@@ -45,6 +45,7 @@ class Frame:
         segment: the label of what is marked in it, for a segmentation.
         real_world: mappings to physical quantities; see :meth:`real_world_values`.
         acquisition: what distinguishes it from frames at the same position.
+        tile: first row, first column, rows and columns of a slice in a mosaic; None for others.
     """
 
     instance: DicomObject
@@ -63,6 +64,7 @@ class Frame:
     segment: str = ""
     real_world: tuple[RealWorldMap, ...] = field(default=(), repr=False)
     acquisition: Acquisition = field(default=Acquisition(), repr=False)
+    tile: tuple[int, int, int, int] | None = None
 
     @property
     def key(self) -> str:
@@ -72,12 +74,12 @@ class Frame:
     @property
     def rows(self) -> int:
         """Height in pixels (0028,0010)."""
-        return self.instance.rows
+        return self.tile[2] if self.tile else self.instance.rows
 
     @property
     def columns(self) -> int:
         """Width in pixels (0028,0011)."""
-        return self.instance.columns
+        return self.tile[3] if self.tile else self.instance.columns
 
     @property
     def photometric(self) -> str:
@@ -96,7 +98,9 @@ class Frame:
         parts = [entry.modality, entry.description]
         if entry.number is not None:
             parts.append(f"image {entry.number:g}")
-        if entry.count > 1:
+        if self.tile:
+            parts.append(f"slice {self.index + 1}")
+        elif entry.count > 1:
             parts.append(f"frame {self.index + 1} of {entry.count}")
         return " · ".join(part for part in parts if part)
 
@@ -124,7 +128,12 @@ class Frame:
         return pixels.frame_cache.get((id(self.instance), self.index), self.instance, self._decode)
 
     def _decode(self) -> Array:
-        return pixels.decode(self.instance, self.index)
+        if self.tile is None:
+            return pixels.decode(self.instance, self.index)
+        key = (id(self.instance), "mosaic")
+        sheet = pixels.frame_cache.get(key, self.instance, lambda: pixels.decode(self.instance, 0))
+        row, column, rows, columns = self.tile
+        return sheet[row : row + rows, column : column + columns].copy()
 
     def values(self) -> Array:
         """Return modality values, rows x columns (PS3.3 C.11.1): HU for CT; colour as stored.

@@ -15,6 +15,7 @@ from .attributes import AttributeReader, FunctionalGroups, lookup_table, real_wo
 from .dicom_object import DicomObject
 from .frame import Frame, Padding, Triple
 from .lengths import read_scales, spatial_spacing
+from .mosaic import is_mosaic, unfolded
 from .reader import NATIVE, Header, read_header
 from .structure import PIXEL_KEYWORDS, PixelLocation
 from .windows import Table
@@ -68,6 +69,8 @@ def build_frames(instance: DicomObject, reader: AttributeReader) -> tuple[Frame,
     groups = FunctionalGroups(reader)
     if not groups:  # a cine: what holds for one frame holds for all
         first = _of_detector(reader, _frame(instance, reader, groups, 0))
+        if is_mosaic(first) and (tiles := unfolded(reader, first)):
+            return tiles
         places = _dose_positions(instance, reader, first) or _slice_positions(
             instance, reader, first
         )

@@ -15,6 +15,7 @@ from ..errors import AmbiguousVolume, NotAnImage
 from . import geometry
 from .attributes import AttributeReader, FunctionalGroups
 from .frame import Frame
+from .mosaic import is_mosaic
 from .windows import Array, Floats
 
 _AIR = -1024.0  # HU outside of a resampled volume
@@ -43,9 +44,9 @@ class Volume:
             )
         if first.color:
             raise NotAnImage("A volume is of grey values; these pictures are in colour.")
-        if "MOSAIC" in (first.acquisition.kind or "").split("\\"):
+        if is_mosaic(first):
             raise AmbiguousVolume(
-                "These pictures are mosaics: each holds several slices side by side.",
+                "These pictures are mosaics, and the headers do not say how to unfold them.",
                 hint="Use .frames[i].values() for the mosaics as they are.",
             )
         self.frames, self.unit = tuple(frames), first.unit

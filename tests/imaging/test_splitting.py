@@ -419,12 +419,3 @@ def test_the_sign_of_a_tomograms_step_counts(step, tmp_path) -> None:
 @pytest.mark.needs("shared-data")
 def test_the_thickness_of_one_enhanced_slice(tmp_path) -> None:
     assert case("enh1", tmp_path).volume().spacing[0] == 7
-
-
-@pytest.mark.needs("shared-data")
-def test_a_mosaic_is_no_slice(tmp_path) -> None:
-    with zipfile.ZipFile(CASES / "real_siemens_mosaic.zip") as archive:
-        archive.extractall(tmp_path)
-    for series in read(tmp_path).series:
-        with pytest.raises(AmbiguousVolume, match="mosaics"):
-            _ = series.volumes
