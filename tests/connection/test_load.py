@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import subprocess
 import sys
 import threading
@@ -12,10 +13,19 @@ import pytest
 
 from s4s_notebook.connection import Connection
 from s4s_notebook.connection.loading import query
-from s4s_notebook.errors import Cancelled, HTTPStatusError, Incomplete, NotFound, RetryAfterTooLong
+from s4s_notebook.errors import (
+    Cancelled,
+    HTTPStatusError,
+    Incomplete,
+    NotFound,
+    RetryAfterTooLong,
+    S4SError,
+)
 from s4s_notebook.store import Store
 from s4s_notebook.store.overview import IncompleteWarning
 from s4s_notebook.task import SystemClock
+from tests.faultserver import scripts
+from tests.memory import measure
 
 from .conftest import quick
 from .holder import claim
@@ -522,3 +532,36 @@ def test_two_full_updates_at_the_same_time_lose_nothing(holder, connect, store):
         thread.join(20)
     assert len(me.benefits()) == 7
     assert not [each for each in me.update(full=True)["change"] if each != "unchanged"]
+
+
+def read_lines(base: str, store: str) -> list[str]:
+    """Return how a call for claims ends, what is recorded of them, and the studies all the same."""
+    with Connection(base, patient="p1", store=store) as me:
+        try:
+            end = f"{len(me.benefit_lines())} lines"
+        except S4SError as error:
+            end = f"{type(error).__name__}: {error} {error.__cause__}"
+        return [end, f"{len(me.studies())} study"]
+
+
+@pytest.mark.fault("M08")
+@pytest.mark.parametrize(
+    ("item", "limit"),
+    [
+        (b'{"sequence":1},', "signs of structure"),
+        pytest.param(b'{"sequence":1, "note":"none"},', "larger than", marks=pytest.mark.slow),
+    ],
+)
+def test_a_claim_of_two_million_items_is_an_error_within_bounds(holder, tmp_path, item, limit):
+    items = item * 2_000_000
+    body = b'{"resourceType":"Bundle","type":"searchset","entry":[{"resource":{"resourceType":'
+    body += b'"ExplanationOfBenefit","id":"1","patient":{"reference":"Patient/p1"},"item":['
+    body = gzip.compress(body + items[:-1] + b"]}}]}", 1)
+    address = "/fhir/ExplanationOfBenefit"
+    holder.server.on(address, scripts.reply(200, body, Content_Encoding="gzip"))
+    growth, ends = measure(read_lines, holder.fhir, str(tmp_path / "store"))
+    assert ends[0].startswith("MalformedResponse: ")
+    assert limit in ends[0]
+    assert address in ends[0]
+    assert ends[1] == "1 study"
+    assert growth < 256
