@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .sandbox.server import REDIRECT_URI, SandboxServer
+from .sandbox.settings import find_personality
 
 if TYPE_CHECKING:
     from .connection.connection import Connection
@@ -58,6 +59,7 @@ class Sandbox(SandboxServer):
         from .connection.connection import Connection
 
         options.setdefault("redirect_uri", REDIRECT_URI)
-        options.setdefault("allow_origins", [self.wado_url])
+        if find_personality(self.settings.personality).well_known:  # else it names no image server
+            options.setdefault("allow_origins", [self.wado_url])
         connection = Connection(self.fhir_url, **options)
         return connection.finish(self.approve(connection.authorize_url(), patient=patient))

@@ -56,10 +56,17 @@ _BY_HAND = (
 )
 """What modules read without a path of their own in a declaration."""
 
-_ENDPOINT = tuple(
-    f"contained[resourceType=Endpoint].{path}"
-    for path in ("address", "connectionType.code", "id", "status")
+_ENDPOINTS = (
+    *(
+        f"contained[resourceType=Endpoint].{path}"
+        for path in ("address", "connectionType.code", "id", "status")
+    ),
+    "endpoint.reference",
+    "series.endpoint.reference",
+    "series.instance.uid",
 )
+"""What a download reads of an ImagingStudy: where the images are, and which there are at least."""
+
 _CLAIM = "ExplanationOfBenefit"
 
 _PROVIDERS = ("Practitioner", "Organization", "PractitionerRole", "Location")
@@ -170,7 +177,7 @@ def _tree(resource_type: str) -> Node | None:
             _plant(root, table, READ if table in TABLES else LONG)
     if not root.keys:
         return None
-    by_hand = {_CLAIM: _BY_HAND, "ImagingStudy": _ENDPOINT}.get(resource_type, ())
+    by_hand = {_CLAIM: _BY_HAND, "ImagingStudy": _ENDPOINTS}.get(resource_type, ())
     for path in (*_ALWAYS, *by_hand):
         root.plant(path, READ)
     if resource_type == _CLAIM:
