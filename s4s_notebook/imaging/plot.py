@@ -241,7 +241,11 @@ def _scale_bar(axis: Axes, frame: Frame) -> None:
     label = f"{length / 10:g} cm" if length >= 10 else f"{length:g} mm"
     label += " at the detector" if scale.origin == "detector" else ""
     above = y - frame.rows * 0.012
-    axis.text(right - pixels / 2, above, label, ha="center", va="bottom", fontsize=8, **_INK)
+    centered = scale.origin != "detector"  # the longer label ends where the bar ends
+    x = right - pixels / 2 if centered else right
+    axis.text(
+        x, above, label, ha="center" if centered else "right", va="bottom", fontsize=8, **_INK
+    )
 
 
 def _bar(figure: Picture, axes: list[Axes], frame: Frame, choice: Choice) -> None:
@@ -279,6 +283,9 @@ def captions(
     size = f"{frame.columns} x {frame.rows} pixels"
     if frame.spacing is not None:
         size += f" of {frame.spacing[1]:.3g} x {frame.spacing[0]:.3g} mm"
+        size += (
+            " at the detector" if any(scale.origin == "detector" for scale in frame.scales) else ""
+        )
     alt = f"Medical image: {title.replace(' · ', ', ')}. {scale}. {size}."
     return f"{title}\n{scale}", alt
 

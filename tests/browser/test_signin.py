@@ -61,14 +61,25 @@ def test_a_waiting_cell_goes_on_once_approved(open_notebook, app, consent, canar
     assert "code=" not in log
 
 
-@pytest.mark.parametrize("answer", ["Decline", "Decline without state"])
-def test_declined_and_then_approved(open_notebook, consent, answer):
+def test_declined_and_then_approved(open_notebook, consent):
     notebook = open_notebook(CELL.format(page=consent.url))
     notebook.run_all()
-    panel, window = _approve(notebook, answer)
+    panel, window = _approve(notebook, "Decline")
     window.get_by_role("heading", name="Not approved").wait_for()
     panel.get_by_role("alert").filter(has_text="The request was declined.").wait_for()
     panel.get_by_text("Declined: nothing was shared.").wait_for()
+    _approve(notebook)
+    notebook.page.get_by_text("cell goes on: approved").wait_for(timeout=10_000)
+
+
+@pytest.mark.fault("L06")
+def test_a_decline_without_state_ends_no_sign_in(open_notebook, consent):
+    notebook = open_notebook(CELL.format(page=consent.url))
+    notebook.run_all()
+    panel, window = _approve(notebook, "Decline without state")
+    window.get_by_role("heading", name="This sign-in is over").wait_for()
+    window.get_by_text("If you declined, nothing was shared.").wait_for()
+    assert panel.get_by_role("alert").filter(has_text="declined").count() == 0
     _approve(notebook)
     notebook.page.get_by_text("cell goes on: approved").wait_for(timeout=10_000)
 
