@@ -4,8 +4,7 @@ Nothing is decoded before it is looked at, and matplotlib is loaded by ``plot`` 
 """
 
 from .frame import Frame
-from .grey_levels import render
-from .instance import Instance
+from .instance import Instance, render
 from .series import Series
 from .study import Study, read
 from .windows import PRESETS, Table, Window

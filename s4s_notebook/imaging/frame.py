@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -112,6 +113,7 @@ class Frame:
         where there is no scale.
 
         >>> from pydicom.data import get_testdata_file
+        >>> from s4s_notebook.imaging import read
         >>> frame = read(get_testdata_file("CT_small.dcm")).series[0].frames[0]
         >>> print(frame.length((0, 0), (30, 40)))
         33.07 mm
@@ -164,6 +166,19 @@ class Frame:
             part = entry.values(stored)
             result = np.where(np.isnan(result), part, result)
         return result
+
+    def save_png(self, path: str | Path, window: Any = None, bits: int = 8) -> Path:
+        """Write the picture as PNG, pixel by pixel; return the path.
+
+        Args:
+            path: the file to write.
+            window: as for :func:`~s4s_notebook.imaging.render`.
+            bits: 8, or 16 for grey levels in 65,536 steps over the window; colour has 8 only.
+        """
+        from .grey_levels import png
+
+        Path(path).write_bytes(png(self, window, bits))
+        return Path(path)
 
     def modality(self, stored: Array) -> Array:
         """Return modality values for any array of ``stored`` values."""

@@ -6,44 +6,46 @@ truncated to 0-255. Truncated, not rounded, as DCMTK does. Padding is black.
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
-from ..errors import DICOMError, MalformedDICOM, NotAnImage
-from .frame import Frame
-from .instance import Instance
+from ..errors import DICOMError, MalformedDICOM
+from .dicom_object import DicomObject
 from .reader import PARSE_ERRORS, parse
-from .windows import Array, Choice, Window, chosen, spread
+from .windows import Array, Choice, Floats, Window, chosen, spread
 
 Greys = NDArray[np.uint8]
 
 
-def render(image: Frame | Instance | Dataset | Path | str, window: Any = None) -> Greys:
-    """Return what a viewer shows: uint8, rows x columns, or rows x columns x 3 for colour.
+class Picture(Protocol):
+    """What :class:`~s4s_notebook.imaging.frame.Frame` offers to be shown."""
 
-    ``image`` is a :class:`Frame`; of an :class:`Instance`, a pydicom Dataset or a path the first
-    frame is shown.
-    ``window`` is as for :func:`~s4s_notebook.imaging.windows.chosen`: by default the image's
-    first window or VOI LUT, or from the smallest to the largest value where it has none.
+    @property
+    def color(self) -> bool: ...  # noqa: D102
+    @property
+    def photometric(self) -> str: ...  # noqa: D102
+    @property
+    def windows(self) -> tuple[Choice, ...]: ...  # noqa: D102
+    @property
+    def unit(self) -> str: ...  # noqa: D102
+    @property
+    def padding(self) -> tuple[int, int] | None: ...  # noqa: D102
+    @property
+    def instance(self) -> DicomObject: ...  # noqa: D102
+    def stored(self) -> Array: ...  # noqa: D102
+    def modality(self, stored: Array) -> Array: ...  # noqa: D102
 
-    Raises InvalidDICOM, NotAnImage, PixelBudget, MissingCodec, DecodeFailed, MalformedDICOM;
-    ValueError for an unknown window, TypeError for what is no image.
 
-    >>> from pydicom.data import get_testdata_file
-    >>> render(get_testdata_file("CT_small.dcm"), "bone")[0, :3]
-    array([0, 0, 0], dtype=uint8)
-    >>> render(get_testdata_file("examples_rgb_color.dcm")).shape
-    (240, 320, 3)
-    """
-    frame = _as_frame(image)
+def shown(frame: Picture, window: Any = None) -> Greys:
+    """Return what a viewer shows of a frame: see :func:`~s4s_notebook.imaging.render`."""
     stored = frame.stored()
     if frame.photometric == "PALETTE COLOR":
         return colors(frame.instance.header(), stored)
@@ -57,13 +59,29 @@ def render(image: Frame | Instance | Dataset | Path | str, window: Any = None) -
     return _grey(frame, stored, choice)
 
 
-def choose(frame: Frame, window: Any = None) -> Choice:
-    """Return the window that :func:`render` uses for ``window``; decodes when it must measure."""
+def png(frame: Picture, window: Any = None, bits: int = 8) -> bytes:
+    """Return the picture as a PNG of 8 bits, or of 16 for grey levels in 65,536 steps.
+
+    Raises ValueError for another depth, or 16 bits of colour; and what :func:`shown` raises.
+    """
+    if bits not in (8, 16) or (bits == 16 and frame.color):
+        raise ValueError("bits is 8, or 16 for pictures without colour.")
+    if bits == 8:
+        picture = shown(frame, window)
+    else:
+        picture = _levels(frame, frame.stored(), choose(frame, window), 65535).astype(np.uint16)
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "png")
+    return out.getvalue()
+
+
+def choose(frame: Picture, window: Any = None) -> Choice:
+    """Return the window that :func:`shown` uses for ``window``; decodes when it must measure."""
     choice = chosen(window, frame.windows, frame.unit)
     return measured(frame) if choice is None else choice
 
 
-def measured(frame: Frame) -> Choice:
+def measured(frame: Picture) -> Choice:
     """Return the window from the smallest to the largest value inside the image."""
     stored = frame.stored()
     if frame.padding is not None:
@@ -72,7 +90,7 @@ def measured(frame: Frame) -> Choice:
     return spread(frame.modality(stored))
 
 
-def shared_range(frames: Sequence[Frame]) -> Window | None:
+def shared_range(frames: Sequence[Picture]) -> Window | None:
     """Return one window for all frames of a series whose file states none; None where it does.
 
     For PET from 0 to the 99.5th percentile of all slices, for MR from the 1st to the 99th, for
@@ -100,7 +118,7 @@ _SERIES = "of the series"
 _PERCENTILES = {"PT": (0.0, 99.5), "MR": (1.0, 99.0)}
 
 
-def _sample(frame: Frame) -> Array:
+def _sample(frame: Picture) -> Array:
     """Return finite modality values of a frame, at most some 65,000; none where it is damaged."""
     try:
         stored = frame.stored()
@@ -115,33 +133,19 @@ def _sample(frame: Frame) -> Array:
     return values[np.isfinite(values)] if values.dtype.kind == "f" else values
 
 
-def _as_frame(image: Frame | Instance | Dataset | Path | str) -> Frame:
-    if isinstance(image, Frame):
-        return image
-    if isinstance(image, Instance):
-        instance = image
-    elif isinstance(image, Dataset):
-        instance = Instance.from_dataset(image)
-    elif isinstance(image, str | os.PathLike):
-        instance = Instance.from_path(Path(image).expanduser())
-    else:
-        raise TypeError(
-            "render() takes a frame (study.series[0].frames[0]), an instance, a pydicom Dataset "
-            f"or a path, not {type(image).__name__}."
-        )
-    if not instance.frames:
-        raise NotAnImage(f"This is no image but: {instance.kind}.")
-    return instance.frames[0]
+def _grey(frame: Picture, stored: Array, choice: Choice) -> Greys:
+    return np.asarray(_levels(frame, stored, choice, 255).astype(np.uint8))
 
 
-def _grey(frame: Frame, stored: Array, choice: Choice) -> Greys:
-    ends = (255.0, 0.0) if frame.photometric == "MONOCHROME1" else (0.0, 255.0)
+def _levels(frame: Picture, stored: Array, choice: Choice, white: int) -> Floats:
+    """Return grey levels from 0 to ``white``; padding is black."""
+    ends = (float(white), 0.0) if frame.photometric == "MONOCHROME1" else (0.0, float(white))
     levels = choice.levels(frame.modality(stored), *ends)
-    greys = np.nan_to_num(levels, nan=0.0).clip(0, 255).astype(np.uint8)
+    greys = np.nan_to_num(levels, nan=0.0).clip(0, white)
     if frame.padding is not None:
         low, high = frame.padding
         greys[(stored >= low) & (stored <= high)] = 0
-    return greys
+    return np.asarray(greys, np.float64)
 
 
 _CHANNELS = ("Red", "Green", "Blue")

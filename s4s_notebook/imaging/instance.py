@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
 
-from ..errors import InvalidDICOM
+from ..errors import InvalidDICOM, NotAnImage
 from ..wording import safe_text
 from .acquisition import read_acquisition
 from .attributes import AttributeReader, FunctionalGroups, lookup_table, real_world_maps, windows
 from .dicom_object import DicomObject
 from .frame import Frame, Padding, Triple
+from .grey_levels import Greys, shown
 from .lengths import read_scales, spatial_spacing
 from .mosaic import is_mosaic, unfolded
 from .reader import NATIVE, Header, read_header
@@ -246,3 +249,42 @@ def _as_stored(value: float, instance: DicomObject) -> int:
     if instance.signed and number >= full // 2:
         return number - full
     return number + full if not instance.signed and number < 0 else number
+
+
+def render(image: Frame | Instance | Dataset | Path | str, window: Any = None) -> Greys:
+    """Return what a viewer shows: uint8, rows x columns, or rows x columns x 3 for colour.
+
+    ``image`` is a :class:`Frame`; of an :class:`Instance`, a pydicom Dataset or a path the first
+    frame is shown.
+    ``window`` is as for :func:`~s4s_notebook.imaging.windows.chosen`: by default the image's
+    first window or VOI LUT, or from the smallest to the largest value where it has none.
+
+    Raises InvalidDICOM, NotAnImage, PixelBudget, MissingCodec, DecodeFailed, MalformedDICOM;
+    ValueError for an unknown window, TypeError for what is no image.
+
+    >>> from pydicom.data import get_testdata_file
+    >>> render(get_testdata_file("CT_small.dcm"), "bone")[0, :3]
+    array([0, 0, 0], dtype=uint8)
+    >>> render(get_testdata_file("examples_rgb_color.dcm")).shape
+    (240, 320, 3)
+    """
+    return shown(_as_frame(image), window)
+
+
+def _as_frame(image: Frame | Instance | Dataset | Path | str) -> Frame:
+    if isinstance(image, Frame):
+        return image
+    if isinstance(image, Instance):
+        instance = image
+    elif isinstance(image, Dataset):
+        instance = Instance.from_dataset(image)
+    elif isinstance(image, str | os.PathLike):
+        instance = Instance.from_path(Path(image).expanduser())
+    else:
+        raise TypeError(
+            "render() takes a frame (study.series[0].frames[0]), an instance, a pydicom Dataset "
+            f"or a path, not {type(image).__name__}."
+        )
+    if not instance.frames:
+        raise NotAnImage(f"This is no image but: {instance.kind}.")
+    return instance.frames[0]

@@ -23,7 +23,7 @@ from ..wording import count, safe_text
 from .attributes import AttributeReader
 from .frame import Frame
 from .geometry import edges
-from .grey_levels import choose, render
+from .grey_levels import choose, shown
 from .reader import parse
 from .windows import Choice, Table, Window
 
@@ -205,7 +205,7 @@ def _paper(frame: Frame, across: int, down: int, size: float | None, *, colorbar
 def _slice(axis: Axes, frame: Frame, choice: Choice | None, *, alone: bool) -> None:
     axis.set_facecolor("black")
     try:
-        grey = render(frame, choice)
+        grey = shown(frame, choice)
     except DICOMError as error:
         if alone:
             raise

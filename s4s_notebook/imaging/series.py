@@ -268,14 +268,44 @@ class Series:
             return self.stack4d().to_xarray()
         return self.volume().to_xarray()
 
-    def to_nifti(self, path: str | Path, *, sheared: bool = False, resample: bool = False) -> Path:
-        """Write NIfTI-1 (.nii or .nii.gz), 3-D or 4-D, slice by slice. Needs nibabel.
+    def to_nifti(
+        self,
+        path: str | Path,
+        *,
+        sheared: bool = False,
+        resample: bool = False,
+        sidecar: bool = True,
+    ) -> Path:
+        """Write NIfTI-1 (.nii or .nii.gz), 3-D, 4-D or RGB, slice by slice. Needs nibabel.
 
-        For the arguments see :meth:`Volume.to_nifti`.
+        For the arguments see :meth:`Volume.to_nifti` and :meth:`VolumeStack.to_nifti`.
         """
-        if len(self._parts(None).parts) > 1:
-            return self.stack4d().to_nifti(path)
-        return self.volume().to_nifti(path, sheared=sheared, resample=resample)
+        parts = self._parts(None).parts
+        if len(parts) > 1:
+            return self.stack4d().to_nifti(
+                path, sheared=sheared, resample=resample, sidecar=sidecar
+            )
+        from .volume import ColorVolume
+
+        volume = ColorVolume(parts[0].frames) if self.frames[0].color else self.volume()
+        return volume.to_nifti(path, sheared=sheared, resample=resample, sidecar=sidecar)
+
+    def save_png(self, folder: str | Path, window: Any = None, bits: int = 8) -> list[Path]:
+        """Write each picture as "0001.png", ... in a folder that is made; return their paths.
+
+        Args:
+            folder: where to write.
+            window: as for :func:`~s4s_notebook.imaging.render`; by default the file's own, or one
+                for the series.
+            bits: see :meth:`Frame.save_png`.
+        """
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        shared = self.grey_range if window is None else window
+        width = max(4, len(str(len(self.frames))))
+        return [
+            frame.save_png(Path(folder) / f"{at:0{width}}.png", shared, bits)
+            for at, frame in enumerate(self.frames, 1)
+        ]
 
     def plot(self, frame: Any = None, **options: Any) -> Any:
         """Draw this series: see :meth:`Study.plot`."""

@@ -147,8 +147,20 @@ def split(frames: Sequence[Frame], by: str | None = None) -> Split:
         else:
             ranked.append(cell)
     ranked.sort(key=lambda cell: [cell.labels.get(axis, ()) for axis in _axis_order(ranked)])
+    if _directed(ranked):
+        ranked.sort(key=lambda cell: min(map(_number, cell.frames)))
+        ranked = [_Cell(cell.frames, {"b_value": (at,)}) for at, cell in enumerate(ranked)]
     parts = tuple(Part(tuple(sorted(cell.frames, key=_depth)), cell.labels) for cell in ranked)
     return Split(parts, tuple(_axis_order(ranked)), tuple(dict.fromkeys(notes)))
+
+
+def _directed(cells: Sequence[_Cell]) -> bool:
+    """Return whether volumes differ by the direction of diffusion: then they stay as acquired."""
+    axes = {axis for cell in cells for axis in cell.labels}
+    return axes <= {"b_value", "time"} and any(
+        cell.frames[0].acquisition.direction is not None and cell.labels.get("b_value")
+        for cell in cells
+    )
 
 
 def _axis_order(cells: Sequence[_Cell]) -> list[str]:

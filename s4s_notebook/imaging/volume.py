@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,11 @@ from . import geometry
 from .attributes import AttributeReader, FunctionalGroups
 from .frame import Frame
 from .mosaic import is_mosaic
+from .nifti import RGB, extra, write_nifti, write_sidecars
 from .windows import Array, Floats
 
+SHEARED = "The slices are sheared; programs on ITK refuse such a file."
+UNEVEN = 0.05  # part of a step by which a slice may lie off an even grid
 _AIR = -1024.0  # HU outside of a resampled volume
 _STRAIGHT = 0.25  # pixels by which a shear may move the last slice before it counts
 
@@ -35,6 +36,8 @@ class Volume:
         unit: of the values ("HU", "BQML"), "" when not stated.
     """
 
+    colored = False
+
     def __init__(self, frames: Sequence[Frame]) -> None:
         first, last = frames[0], frames[-1]
         if first.position is None or first.orientation is None or first.spacing is None:
@@ -42,7 +45,7 @@ class Volume:
                 "These pictures have no place in space, so they make no volume.",
                 hint="Use .frames[i].values() for each of them.",
             )
-        if first.color:
+        if first.color and not self.colored:
             raise NotAnImage("A volume is of grey values; these pictures are in colour.")
         if is_mosaic(first):
             raise AmbiguousVolume(
@@ -96,7 +99,7 @@ class Volume:
 
     def check_even(self) -> None:
         """Raise AmbiguousVolume where a slice lies more than 5 % of a step off an even grid."""
-        if self.uneven > 0.05:
+        if self.uneven > UNEVEN:
             usual = geometry.step(self.frames) or 0.0
             raise AmbiguousVolume(
                 f"The slices are not evenly spaced: a slice lies {self.uneven:.2g} steps off an "
@@ -212,7 +215,14 @@ class Volume:
         count = (before + after + 1).astype(int)
         return (int(count[0]), int(count[1]), int(count[2])), affine
 
-    def to_nifti(self, path: str | Path, *, sheared: bool = False, resample: bool = False) -> Path:
+    def to_nifti(
+        self,
+        path: str | Path,
+        *,
+        sheared: bool = False,
+        resample: bool = False,
+        sidecar: bool = True,
+    ) -> Path:
         """Write NIfTI-1 (.nii, .nii.gz), in RAS as NIfTI has it; return the path. Needs nibabel.
 
         Args:
@@ -222,29 +232,48 @@ class Volume:
                 orthogonal grid (linear interpolation), which a warning and the header's
                 description say.
             resample: resample slices that are not evenly spaced; otherwise they are refused.
+            sidecar: write what the headers say of the acquisition beside it, as BIDS has it
+                (.json); without names, dates and UIDs.
 
         Raises:
             AmbiguousVolume: the slices are not evenly spaced.
         """
+        path = Path(path)
         if not resample:
             self.check_even()
-        if (self.sheared and not sheared) or (resample and self.uneven > 0.05):
+        if sidecar and self.frames:
+            write_sidecars(path, [self])
+        if (self.sheared and not sheared) or (resample and self.uneven > UNEVEN):
             why = "the gantry is tilted" if self.sheared else "the slices are not evenly spaced"
             warnings.warn(f"The volume was resampled: {why}.", stacklevel=2)
             return write_nifti(
-                Path(path), [straight := self.resample()], straight.dtype, straight.affine,
+                path, [straight := self.resample()], straight.dtype, straight.affine,
                 description=f"resampled: {why}",
             )  # fmt: skip
         if self.sheared:
-            warnings.warn(
-                "The volume is sheared; programs on ITK refuse such a file.", stacklevel=2
-            )
-        return write_nifti(Path(path), [self], self.dtype, self.affine, sheared=self.sheared)
+            warnings.warn(SHEARED, stacklevel=2)
+        return write_nifti(path, [self], self.dtype, self.affine, sheared=self.sheared)
 
     def __repr__(self) -> str:
         spacing = " x ".join(f"{value:.3g}" for value in self.spacing)
         sheared = ", sheared" if self.sheared else ""
         return f"<Volume {self.shape}, {self.dtype}, {spacing} mm{sheared}>"
+
+
+class ColorVolume(Volume):
+    """Slices in colour, for NIfTI: each voxel is red, green and blue of 8 bits."""
+
+    colored = True
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        super().__init__(frames)
+        self.dtype = np.dtype(RGB)
+
+    def slice(self, index: int) -> Array:
+        """Return one slice, rows x columns, of red, green and blue."""
+        from .grey_levels import shown
+
+        return np.ascontiguousarray(shown(self.frames[index])).view(self.dtype)[..., 0]
 
 
 class _ArrayVolume(Volume):
@@ -288,7 +317,7 @@ def _transformed(
     order = [2, 1, 0]  # SciPy counts slice, row, column
     offset = matrix[:3, 3][order]
     result = np.asarray(
-        _extra("scipy.ndimage").affine_transform(
+        extra("scipy.ndimage").affine_transform(
             values,
             matrix[:3, :3][np.ix_(order, order)],
             np.round(offset, 9),
@@ -301,68 +330,12 @@ def _transformed(
     return np.rint(result).astype(dtype) if dtype.kind in "iu" else result.astype(dtype)
 
 
-def write_nifti(
-    target: Path,
-    volumes: Sequence[Volume],
-    dtype: np.dtype[Any],
-    affine: Floats,
-    *,
-    sheared: bool = False,
-    time_step: float | None = None,
-    description: str = "",
-) -> Path:
-    """Write volumes on one grid as NIfTI-1, slice by slice; several make a 4-D file.
-
-    Args:
-        target: the file to write.
-        volumes: one, or those of the fourth axis in their order.
-        dtype: of the values in the file.
-        affine: (column, row, slice, 1) → mm in LPS.
-        sheared: whether the axes are not orthogonal, which a qform cannot say.
-        time_step: seconds between volumes, None where they are no even time.
-        description: for the header, at most 79 characters.
-    """
-    header = _extra("nibabel").Nifti1Header()
-    to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
-    header.set_data_dtype(dtype)
-    shape = volumes[0].shape[::-1]
-    header.set_data_shape(shape if len(volumes) == 1 else (*shape, len(volumes)))
-    header.set_sform(to_ras @ affine, code="scanner")
-    if sheared:
-        header.set_qform(None, code="unknown")
-    else:
-        header.set_qform(to_ras @ affine, code="scanner")
-    header.set_xyzt_units("mm", "sec" if time_step else None)
-    if len(volumes) > 1:
-        spacing = np.linalg.norm(affine[:3, :3], axis=0)
-        header.set_zooms((*(float(value) for value in spacing), time_step or 1.0))
-    header["descrip"] = description.encode("ascii", "replace")[:79]
-    opening: Any = gzip.open if target.suffix == ".gz" else open
-    with opening(target, "wb") as file:
-        header.write_to(file)
-        file.write(b"\0" * (int(header.get_data_offset()) - file.tell()))
-        for volume in volumes:
-            for index in range(len(volume)):
-                values = np.ascontiguousarray(volume.slice(index).astype(dtype, copy=False))
-                file.write(values.tobytes())
-    return target
-
-
-def _extra(module: str) -> Any:
-    """Import what the extra ``volume`` installs."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        error.msg += ": pip install 's4s-notebook[volume]'"
-        raise
-
-
 def lazy_array(
     source: Any, dims: tuple[str, ...], coords: Mapping[str, Any], attrs: Mapping[str, Any]
 ) -> Any:
     """Return a lazily decoded DataArray; xarray is imported here, when it is needed."""
-    xarray, indexing = _extra("xarray"), _extra("xarray.core.indexing")
-    base: Any = _extra("xarray.backends").BackendArray
+    xarray, indexing = extra("xarray"), extra("xarray.core.indexing")
+    base: Any = extra("xarray.backends").BackendArray
 
     class Slices(base):  # type: ignore[misc] # xarray is not installed everywhere
         def __init__(self) -> None:

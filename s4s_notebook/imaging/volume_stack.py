@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import AmbiguousVolume
+from .nifti import write_nifti, write_sidecars
 from .splitting import Part, Split
-from .volume import Volume, lazy_array, write_nifti
+from .volume import SHEARED, UNEVEN, Volume, lazy_array
 from .windows import Array
 
 
@@ -98,10 +100,24 @@ class VolumeStack:
         }
         return lazy_array(self, self.dims, {**coords, **first.coordinates()}, first.attributes())
 
-    def to_nifti(self, path: str | Path) -> Path:
+    def to_nifti(
+        self,
+        path: str | Path,
+        *,
+        sheared: bool = False,
+        resample: bool = False,
+        sidecar: bool = True,
+    ) -> Path:
         """Write one 4-D NIfTI-1 file, volume by volume; return the path. Needs nibabel.
 
         The step of the fourth axis is written where it is an even time in seconds.
+
+        Args:
+            path: where to write.
+            sheared: as for :meth:`Volume.to_nifti`.
+            resample: as for :meth:`Volume.to_nifti`.
+            sidecar: write a .json as BIDS has it, with the times; for diffusion a .bval and,
+                where the directions are certain, a .bvec.
 
         Raises:
             AmbiguousVolume: the volumes differ on more than one axis, or make no even grid.
@@ -111,13 +127,31 @@ class VolumeStack:
                 f"NIfTI has one axis beside space; these volumes have {', '.join(self.coords)}.",
                 hint="Write each of .volumes, or use to_xarray().",
             )
-        for volume in self.volumes:
-            volume.check_even()
+        if not resample:
+            for volume in self.volumes:
+                volume.check_even()
         [(axis, values)] = self.coords.items()
         steps = np.diff(np.array(values, np.float64)) if axis == "time" else np.array([])
         even = steps.size and np.ptp(steps) <= 0.01 * abs(float(steps.mean()))
         step = float(steps.mean()) if even and self.units[axis] == "s" else None
-        return write_nifti(Path(path), self.volumes, self.dtype, self.affine, time_step=step)
+        if sidecar:
+            timed = values if axis == "time" and self.units[axis] == "s" else None
+            write_sidecars(Path(path), self.volumes, timed)
+        first = self.volumes[0]
+        if (first.sheared and not sheared) or (resample and first.uneven > UNEVEN):
+            why = "the gantry is tilted" if first.sheared else "the slices are not evenly spaced"
+            warnings.warn(f"The volumes were resampled: {why}.", stacklevel=2)
+            straight = first.resample()
+            volumes = [straight, *(volume.resample(straight) for volume in self.volumes[1:])]
+            return write_nifti(
+                Path(path), volumes, self.dtype, straight.affine, time_step=step,
+                description=f"resampled: {why}",
+            )  # fmt: skip
+        if first.sheared:
+            warnings.warn(SHEARED, stacklevel=2)
+        return write_nifti(
+            Path(path), self.volumes, self.dtype, self.affine, sheared=first.sheared, time_step=step
+        )
 
     def __repr__(self) -> str:
         axes = ", ".join(f"{dim} {n}" for dim, n in zip(self.dims, self.shape, strict=True))

@@ -22,7 +22,7 @@ from PIL import Image
 
 from ...errors import S4SError
 from ...imaging.frame import Frame
-from ...imaging.grey_levels import render
+from ...imaging.grey_levels import shown
 from ...imaging.study import Study
 from ..bundle import link, style
 from ..comm import leave_thread_to_front_end
@@ -132,7 +132,7 @@ def png(frame: Frame) -> bytes:
 
     A notebook stores it twice, in base64, and shall stay below a megabyte.
     """
-    image = Image.fromarray(render(frame))
+    image = Image.fromarray(shown(frame))
     width, height = float(frame.columns), frame.rows * frame.aspect
     side = min(SNAPSHOT, max(width, height))
     while True:

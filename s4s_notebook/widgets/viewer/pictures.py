@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import NotAnImage
 from ...imaging.frame import Frame
 from ...imaging.geometry import edges
-from ...imaging.grey_levels import measured, render
+from ...imaging.grey_levels import measured, shown
 from ...imaging.series import Series
 from ...imaging.study import Study
 from ...imaging.windows import Array, Choice, Table, Window, spread
@@ -97,7 +97,7 @@ class Pictures:
         """Return the middle slice of a series as grey levels or RGB, at most 96 pixels a side."""
         with self._lock:
             stack = self._existing(self._series, series)
-        picture = render(stack.frames[len(stack.frames) // 2], stack.grey_range)
+        picture = shown(stack.frames[len(stack.frames) // 2], stack.grey_range)
         step = max(1, -(-max(picture.shape[:2]) // THUMBNAIL))
         return packed({}, picture[::step, ::step])
 
@@ -215,7 +215,7 @@ def described(
         "label": label,
     }
     if frame.color:
-        return {**geometry, "windows": []}, render(frame), []
+        return {**geometry, "windows": []}, shown(frame), []
     buffers: list[Array] = []
     grey = scale(frame, frame.windows, buffers)
     limits = window(whole or measured(frame), [])
