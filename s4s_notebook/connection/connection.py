@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from ..errors import Cancelled, Incomplete, NotFound, S4SError
-from ..fhir.resources import RESOURCE_TYPES, study_uid
+from ..fhir.resources import RESOURCE_TYPES
 from ..http.client import Exchange
 from ..http.redact import Secret
 from ..smart import discovery
@@ -404,10 +403,8 @@ class Connection:
                     loading.cancel()
                     cancel.check()
             loading.result()
-        for study in self.participant.resources("ImagingStudy"):
-            with suppress(S4SError):  # a study without a UID is not this one
-                if study_uid(study) == uid:
-                    return study
+        for study in self.participant.study_resources(uid):
+            return study
         raise NotFound(f"The holder lists no study {uid} for this patient.")
 
     # Ending

@@ -6,6 +6,7 @@ Downloads of the same study share one :class:`StudyDownload` in this process.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .._viewer import open_viewer
 from ..errors import Cancelled, Incomplete, S4SError
 from ..fhir.resources import check_uid
-from ..task import ENDED, Task, TaskState, Unsubscribe
+from ..task import ENDED, TICK, Task, TaskState, Unsubscribe
 from .study_download import DownloadSource, StudyDownload
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _PARALLEL = 4  # studies that are transferred, or asked for, at once
 _MOST_THREADS = 500  # a study that waits for its archive keeps a thread
+_INTERVAL = 0.1  # seconds between two sums of the states of many studies
 _guard = threading.Lock()
 _running: dict[tuple[str, ...], tuple[StudyDownload, list[Download]]] = {}
 
@@ -48,6 +50,8 @@ class Download(Task["Study | list[Study]"]):
         self._source, self._uids, self._several = source, tuple(dict.fromkeys(uids)), several
         self._downloads: dict[str, StudyDownload] = {}
         self._instance_callbacks: list[Callable[[Path], None]] = []
+        self._news = threading.Event()  # the state of a study changed
+        self._summed = float("-inf")
         self.start()
 
     def on_instance(self, callback: Callable[[Path], None]) -> Unsubscribe:
@@ -81,10 +85,12 @@ class Download(Task["Study | list[Study]"]):
         queued, failed = list(self._uids), dict[str, BaseException]()
         active: list[str] = []
         while queued or active:
+            self._news.clear()
             while queued and self._has_room(active) and not self._switch.is_set():
                 self._start_study(queued[0])
                 active.append(queued.pop(0))
-            for uid in [uid for uid in active if self._downloads[uid].done()]:
+            self._show_all()
+            for uid in [uid for uid in active if self._downloads[uid].state.phase in ENDED]:
                 active.remove(uid)
                 if (error := self._downloads[uid].state.error) is not None:
                     failed[uid] = error
@@ -95,8 +101,9 @@ class Download(Task["Study | list[Study]"]):
                 if not active:
                     break
             if active:
-                self._downloads[active[0]].wait(0.05)
+                self._news.wait(TICK)
         self._unfollow(cancel=False)
+        self._show_all(last=True)
         return self._gather(failed)
 
     def _has_room(self, active: Sequence[str]) -> bool:
@@ -121,8 +128,15 @@ class Download(Task["Study | list[Study]"]):
         download.subscribe(self._follow)
 
     def _follow(self, _: TaskState) -> None:
-        if not self.done():
+        self._news.set()
+        if not (self._several or self.done()):
             self._set(**_combined(self._state, [t.state for t in self._downloads.values()]))
+
+    def _show_all(self, *, last: bool = False) -> None:
+        """Sum up the states of several studies, ten times a second at most."""
+        if self._several and (last or time.monotonic() - self._summed >= _INTERVAL):
+            self._set(**_combined(self._state, [t.state for t in self._downloads.values()]))
+            self._summed = time.monotonic()
 
     def cancel(self) -> None:
         """End it within a second. A study that another download also follows continues."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,6 @@ from ..errors import (
     Incomplete,
     IntegrityError,
     InvalidDICOM,
-    InvalidUID,
     MalformedResponse,
     NotFound,
     S4SError,
@@ -26,7 +24,7 @@ from ..errors import (
     TrustError,
 )
 from ..fhir.endpoints import endpoints, study_url
-from ..fhir.resources import is_uid, objects, read_reference, study_uid
+from ..fhir.resources import is_uid, objects, read_reference
 from ..http.client import Transport
 from ..problems import Problem
 from ..store.participant import Participant
@@ -136,14 +134,17 @@ class StudyDownload(Task[list[Path]]):
         """Return whether all is here, also by what the holder announced since the download."""
         if not (folder.complete() and folder.evidence):
             return False
-        return lower_bound(*self._copies()).met(folder.instances())
+        return lower_bound(*self._source.participant().study_resources(self.uid)).met(
+            folder.instances()
+        )
 
     def _fetch(self, folder: StudyFolder) -> None:
         """Download from the first endpoint that has all, or from each of several archives."""
         source, cancel = self._source, self._switch
         transport = source.prepare(cancel, lambda text: self._set(message=text))
         study = source.find_study(self.uid, cancel)
-        copies = self._copies() or [study]
+        copies: Sequence[Mapping[str, Any]] = source.participant().study_resources(self.uid)
+        copies = copies or [study]
         for copy in copies:
             _check_patient(copy, source.participant().patient)
         bound = lower_bound(*copies)
@@ -188,15 +189,6 @@ class StudyDownload(Task[list[Path]]):
         if error is not None and not targets:
             raise error
         return list(targets.values()), error
-
-    def _copies(self) -> list[Mapping[str, Any]]:
-        """Return the ImagingStudy resources of this study."""
-        copies: list[Mapping[str, Any]] = []
-        for resource in self._source.participant().resources("ImagingStudy"):
-            with suppress(InvalidUID):
-                if study_uid(resource) == self.uid:
-                    copies.append(resource)
-        return copies
 
     def _fetch_from(self, target: _Target, folder: StudyFolder, bound: LowerBound) -> Outcome:
         """Download from one endpoint; begin again after a cut, as often as that may help."""

@@ -8,7 +8,8 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from .. import private_files as system
-from ..fhir.resources import is_uid
+from ..errors import InvalidUID
+from ..fhir.resources import is_uid, study_uid
 from ..http.waits import Waits
 from ..problems import Problem
 from .index import Index
@@ -104,6 +105,7 @@ class Participant:
         self.folder = root.child(*self.names, create=True)
         self._journal = Journal(self.folder)
         self._guard = threading.RLock()
+        self._study_uids: dict[tuple[str, str], str] = {}  # of an ImagingStudy's key and version
         path = "/".join(self.names)
         self._index.run("INSERT OR IGNORE INTO participant(folder) VALUES(?)", path)
         [(self.id,)] = self._index.rows("SELECT id FROM participant WHERE folder=?", path)
@@ -362,6 +364,22 @@ class Participant:
         return Waits.of_user().until(f"{self.holder}/{kind}")
 
     # Studies
+
+    def study_resources(self, uid: str) -> list[dict[str, Any]]:
+        """Return the ImagingStudy resources with a Study Instance UID; each is parsed once."""
+        self._catch_up()
+        rows = self._index.rows(
+            "SELECT key, version, offset, length FROM resource"
+            " WHERE participant=? AND type='ImagingStudy' AND gone='' ORDER BY rowid",
+            self.id,
+        )
+        new = [row for row in rows if row[:2] not in self._study_uids]
+        for row, record in zip(new, self._journal.read(row[2:] for row in new), strict=True):
+            self._study_uids[row[:2]] = ""
+            with suppress(InvalidUID):  # a study without a UID is not the one
+                self._study_uids[row[:2]] = study_uid(record["body"])
+        same = [row[2:] for row in rows if self._study_uids[row[:2]] == uid]
+        return [record["body"] for record in self._journal.read(same)]
 
     def study_row(self, uid: str) -> StudyRow:
         """Return how the last download of a study ended."""

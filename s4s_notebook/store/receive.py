@@ -133,8 +133,6 @@ class Receiver:
         return self._patient
 
     def __enter__(self) -> Receiver:
-        self._writer.start()
-        self._committer.start()
         return self
 
     def __exit__(
@@ -143,10 +141,11 @@ class Receiver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._jobs.put(None)
-        self._writer.join()
-        self._ready.put(None)
-        self._committer.join()
+        if self._writer.ident is not None:
+            self._jobs.put(None)
+            self._writer.join()
+            self._ready.put(None)
+            self._committer.join()
         self._syncing.shutdown()
         if kind is None:
             self._raise()
@@ -160,6 +159,9 @@ class Receiver:
             chunks: its bytes. They are referred to until they are written and must not change.
             sop_uid: the SOP Instance UID that was requested, where it was one.
         """
+        if self._writer.ident is None:  # not before: a study that waits needs no threads
+            self._writer.start()
+            self._committer.start()
         incoming = _Incoming(sop_uid)
         block, size, end = list[bytes | memoryview](), 0, "drop"
         try:
