@@ -38,7 +38,7 @@ def dcm2niix(folder: Path, out: Path) -> Path:
 
 
 def diffusion(folder: Path, vendor: str) -> Path:
-    """Four directions between two volumes of b 0, of seven oblique slices, in a vendor's elements."""
+    """Four directions between two volumes of b 0, of seven oblique slices."""
     folder.mkdir()
     generator = np.random.default_rng(7)
     study = {"FrameOfReferenceUID": generate_uid(), "SeriesInstanceUID": generate_uid()}
