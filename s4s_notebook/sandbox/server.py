@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from . import fhir_routes, token_routes, wado_routes
+from . import fhir_routes, qido_routes, token_routes, wado_routes
 from .approve import approve
 from .authority import Authority
 from .browser_rules import CrossOrigin, HostCheck
@@ -319,7 +319,8 @@ def _apps(context: SandboxContext, search_delay: PreparationDelay) -> list[ASGIA
         ],
         exception_handlers=handlers,
     )
-    imaging = Starlette(routes=wado_routes.routes(), exception_handlers=handlers)
+    images = [*qido_routes.routes(), *wado_routes.routes()]
+    imaging = Starlette(routes=images, exception_handlers=handlers)
     apps: list[ASGIApp] = []
     for app, is_imaging in ((fhir, False), (imaging, True)):
         app.state.sandbox = context

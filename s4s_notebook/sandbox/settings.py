@@ -140,6 +140,7 @@ class Personality:
     decline_without_state: bool = False
     s4s_errors: bool = False
     external_endpoint: bool = False
+    lists_images: bool = True
     token_extension: bool = False
     r4: bool = False
     scope_versions: tuple[str, ...] = VERSIONS
@@ -159,6 +160,7 @@ PERSONALITIES: dict[str, Personality] = {
         no_studies_is_500=True,
         auth_failure_is_500=True,
         well_known=False,
+        lists_images=False,
         decline_without_state=True,
         s4s_errors=True,
         one_approval_per_client=True,

@@ -39,20 +39,22 @@ _RESOURCES = (
     "/studies/{study}/series/{series}",
     "/studies/{study}/series/{series}/instances/{instance}",
 )
-_PREFIXES = ("/open/Patient/{patient}/$wado-rs", "/Patient/{patient}/$wado-rs", "")
+PREFIXES = ("/open/Patient/{patient}/$wado-rs", "/Patient/{patient}/$wado-rs", "")
 
 
 def routes() -> list[Route]:
     """Return the routes of WADO-RS, with a token and without."""
     routes = []
-    for prefix in _PREFIXES:
+    for prefix in PREFIXES:
         for resource in _RESOURCES:
-            routes.append(Route(f"{prefix}{resource}", _guard(_retrieve)))
-            routes.append(Route(f"{prefix}{resource}/metadata", _guard(_metadata)))
+            routes.append(Route(f"{prefix}{resource}", guard(_retrieve)))
+            routes.append(Route(f"{prefix}{resource}/metadata", guard(_metadata)))
     return routes
 
 
-def _guard(handler: Handler) -> Handler:
+def guard(handler: Handler) -> Handler:
+    """Return a handler whose refusals, waits and failures are answers of their own."""
+
     async def guarded(request: Request) -> Response:
         context = context_of(request)
         if _is_open(request) and not context.settings.open_access:
@@ -80,20 +82,32 @@ def json_error(
     return error_response(Request(scope), status, code, text, headers)
 
 
-async def _select(request: Request) -> tuple[ArchivedStudy, list[ArchivedInstance]]:
-    """Return the study and its instances in the path, if the caller may read them."""
+def owned_study(request: Request) -> ArchivedStudy:
+    """Return the study in the path, without its images.
+
+    Raises:
+        DeniedError: the caller may not read it.
+        KeyError: there is no such study, or one of the UIDs is none.
+    """
     context, names = context_of(request), request.path_params
     owner = _owner(request, context)
     uids = [names[key] for key in ("study", "series", "instance") if key in names]
     if not all(_UID.fullmatch(uid) and len(uid) <= 64 for uid in uids):
         raise KeyError("uid")
-    study = await run_in_threadpool(context.images.study, names["study"])
+    study = context.images.study(names["study"])
     if study is None:
         raise KeyError(names["study"])
     if owner is not None and study.patient_id != owner:
         if _is_open(request):
             raise KeyError(names["study"])
         raise DeniedError(403, "this approval is for another patient")
+    return study
+
+
+async def _select(request: Request) -> tuple[ArchivedStudy, list[ArchivedInstance]]:
+    """Return the study and its instances in the path, if the caller may read them."""
+    await run_in_threadpool(owned_study, request)
+    context, names = context_of(request), request.path_params
     ready = await run_in_threadpool(context.images.ready, names["study"])
     instances = [
         instance

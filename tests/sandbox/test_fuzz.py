@@ -98,6 +98,16 @@ def wado_paths() -> dict[str, Any]:
                 accept = {"name": "Accept", "in": "header", "schema": TEXT}
                 parameters = [*in_path(*names, *more), accept]
                 paths[f"{gate}{place}{end}"] = {"get": operation(parameters)}
+        for place, more in (
+            ("/studies/{s}/series", ("s",)),
+            ("/studies/{s}/instances", ("s",)),
+            ("/studies/{s}/series/{x}/instances", ("s", "x")),
+        ):
+            keys = [
+                {"name": name, "in": "query", "schema": TEXT}
+                for name in ("limit", "offset", "Modality")
+            ]
+            paths[f"{gate}{place}"] = {"get": operation([*in_path(*names, *more), *keys])}
     return paths
 
 
