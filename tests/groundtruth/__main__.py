@@ -1,4 +1,7 @@
-"""Print every image with its grey-level difference: ``python -m tests.groundtruth [part]``."""
+"""Print every image with its grey-level difference: ``python -m tests.groundtruth [part]``.
+
+``python -m tests.groundtruth --series`` compares the series as volumes instead.
+"""
 
 from __future__ import annotations
 
@@ -39,5 +42,29 @@ def main(part: str = "") -> int:
     return 1 if wrong else 0
 
 
+def series() -> int:
+    """Print every series as volumes, beside dcm2niix, SimpleITK or what it was made from."""
+    from .series import rows
+
+    found = rows()
+    print(f"{'series':48} {'ours':26} {'theirs':26}")
+    for row in found:
+        print(
+            f"{row.name[-48:]:48} {row.ours[:26]:26} {row.theirs[:26]:26} {row.verdict}: {row.why}"
+        )
+    many = Counter(row.verdict for row in found)
+    decided = many["equal"] + many["differs"]
+    silent = [row.name for row in found if row.silent]
+    print(
+        f"\n{len(found)} series, {decided} that the headers decide: {many['equal']} equal "
+        f"({100 * many['equal'] / max(decided, 1):.1f} %), {many['refused']} refused for the "
+        f"reason shown, {many['no volume']} without a place, {many['differs']} differ, "
+        f"{len(silent)} of them in silence."
+    )
+    return 1 if silent or many["equal"] < 0.95 * decided else 0
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--series"]:
+        sys.exit(series())
     sys.exit(main(*sys.argv[1:2]))

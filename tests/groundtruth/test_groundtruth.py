@@ -7,6 +7,9 @@ import warnings
 import pytest
 
 from .compare import Row, files, table
+from .made_series import made_series
+from .series import made_row
+from .series import rows as series_rows
 from .synthetic import rows as synthetic
 
 
@@ -46,3 +49,19 @@ def test_made_images_equal_dcmtk_and_the_formula() -> None:
     assert len(made) > 40
     assert [row.name for row in made if row.wrong] == []
     assert {row.name for row in made if row.worst} <= {"made: SIGMOID"}
+
+
+@pytest.mark.slow
+def test_every_public_series_equals_another_program_or_says_why() -> None:
+    found = series_rows()
+    assert len(found) > 90
+    assert [row.name for row in found if row.silent] == []
+    assert all(row.why for row in found if row.verdict == "refused")
+    equal = sum(row.verdict == "equal" for row in found)
+    assert equal >= 0.95 * (equal + sum(row.verdict == "differs" for row in found))
+
+
+@pytest.mark.parametrize("name", [*made_series()])
+def test_a_made_series_becomes_what_it_was_made_from(name, tmp_path) -> None:
+    row = made_row(name, made_series()[name], tmp_path)
+    assert row.verdict == "equal", row
