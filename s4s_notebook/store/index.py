@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 from ..errors import DiskProblem, UnsafeStore
@@ -56,13 +56,15 @@ class Index:
         self.rebuilt = False
         # One process at a time: SQLite does not wait while another changes to WAL, and an index
         # that one process builds again must not be open in another.
-        with lock(root, LOCK, limit=_BUSY):
-            try:
-                self._db = self._open()
-            except sqlite3.OperationalError as error:  # a full or failing disk, not a damaged index
-                raise DiskProblem(f"The index cannot be opened: {error}.") from error
-            except sqlite3.DatabaseError:
-                self._db = self._rebuild()
+        with ExitStack() as undo:
+            with lock(root, LOCK, limit=_BUSY):
+                try:
+                    self._db = undo.enter_context(closing(self._open()))
+                except sqlite3.OperationalError as error:  # a full or failing disk
+                    raise DiskProblem(f"The index cannot be opened: {error}.") from error
+                except sqlite3.DatabaseError:
+                    self._db = undo.enter_context(closing(self._rebuild()))
+            undo.pop_all()  # the lock was released: the index is ours to close
 
     def _open(self) -> sqlite3.Connection:
         with disk("opening the index"):
