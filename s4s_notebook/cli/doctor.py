@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from .._version import __version__
 from ..errors import S4SError
 from ..smart.mailbox import Mailbox
 from ..smart.redirect import jupyter_runtime_folder
+from ..temporary import remove_leftovers
 
 LAB = "s4s-notebook"
 SERVER = "s4s_notebook.jupyter"
@@ -285,6 +287,16 @@ def store() -> Iterator[Finding]:
         yield Finding(False, "Stored files", f"{len(damaged)} damaged", "download them again")
 
 
+def leftovers() -> Iterator[Finding]:
+    """Remove what processes that were killed left of their temporary stores, and say so."""
+    removed, stuck = remove_leftovers()
+    found = f"{removed} left by killed processes, removed now" if removed else "none left behind"
+    if stuck:
+        found = f"{len(stuck)} left by killed processes, with data"
+    remedy = f"rm -r {' '.join(shlex.quote(str(path)) for path in stuck)}"
+    yield Finding(not stuck, "Temporary stores", found, remedy)
+
+
 def sandbox() -> Iterator[Finding]:
     """Check that a sandbox starts and answers."""
     from ..http.client import Transport
@@ -318,6 +330,7 @@ _PARTS: tuple[Callable[[], Iterator[Finding]], ...] = (
     sign_in,
     codecs,
     memory,
+    leftovers,
     store,
     sandbox,
 )

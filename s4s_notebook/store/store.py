@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 import threading
 import warnings
 import weakref
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .. import private_files as system
+from .. import temporary
 from ..errors import Incomplete, InvalidUID, StoreError
 from ..fhir.resources import study_uid
 from ..smart.token_store import FileTokenStore, KeyringTokenStore, remembered
@@ -48,7 +47,8 @@ class Store:
     Args:
         root: the folder; made with mode 0700 when it is not there. Within one that is shared
             with a group, a private folder ``s4s-<user number>`` is made and used. Without one,
-            everything lives in a private temporary folder that is removed with the store.
+            everything lives in a private temporary folder that is removed with the store; that of a
+            process that was killed is removed when the next one is made.
 
     Raises:
         UnsafeStore: the folder belongs to another user, or a link was planted in it.
@@ -57,7 +57,8 @@ class Store:
 
     def __init__(self, root: str | Path | None = None) -> None:
         self.temporary = root is None
-        path = Path(tempfile.mkdtemp(prefix="s4s-") if root is None else root).expanduser()
+        with system.disk("making a temporary folder"):
+            path = temporary.make_folder() if root is None else Path(root).expanduser()
         self._folder = system.Folder.private(path, _is_own)
         self.root = self._folder.path
         self._guard = threading.Lock()
@@ -71,7 +72,7 @@ class Store:
                 self._index.close()
                 raise
         self._remove = (
-            weakref.finalize(self, shutil.rmtree, self.root, True) if self.temporary else None
+            weakref.finalize(self, temporary.remove_folder, path) if self.temporary else None
         )
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ... import temporary
 from ..context import NotReadyError, UpstreamError
 from ..data.archive import ArchivedStudy
 from ..settings import Pacs
@@ -75,9 +76,9 @@ class PacsArchive:
         """Start the Storage SCP; raises OSError if its port is in use."""
         self._receiver = StorageSCP(self.pacs, self.host)
         self._receiver.start()
-        self._folder = Path(tempfile.mkdtemp(prefix="s4s-pacs-"))
+        self._folder = temporary.make_folder()
         # Removes the folder at the end of the process if close() is not called.
-        weakref.finalize(self, shutil.rmtree, str(self._folder), True)
+        weakref.finalize(self, temporary.remove_folder, self._folder)
 
     def close(self) -> None:
         """Abort moves, close the port and remove the cache."""
@@ -90,7 +91,7 @@ class PacsArchive:
         if self._receiver is not None:
             self._receiver.stop()
         if self._folder is not None:
-            shutil.rmtree(self._folder)
+            temporary.remove_folder(self._folder)
             self._folder = None
 
     # -- studies -------------------------------------------------------------------------
