@@ -84,11 +84,12 @@ def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPat
 # ------------------------------------------------------------------ data beside the checkout
 
 _opened: set[str] = set()
+_BESIDE = str(SHARED.parent)
 
 
 def _watch_shared(event: str, args: tuple[Any, ...]) -> None:
-    if event == "open" and isinstance(args[0], str) and args[0].startswith(str(SHARED)):
-        _opened.add(args[0])
+    if event == "open" and isinstance(args[0], str | Path) and str(args[0]).startswith(_BESIDE):
+        _opened.add(str(args[0]))
 
 
 sys.addaudithook(_watch_shared)
@@ -102,9 +103,10 @@ def shared_data() -> Path:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if SHARED.is_dir():
-        files = {str(path) for path in SHARED.rglob("*") if path.is_file()}
-        used = len(_opened & files)
-        terminalreporter.write_line(f"shared data: {used} of {len(files)} files used")
+        for folder in (SHARED, SHARED.parent / "cases"):
+            files = {str(path) for path in folder.rglob("*") if path.is_file()}
+            used = len(_opened & files)
+            terminalreporter.write_line(f"shared {folder.name}: {used} of {len(files)} files used")
 
 
 # ------------------------------------------------------------------ canaries

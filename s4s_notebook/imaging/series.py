@@ -9,7 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AmbiguousVolume, NotAnImage
+import numpy as np
+
+from ..errors import AmbiguousVolume, DICOMError, NotAnImage
 from ..problems import Problem
 from ..wording import count
 from . import geometry
@@ -369,7 +371,7 @@ def without_copies(
         original = first.setdefault(element.sop_uid, element) if element.sop_uid else element
         if original is element:
             unique.append(element)
-        elif pixel_digest(original) == pixel_digest(element):
+        elif _same_pixels(original, element):
             equal += 1
         else:
             names = " and ".join(
@@ -381,6 +383,19 @@ def without_copies(
         why = f"{count(equal, 'file')} left out: a copy of another one"
         problems.insert(0, Problem(unique[0].series_uid, "SOPInstanceUID", "", why))
     return unique, tuple(problems)
+
+
+def _same_pixels(first: Instance, second: Instance) -> bool:
+    """Return whether two objects hold the same pixels, also where one was compressed again."""
+    if pixel_digest(first) == pixel_digest(second):
+        return True
+    if first.syntax == second.syntax or len(first.frames) != len(second.frames):
+        return False
+    try:
+        pairs = zip(first.frames, second.frames, strict=True)
+        return all(np.array_equal(one.stored(), other.stored()) for one, other in pairs)
+    except DICOMError:  # what cannot be decoded cannot be compared
+        return False
 
 
 def pixel_digest(instance: Instance) -> bytes:

@@ -97,6 +97,11 @@ class Volume:
         even = np.linspace(depths[0], depths[-1], len(depths))
         return float(np.abs(depths - even).max() / self.spacing[0])
 
+    @property
+    def regular(self) -> bool:
+        """Whether the axes are orthogonal and the steps even, so that a cut is true to scale."""
+        return not self.sheared and self.uneven <= UNEVEN
+
     def check_even(self) -> None:
         """Raise AmbiguousVolume where a slice lies more than 5 % of a step off an even grid."""
         if self.uneven > UNEVEN:
@@ -183,13 +188,13 @@ class Volume:
             source = _evened(source, self.depths)
         fill: float = _AIR if self.unit == "HU" else float(source.min(initial=0.0))
         if to is None:
-            shape, grid = self._orthogonal(spacing)
+            shape, grid = self.orthogonal_grid(spacing)
         else:
             shape, grid = to.shape, to.affine
         return _ArrayVolume(_transformed(source, affine, shape, grid, fill, self.dtype), grid, self)
 
-    def _orthogonal(
-        self, spacing: float | tuple[float, float, float] | None
+    def orthogonal_grid(
+        self, spacing: float | tuple[float, float, float] | None = None
     ) -> tuple[tuple[int, int, int], Floats]:
         """Return the shape and affine of an orthogonal grid that holds all of this volume."""
         row, column = self.axes[2], self.axes[1]

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import SimpleITK
 from pydicom.dataset import Dataset
+from pydicom.uid import RLELossless
 
 from s4s_notebook.errors import AmbiguousVolume
-from s4s_notebook.imaging import read
+from s4s_notebook.imaging import read, render
 from s4s_notebook.imaging.splitting import cluster
+from s4s_notebook.widgets.viewer.planes import Cuts
 
 from .make import AXIAL, enhanced, image, save, stack
 
@@ -286,6 +288,32 @@ def test_two_objects_under_one_uid_are_told(tmp_path) -> None:
     assert "1.dcm and 2.dcm have one SOP Instance UID and different pixels" in problem.why
 
 
+def test_a_copy_that_was_compressed_again_is_a_copy(tmp_path) -> None:
+    made = image(np.arange(24, dtype=np.int16).reshape(4, 6))
+    save(made, tmp_path / "1.dcm")
+    made.compress(RLELossless, generate_instance_uid=False)
+    save(made, tmp_path / "2.dcm")
+    [series] = read(tmp_path).series
+    assert [problem.why for problem in series.problems] == [
+        "1 file left out: a copy of another one"
+    ]
+
+
+@pytest.mark.parametrize("noise", [1e-8, 5e-5])
+def test_orientations_are_one_within_a_tolerance(noise, tmp_path) -> None:
+    for z in range(6):
+        ways = [1, noise * (-1) ** z, 0, -noise * (-1) ** z, 1, 0]
+        stack(tmp_path, [(0, 0, 4 * z)], ways)
+    [series] = read(tmp_path).series
+    assert [(len(v), v.spacing[0]) for v in series.volumes] == [(6, 4)]
+
+
+def test_orientations_that_differ_are_two_stacks(tmp_path) -> None:
+    for z in range(6):
+        stack(tmp_path, [(0, 0, 4 * z)], [1, 0.01 * (z % 2), 0, -0.01 * (z % 2), 1, 0])
+    assert [len(series.frames) for series in read(tmp_path).series] == [3, 3]
+
+
 def test_numbers_are_one_within_a_tolerance_by_gaps() -> None:
     assert cluster([3.0, 1.0, 1.04, 1.08, 2.0], lambda _: 0.05) == [2, 0, 0, 0, 1]
     assert cluster(["b", "a", "b"]) == [1, 0, 1]
@@ -369,6 +397,36 @@ def test_the_real_tilted_stack_says_so(tmp_path) -> None:
     assert SimpleITK.ReadImage(str(path)).GetDimension() == 3
 
 
+@pytest.mark.parametrize("plane", ["1", "2"])
+def test_cuts_through_a_tilted_stack_are_true_to_scale(plane, tmp_path) -> None:
+    series = tilted(tmp_path, 15)
+    cuts = Cuts()
+    ids = {entry["key"]: entry["ids"] for entry in cuts.planes(series)}[plane]
+    _, place, pixels = cuts.cut(series, plane, ids[len(ids) // 2])
+    rows, columns = np.indices(pixels.shape)
+    right, down = np.array(place["orientation"]).reshape(2, 3)
+    assert abs(right @ down) < 1e-9
+    points = (
+        np.array(place["position"])
+        + columns[..., None] * place["spacing"][1] * right
+        + rows[..., None] * place["spacing"][0] * down
+    )
+    inside = pixels > -1024
+    assert blob(points)[inside].max() > 500
+    assert np.abs(pixels - blob(points))[inside].max() < 12
+
+
+def test_cuts_through_uneven_slices_are_true_to_scale(tmp_path) -> None:
+    for at, z in enumerate((0, 3, 6, 12, 15)):
+        made = image(np.full((4, 6), 10 * z, np.int16), ImagePositionPatient=[0, 0, z])
+        save(made, tmp_path / f"{at}.dcm")
+    [series] = read(tmp_path).series
+    _, place, pixels = Cuts().cut(series, "1", 1)
+    step = place["spacing"][0]
+    assert step == 3.75
+    assert pixels[:, 0].tolist() == [round(150 - 10 * step * row) for row in range(5)]
+
+
 def test_resampling_to_another_grid_equals_simpleitk(tmp_path) -> None:
     values = np.random.default_rng(5).integers(0, 900, (6, 4, 6)).astype(np.int16)
     for z in range(6):
@@ -420,5 +478,39 @@ def test_the_sign_of_a_tomograms_step_counts(step, tmp_path) -> None:
 
 
 @pytest.mark.needs("shared-data")
-def test_the_thickness_of_one_enhanced_slice(tmp_path) -> None:
+def test_the_thickness_of_a_real_enhanced_slice(tmp_path) -> None:
     assert case("enh1", tmp_path).volume().spacing[0] == 7
+
+
+@pytest.mark.parametrize(
+    ("measures", "top", "step"),
+    [
+        ({"SliceThickness": 7}, {}, 7),
+        ({"SliceThickness": 7, "SpacingBetweenSlices": 9}, {}, 9),
+        ({"SliceThickness": 7}, {"SliceThickness": 3}, 7),  # the groups go first
+        ({}, {"SliceThickness": 3}, 3),
+    ],
+)
+def test_the_thickness_of_one_enhanced_slice(measures, top, step, tmp_path) -> None:
+    made = enhanced([5.0])
+    for keyword, value in measures.items():
+        setattr(made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0], keyword, value)
+    for keyword, value in top.items():
+        setattr(made, keyword, value)
+    [series] = read(save(made, tmp_path / "a.dcm")).series
+    assert series.volume().spacing == (step, 0.25, 0.25)
+
+
+@pytest.mark.needs("shared-data")
+def test_a_diffusion_map_is_a_ramp_of_greys(tmp_path) -> None:
+    [frame] = case("fa_ww1", tmp_path).frames
+    values, greys = frame.values(), render(frame)
+    assert len(np.unique(greys)) > 200
+    assert np.abs(greys - values.clip(0, 1) * 255).max() <= 1
+
+
+@pytest.mark.needs("shared-data")
+def test_a_map_has_the_quantity_that_it_states(tmp_path) -> None:
+    frame = case("rwvm", tmp_path).frames[0]
+    assert frame.real_world[0].unit == "mm2/s"
+    assert frame.real_world_values().max() == pytest.approx(0.0012)

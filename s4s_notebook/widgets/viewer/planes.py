@@ -8,6 +8,7 @@ is on the right, as radiologists look at it.
 from __future__ import annotations
 
 import threading
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,9 +67,10 @@ class Cuts:
         volume = _volume(series)
         if volume is None:
             return []
+        shape = volume.shape if volume.regular else volume.orthogonal_grid()[0]
         layouts = [layout(volume.axes, axis) for axis in (1, 2)]
         return [
-            {"key": str(cut.axis), "name": cut.name, "ids": list(range(volume.shape[cut.axis]))}
+            {"key": str(cut.axis), "name": cut.name, "ids": list(range(shape[cut.axis]))}
             for cut in layouts
         ]
 
@@ -99,6 +101,8 @@ class Cuts:
                 volume = _volume(series)
                 if volume is None:
                     raise NotAnImage("This series makes no volume.")
+                if not volume.regular:  # lengths in a cut are true on an orthogonal grid only
+                    volume = volume.resample()
                 self._series, self._volume, self._voxels = series, volume, np.asarray(volume)
             return self._volume, self._voxels
 
@@ -115,6 +119,8 @@ def _volume(series: Series) -> Volume | None:
     except (AmbiguousVolume, NotAnImage, PixelBudget):
         return None
     size = int(np.prod(volume.shape)) * volume.dtype.itemsize
+    if not volume.regular and find_spec("scipy") is None:
+        return None  # it cannot be resampled
     return volume if size <= BUDGET else None
 
 
