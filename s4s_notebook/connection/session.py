@@ -12,6 +12,7 @@ from ..errors import (
     AuthorizationRequired,
     LoginExpired,
     ReauthorizationRequired,
+    S4SError,
     UntrustedOrigin,
 )
 from ..fhir.capabilities import Statement, check_is_fhir, read_statement
@@ -320,9 +321,13 @@ class Session:
                 declined = isinstance(error, AccessDenied)
                 self.approval.sign_in(Status.DECLINED if declined else Status.EXPIRED)
             raise
-        self._accept(
-            login.client, smart.exchange(self.transport, self.holder, login.client, login, code)
-        )
+        try:
+            grant = smart.exchange(self.transport, self.holder, login.client, login, code)
+        except S4SError:
+            if login is self.login:  # its code is used up, and no reply is waited for
+                self.approval.sign_in(Status.NOT_AUTHORISED)
+            raise
+        self._accept(login.client, grant)
 
     def _accept(self, client: Client, grant: Grant) -> None:
         patient = grant.patient or self.patient

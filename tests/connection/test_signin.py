@@ -17,9 +17,11 @@ from s4s_notebook.errors import (
     HolderUnavailable,
     LoginExpired,
     ReauthorizationRequired,
+    S4SError,
     StateMismatch,
     UntrustedOrigin,
 )
+from tests.faultserver import scripts
 
 from .conftest import quick
 from .holder import Holder, state_of
@@ -471,3 +473,23 @@ def test_a_script_sends_nothing_to_origins_that_nobody_was_shown(locked, images,
     with pytest.raises(UntrustedOrigin, match="nobody has consented"):
         me.studies()
     assert images.asked("ImagingStudy") == []
+
+
+@pytest.mark.parametrize("status", [503, 500, 400])
+def test_a_code_that_is_not_exchanged_leaves_nobody_waiting(locked, connect, status):
+    """The code is used up: what shows the status offers Authorise again."""
+    locked.server.on("/token", scripts.later("3600", status=status))
+    me = connect(patient=None)
+    with pytest.raises(S4SError):
+        sign_in(me)
+    assert me.status == "not authorised"
+
+
+def test_the_end_of_an_earlier_sign_in_leaves_the_later_one_waiting(locked, connect):
+    me = connect(patient=None)
+    early = me.authorize_url()
+    me.authorize_url()
+    locked.server.on("/token", scripts.reply(400))
+    with pytest.raises(S4SError):
+        me.finish(reply_to(early, code="code-1"))
+    assert me.status == "waiting for approval"
