@@ -174,7 +174,7 @@ class Origins:
 
     Args:
         base_url: the holder's FHIR base; its origin is trusted, as the person typed it.
-        allow_origins: further origins named by the person.
+        allow_origins: further origins named by the person; ``named`` holds them as written.
         confirm: called with an unknown origin; True means consent. None refuses.
         remember: called with each origin that ``confirm`` consented to, so that it can be stored.
     """
@@ -195,6 +195,7 @@ class Origins:
         if (address := literal(self.base.host)) is not None or is_local(self.base.host):
             self._base_kinds = {kind(address) if address else "loopback"}
         self._confirm, self._remember = confirm, remember
+        self.named = frozenset(allow_origins := tuple(allow_origins))
         self._lock, self._confirming = threading.Lock(), threading.RLock()
         for allowed in allow_origins:
             self.allow(allowed)

@@ -276,7 +276,7 @@ def _redirect(
     if sent:
         pairs["state"] = sent
     if context.personality.well_known:
-        pairs["iss"] = context.fhir_origin
+        pairs["iss"] = context.fhir_base
     glue = "&" if urlsplit(redirect_uri).query else "?"
     headers = {**NO_STORE, "Referrer-Policy": "no-referrer"}
     return RedirectResponse(f"{redirect_uri}{glue}{urlencode(pairs)}", 303, headers=headers)

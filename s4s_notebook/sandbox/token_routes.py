@@ -54,7 +54,7 @@ def authorization_server(context: SandboxContext) -> dict[str, Any]:
     """Return the authorization server metadata (RFC 8414)."""
     urls = oauth_urls(context)
     return {
-        "issuer": context.fhir_origin,
+        "issuer": context.fhir_base,
         "authorization_endpoint": urls["authorize"],
         "token_endpoint": urls["token"],
         "registration_endpoint": urls["register"],
@@ -73,7 +73,7 @@ def authorization_server(context: SandboxContext) -> dict[str, Any]:
 def routes() -> list[Route]:
     """Return the routes of the authorization server that clients call."""
     return [
-        Route("/.well-known/oauth-authorization-server", _metadata),
+        Route("/.well-known/oauth-authorization-server/api/fhir", _metadata),
         Route("/oauth/token", _guard(_token), methods=["POST"]),
         Route("/oauth/register", _guard(_register), methods=["POST"]),
         Route("/oauth/revoke", _guard(_revoke), methods=["POST"]),

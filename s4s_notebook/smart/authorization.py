@@ -66,7 +66,7 @@ class Login:
             raise AuthorizationError(
                 f"{holder.base} says that {holder.foreign_issuer} signs people in, which it "
                 "cannot speak for: a reply of that server could go to the wrong place.",
-                hint="If you trust both, connect with allow_origins= naming that server.",
+                hint=f"If you trust both, connect with allow_origins=[{holder.foreign_issuer!r}].",
             )
         if holder.pkce_methods is not None and "S256" not in holder.pkce_methods and not legacy:
             raise AuthorizationError(
@@ -195,16 +195,10 @@ class Login:
         issuer = self.holder.issuer
         if iss is None and self.holder.iss_promised:
             raise StateMismatch("The reply names no issuer, though the holder promises one.")
-        if iss is None or iss == issuer:
-            return
-        # A holder that names no issuer can be no other than the one that was asked.
-        if issuer is not None or iss.rstrip("/") not in (
-            self.holder.base,
-            self.holder.base.removesuffix(urlsplit(self.holder.base).path),
-        ):
-            raise StateMismatch(
-                f"The reply comes from another server than {issuer or self.holder.base}."
-            )
+        base = self.holder.base
+        # A holder that names no issuer can be no other than the one whose metadata were read.
+        if iss is not None and iss not in ({base, f"{base}/"} if issuer is None else {issuer}):
+            raise StateMismatch(f"The reply comes from another server than {issuer or base}.")
 
 
 def state_hash(reply: Secret) -> str:

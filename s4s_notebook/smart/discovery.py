@@ -48,8 +48,8 @@ class Holder:
         authorize, token, register, revoke, manage: OAuth addresses, or None.
         issuer: the holder's own name for its OAuth server; ``iss_promised`` says that each
             reply of the authorise page carries it (RFC 9207).
-        foreign_issuer: that name where it is on another origin than these metadata and the
-            person has not named that origin: no sign-in is begun (RFC 8414 section 3.3).
+        foreign_issuer: that name where it is not the address at which these metadata were read,
+            and the person has not named it: no sign-in is begun (RFC 8414 section 3.3).
         pkce_methods: the methods listed; None where the holder says nothing.
         scopes, capabilities: as listed.
         imaging_base: the FHIR base for ImagingStudy; equal to ``base`` unless advertised.
@@ -112,8 +112,14 @@ def discover(
     holder = _well_known(transport, base, cancel)
     if holder.authorize is None or holder.token is None:
         holder = _metadata(transport, base, cancel, holder, required)
-    if holder.issuer and not transport.origins.is_trusted(holder.issuer):
-        holder = replace(holder, foreign_issuer=holder.issuer)
+    issuer = holder.issuer
+    # RFC 8414 section 3.1 removes a final "/": both names lead to these metadata.
+    if issuer and issuer not in {base, f"{base}/", *transport.origins.named}:
+        note = (
+            f"Its issuer is {issuer}, not {base}: no sign-in begins unless you connect with "
+            f"allow_origins=[{issuer!r}]."
+        )
+        holder = replace(holder, foreign_issuer=issuer, notes=(*holder.notes, note))
     _allow_endpoints(transport, holder)
     return holder
 
@@ -248,7 +254,7 @@ def read_configuration(body: dict[str, Any], base: str) -> Holder:
     endpoints: dict[str, Any] = {
         name_: _safe_url(body.get(name), name, base) for name_, name in ENDPOINTS.items()
     }
-    issuer = _issuer(body, base, notes)
+    issuer = _issuer(body, base)
     imaging_base, imaging_origins = _imaging(body, base, notes)
     return Holder(
         base,
@@ -265,18 +271,16 @@ def read_configuration(body: dict[str, Any], base: str) -> Holder:
     )
 
 
-def _issuer(body: dict[str, Any], base: str, notes: list[str]) -> str | None:
+def _issuer(body: dict[str, Any], base: str) -> str | None:
+    """Return the issuer letter by letter, as the replies must repeat it (RFC 9207)."""
     issuer = body.get("issuer") or None
-    at = _safe_url(issuer, "issuer", base)
-    if at is None:
-        if body.get(_ISS) is True:
-            raise errors.DiscoveryError(
-                f"{base} promises to name its issuer in each reply, but has no issuer."
-            )
-        return None
-    if origin(at) != origin(base):
-        notes.append(f"The issuer {at} is on another server than the holder.")
-    return at
+    if _safe_url(issuer, "issuer", base) is not None:
+        return str(issuer)
+    if body.get(_ISS) is True:
+        raise errors.DiscoveryError(
+            f"{base} promises to name its issuer in each reply, but has no issuer."
+        )
+    return None
 
 
 def _imaging(body: dict[str, Any], base: str, notes: list[str]) -> tuple[str, tuple[str, ...]]:

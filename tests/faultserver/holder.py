@@ -84,7 +84,8 @@ def holder() -> Iterator[Holder]:
 @contextmanager
 def transport_to(url: str, **options: Any) -> Iterator[Transport]:
     options.setdefault("waits", WaitPolicy(floor=0.0, jitter=0.0, first=0.0))
-    transport = Transport(origins=Origins(url), **options)
+    origins = Origins(url, options.pop("allow_origins", ()))
+    transport = Transport(origins=origins, **options)
     try:
         yield transport
     finally:
@@ -97,7 +98,7 @@ CONFIGURATION = {
     "registration_endpoint": "{origin}/register",
     "revocation_endpoint": "{origin}/revoke",
     "management_endpoint": "{origin}/manage",
-    "issuer": "{origin}",
+    "issuer": "{origin}/fhir",
     "code_challenge_methods_supported": ["S256"],
     "capabilities": ["launch-standalone", "client-confidential-symmetric"],
     "scopes_supported": ["patient/*.read"],

@@ -29,7 +29,7 @@ def test_any_origin_may_read_discovery_and_the_open_face(shop: Sandbox) -> None:
     for url in (
         f"{shop.fhir_url}/.well-known/smart-configuration",
         f"{shop.fhir_url}/metadata",
-        f"{origin_of(shop)}/.well-known/oauth-authorization-server",
+        f"{origin_of(shop)}/.well-known/oauth-authorization-server/api/fhir",
         f"{shop.open_fhir_url}/ImagingStudy?patient=smart-1288992",
         f"{shop.wado_base('smart-1288992', open_=True)}/studies/1.2",
     ):

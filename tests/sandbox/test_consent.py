@@ -103,7 +103,7 @@ def client(shop: Sandbox) -> App:
 def test_the_whole_way(shop: Sandbox, client: App) -> None:
     back = client.sign_in()
     assert back["state"] == "st4te"
-    assert back["iss"] == shop.fhir_url.removesuffix("/api/fhir")
+    assert back["iss"] == shop.fhir_url
     answer = client.redeem(back["code"])
     grant = answer.json()
     assert answer.headers["cache-control"] == "no-store"
@@ -464,7 +464,7 @@ def test_a_proxy_carries_the_browser_only() -> None:
         assert smart["authorization_endpoint"] == f"{public}/oauth/authorize"
         assert smart["management_endpoint"] == f"{public}/oauth/manage"
         origin = sandbox.fhir_url.removesuffix("/api/fhir")
-        assert smart["issuer"] == origin
+        assert smart["issuer"] == sandbox.fhir_url
         assert smart["token_endpoint"] == f"{origin}/oauth/token"
         client = app(sandbox)
         # What the proxy hands on: its prefix stripped from the path, named in a header.

@@ -71,7 +71,7 @@ def fhir_paths() -> dict[str, Any]:
         "/oauth/register": {"post": operation([], **json_body())},
         "/oauth/debug/token": {"post": operation([], **json_body())},
         "/oauth/debug/introspect": {"get": operation(query("token"))},
-        "/.well-known/oauth-authorization-server": {"get": operation([])},
+        "/.well-known/oauth-authorization-server/api/fhir": {"get": operation([])},
         "/api/fhir/.well-known/smart-configuration": {"get": operation([])},
     }
     for base in ("/api/fhir", "/api/open-fhir"):

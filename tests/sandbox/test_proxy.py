@@ -64,7 +64,7 @@ def test_sign_in_through_jupyter_server_proxy(tmp_path: Path, canary) -> None:
             assert b"Who are you?" in page.body
             back = sandbox.approve(url)
             query = parse_qs(urlsplit(back).query)
-            assert query["iss"] == [f"http://127.0.0.1:{port}"]
+            assert query["iss"] == [f"http://127.0.0.1:{port}/api/fhir"]
             grant = client.redeem(query["code"][0]).json()
             assert client.may_read(grant["access_token"]) == 200
 

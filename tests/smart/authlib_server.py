@@ -241,7 +241,7 @@ class Authority(AuthorizationServer):
         self.register_grant(_RefreshGrant)
         self.register_endpoint(_Revocation)
         self.register_endpoint(_Registration)
-        self.register_extension(lambda server: _Issuer(holder.origin)(server))
+        self.register_extension(lambda server: _Issuer(f"{holder.origin}/fhir")(server))
         holder.on("/authorize", self._authorize)
         holder.on("/token", self.create_token_response)
         holder.on("/revoke", lambda asked: self.create_endpoint_response("revocation", asked))

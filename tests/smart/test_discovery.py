@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from s4s_notebook import errors
+from s4s_notebook.smart.authorization import Login
 from s4s_notebook.smart.discovery import (
     Holder,
     check_base,
@@ -60,7 +61,7 @@ def test_well_known_is_asked_first_and_alone(server):
     assert found.revoke == f"{server.origin}/revoke"
     assert found.manage == f"{server.origin}/manage"
     assert found.pkce_methods == ("S256",)
-    assert found.issuer == server.origin
+    assert found.issuer == server.base
     assert found.imaging_base == found.base == server.base
     assert found.imaging_origins == ()
     assert "authorization" not in server.asked[0].headers
@@ -273,10 +274,43 @@ def test_iss_promised():
     assert read_configuration(body, "https://h.example/fhir").iss_promised
 
 
-def test_an_issuer_elsewhere_is_noted():
-    body = configuration("https://h.example", issuer="https://other.example")
-    found = read_configuration(body, "https://h.example/fhir")
-    assert any("other.example" in note for note in found.notes)
+@pytest.mark.fault("L02")
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "https://honest.example",
+        "{origin}",
+        "{origin}/fhi",
+        "{origin}/fhir2",
+        "{origin}/FHIR",
+        "{origin}/fhir//",
+        "{origin}/fhir?tenant=1",
+        "{origin}/other/../fhir",
+        "../",
+    ],
+)
+def test_an_issuer_near_the_address_of_the_metadata_is_another_one(server, issuer):
+    issuer = issuer.format(origin=server.origin)
+    server.on(WELL_KNOWN, Answer(configuration(server.origin, issuer=issuer)))
+    found = find(server)
+    assert found.foreign_issuer == issuer
+    assert any(issuer in note for note in found.notes)
+    with pytest.raises(errors.AuthorizationError, match="cannot speak for") as caught:
+        Login(found)
+    assert f"allow_origins=[{issuer!r}]" in caught.value.hint
+    if issuer != "../":  # what the hint says leads on
+        with transport_to(server.base, allow_origins=[issuer]) as transport:
+            assert Login(discover(transport, server.base)).holder.issuer == issuer
+        with transport_to(server.base, allow_origins=[f"{issuer}/near"]) as transport:
+            assert discover(transport, server.base).foreign_issuer == issuer
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_the_issuer_at_which_the_metadata_were_read(server, end):
+    server.on(WELL_KNOWN, Answer(configuration(server.origin, issuer=f"{server.base}{end}")))
+    found = find(server)
+    assert (found.foreign_issuer, found.issuer) == ("", f"{server.base}{end}")
+    assert Login(found).holder is found
 
 
 def imaging(*places: Any, top: bool = False) -> Holder:

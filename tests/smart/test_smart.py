@@ -329,7 +329,7 @@ def test_a_reply_after_a_restart_of_the_kernel(login):
 def test_an_issuer_that_differs(login):
     with pytest.raises(errors.StateMismatch, match="another server"):
         login.code_from(reply_to(login, iss="https://evil.example"))
-    assert login.code_from(reply_to(login, iss=FAR)).reveal() == "c0de"
+    assert login.code_from(reply_to(login, iss=f"{FAR}/fhir")).reveal() == "c0de"
 
 
 @pytest.mark.fault("A06")
@@ -340,7 +340,7 @@ def test_an_issuer_that_is_promised_and_missing():
         login.code_from(reply_to(login))
     with pytest.raises(errors.StateMismatch, match="names no issuer"):
         login.code_from(reply_to(login, code=None, error="access_denied"))
-    assert login.code_from(reply_to(login, iss=FAR)).reveal() == "c0de"
+    assert login.code_from(reply_to(login, iss=f"{FAR}/fhir")).reveal() == "c0de"
 
 
 def test_declined(login):
