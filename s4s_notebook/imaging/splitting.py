@@ -160,6 +160,7 @@ def _directed(cells: Sequence[_Cell]) -> bool:
     return axes <= {"b_value", "time"} and any(
         cell.frames[0].acquisition.direction is not None and cell.labels.get("b_value")
         for cell in cells
+        if cell.frames
     )
 
 
