@@ -8,15 +8,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
 
 from ..problems import Problem
 from ..wording import safe_text
 from .reader import PARSE_ERRORS
 from .windows import Array, Choice, Floats, Table, Window
+
+
+@lru_cache(maxsize=1024)
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
 
 
 class AttributeReader:
@@ -26,6 +33,7 @@ class AttributeReader:
         self.dataset = dataset
         self.resource = resource
         self.problems: list[Problem] = []
+        self._values: dict[str, Any] = {}  # of the top level, which every frame is asked for
 
     def report(self, keyword: str, value: Any, why: str) -> None:
         """Add a problem."""
@@ -33,9 +41,16 @@ class AttributeReader:
 
     def get(self, keyword: str, item: Dataset | None = None) -> Any:
         """Return the value, None when it is absent, empty or unreadable."""
-        source = self.dataset if item is None else item
+        if item is not None:
+            return self._read(keyword, item)
+        if keyword not in self._values:
+            self._values[keyword] = self._read(keyword, self.dataset)
+        return self._values[keyword]
+
+    def _read(self, keyword: str, source: Dataset) -> Any:
         try:
-            value = source.get(keyword)
+            element = source.get(_tag(keyword))
+            value = None if element is None else element.value
         except PARSE_ERRORS as error:
             self.report(keyword, "", f"unreadable ({type(error).__name__})")
             return None
@@ -205,13 +220,22 @@ class FunctionalGroups:
         self._reader = reader
         self._per_frame = reader.items("PerFrameFunctionalGroupsSequence")
         self._shared = reader.items("SharedFunctionalGroupsSequence")[:1]
+        self._of_all: dict[str, Dataset | None] = {}
 
     def __bool__(self) -> bool:
         return bool(self._per_frame or self._shared)
 
+    def own(self, index: int) -> set[int]:
+        """Return the tags of the groups that frame ``index`` does not share."""
+        groups = self._per_frame[index : index + 1]
+        return {int(tag) for tag in groups[0].keys()} if groups else set()  # noqa: SIM118 - tags
+
     def of(self, keyword: str, index: int) -> Dataset | None:
         """Return the group ``keyword`` of frame ``index``, its own or the shared one; else None."""
-        for group in (*self._per_frame[index : index + 1], *self._shared):
-            if result := self._reader.items(keyword, group):
+        for group in self._per_frame[index : index + 1]:
+            if _tag(keyword) in group and (result := self._reader.items(keyword, group)):
                 return result[0]
-        return None
+        if keyword not in self._of_all:
+            items = self._reader.items(keyword, self._shared[0]) if self._shared else ()
+            self._of_all[keyword] = items[0] if items else None
+        return self._of_all[keyword]

@@ -144,6 +144,10 @@ class Frame:
         """
         return self.modality(self.stored())
 
+    def fresh_values(self) -> Array:
+        """Return modality values as :meth:`values` does, without the cache of decoded frames."""
+        return self.modality(self._decode())
+
     def real_world_values(self, unit: str | None = None) -> Floats:
         """Return the physical quantity that the file maps its stored values to; NaN outside.
 

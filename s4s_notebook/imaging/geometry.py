@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,16 @@ _AXES = (("L", "R"), ("P", "A"), ("H", "F"))  # patient coordinates: +x Left, +y
 
 def normal(orientation: Sequence[float]) -> Floats:
     """Return the unit vector from one slice to the next: row direction x column direction."""
+    return _normal(tuple(orientation))
+
+
+@lru_cache(maxsize=1024)
+def _normal(orientation: tuple[float, ...]) -> Floats:
     cross = np.cross(orientation[:3], orientation[3:6])
     length = float(np.linalg.norm(cross))
-    return cross / length if length > 0 else cross
+    result = cross / length if length > 0 else cross
+    result.flags.writeable = False  # one for all that share it
+    return result
 
 
 def letters(direction: Iterable[float]) -> str:
@@ -64,7 +72,8 @@ def depth(frame: Frame) -> float | None:
     """Return the distance in mm along the normal, from the patient origin."""
     if frame.position is None or frame.orientation is None:
         return None
-    return float(np.dot(normal(frame.orientation), frame.position))
+    through = normal(frame.orientation).tolist()
+    return float(sum(a * b for a, b in zip(through, frame.position, strict=True)))
 
 
 def group_slices(frames: Iterable[Frame]) -> list[list[Frame]]:
@@ -101,16 +110,21 @@ def _clusters(frames: Sequence[Frame]) -> list[list[Frame]]:
     """
     clusters: list[list[Frame]] = []
     features = np.empty((len(frames), 8))
+    exact: dict[Hashable, list[Frame]] = {}
     for frame in frames:
+        key = (frame.orientation, frame.spacing)
+        if key in exact:
+            exact[key].append(frame)
+            continue
         mine = np.array(
             [*(frame.orientation or [math.nan] * 6), *(frame.spacing or [math.nan] * 2)]
         )
         same = np.flatnonzero(_parallel(features[: len(clusters)], mine))
-        if same.size:
-            clusters[int(same[0])].append(frame)
-        else:
+        if not same.size:
             features[len(clusters)] = mine
-            clusters.append([frame])
+            clusters.append([])
+        exact[key] = clusters[int(same[0]) if same.size else -1]
+        exact[key].append(frame)
     return clusters
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from ..errors import InvalidDICOM, NotAnImage
 from ..wording import safe_text
@@ -82,14 +83,30 @@ def build_frames(instance: DicomObject, reader: AttributeReader) -> tuple[Frame,
             for index in range(instance.count)
         )
     segments = _segments(reader)
-    result = []
+    result: list[Frame] = []
+    alike: Frame | None = None  # a frame with no groups of its own but its place
     for index in range(instance.count):
+        placed_only = groups.own(index) <= _PLACE_GROUPS
+        if alike is not None and placed_only:
+            result.append(replace(alike, index=index, position=_position(reader, groups, index)))
+            continue
         frame = _frame(instance, reader, groups, index)
         item = groups.of("SegmentIdentificationSequence", index)
         number = reader.number("ReferencedSegmentNumber", item) if item else None
         segment = "" if number is None else segments.get(number, f"segment {number:g}")
         result.append(replace(frame, segment=segment))
+        alike = result[-1] if placed_only else alike
     return tuple(result)
+
+
+_PLACE_GROUPS = {Tag("PlanePositionSequence")}
+
+
+def _position(reader: AttributeReader, groups: FunctionalGroups, index: int) -> Triple | None:
+    """Return the position of the first pixel of frame ``index``."""
+    item = groups.of("PlanePositionSequence", index)
+    values = reader.numbers("ImagePositionPatient", item, least=3)
+    return None if values is None else (values[0], values[1], values[2])
 
 
 def _segments(reader: AttributeReader) -> dict[float | None, str]:
@@ -113,9 +130,6 @@ def _frame(
     orientation = reader.numbers(
         "ImageOrientationPatient", groups.of("PlaneOrientationSequence", index), least=6
     )
-    position = reader.numbers(
-        "ImagePositionPatient", groups.of("PlanePositionSequence", index), least=3
-    )
     scales = read_scales(reader, groups, index, instance.modality)
     spacing = spatial_spacing(scales)
     slope, intercept, table, unit = _scale(reader, instance, groups, index)
@@ -134,7 +148,7 @@ def _frame(
         spacing=spacing,
         scales=scales,
         aspect=_aspect(reader, spacing),
-        position=None if position is None else (position[0], position[1], position[2]),
+        position=_position(reader, groups, index),
         orientation=None if orientation is None else orientation[:6],
         padding=_padding(reader, instance),
         acquisition=read_acquisition(reader, groups, index),

@@ -54,7 +54,7 @@ class SliceSource(Protocol):
     sheared: bool
 
     def __len__(self) -> int: ...
-    def slice(self, index: int) -> Array: ...  # noqa: D102
+    def fresh_slice(self, index: int) -> Array: ...  # noqa: D102
 
 
 def extra(module: str) -> Any:
@@ -107,7 +107,7 @@ def write_nifti(
         file.write(b"\0" * (int(header.get_data_offset()) - file.tell()))
         for volume in volumes:
             for index in range(len(volume)):
-                values = np.ascontiguousarray(volume.slice(index).astype(dtype, copy=False))
+                values = np.ascontiguousarray(volume.fresh_slice(index).astype(dtype, copy=False))
                 file.write(values.tobytes())
     return target
 

@@ -13,7 +13,13 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import Decoder, get_decoder
-from pydicom.uid import UID, JPEGExtended12Bit, JPEGLosslessSV1
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
+    JPEGLosslessSV1,
+)
 
 from ..errors import MalformedDICOM, MissingCodec, PixelBudget
 from ..wording import safe_text
@@ -118,6 +124,9 @@ def _native(instance: DicomObject, file: BinaryIO, index: int) -> Array:
     have = min(have, instance.located().length or have)
     if need > have:
         raise MalformedDICOM(f"The pixel data end too early: {have:,} bytes of {need:,}.")
+    if instance.syntax in _LITTLE and instance.samples == 1 and instance.bits_allocated in _PLAIN:
+        file.seek(start + bits // 8 * index)
+        return _plain(instance, file.read(bits // 8))
     file.seek(start)
     decoder = _decoder(instance.syntax)
     try:
@@ -125,6 +134,22 @@ def _native(instance: DicomObject, file: BinaryIO, index: int) -> Array:
     except PARSE_ERRORS as error:
         raise MalformedDICOM(f"The pixel data do not fit the header: {error}") from error
     return np.asarray(array)
+
+
+_LITTLE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
+_PLAIN = (8, 16, 32)  # bits allocated
+
+
+def _plain(instance: DicomObject, data: bytes) -> Array:
+    """Return the values of one frame without colour, little endian, as they lie in the file."""
+    kind = "f" if instance.located().keyword != "PixelData" else "i" if instance.signed else "u"
+    values = np.frombuffer(bytearray(data), f"<{kind}{instance.bits_allocated // 8}")
+    values = values.reshape(instance.rows, instance.columns)
+    unused = instance.bits_allocated - instance.bits_stored
+    if kind != "f" and unused and instance.high_bit == instance.bits_stored - 1:
+        values <<= unused  # the sign, and no overlays that lie above it
+        values >>= unused
+    return values
 
 
 def _decompressed(instance: DicomObject, file: BinaryIO, index: int, size: int) -> Array:

@@ -123,7 +123,7 @@ def split(frames: Sequence[Frame], by: str | None = None) -> Split:
     Raises:
         AmbiguousVolume: positions hold different numbers of pictures, and no attribute says why.
     """
-    if any(depth(frame) is None for frame in frames):
+    if not frames or any(depth(frame) is None for frame in frames):
         return Split((Part(tuple(frames)),))
     where = dict(zip(frames, positions(frames), strict=True))
     cells = [_Cell(frames, {})]

@@ -66,6 +66,10 @@ class SUVVolume(Volume):
         """Return the SUVs of one slice, rows x columns."""
         return (self.frames[index].values() * self.factors[index]).astype(np.float32)
 
+    def fresh_slice(self, index: int) -> Array:
+        """Return the SUVs of one slice, without the cache of decoded frames."""
+        return self.frames[index].fresh_values() * self.factors[index]
+
 
 def suv_scale(frames: Sequence[Frame], norm: str = "bw", series: Sequence[Frame] = ()) -> SUVScale:
     """Return what turns the values of PET frames into SUVs.

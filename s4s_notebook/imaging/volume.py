@@ -19,6 +19,7 @@ from .windows import Array, Floats
 
 SHEARED = "The slices are sheared; programs on ITK refuse such a file."
 UNEVEN = 0.05  # part of a step by which a slice may lie off an even grid
+_SEVERAL = 16
 _AIR = -1024.0  # HU outside of a resampled volume
 _STRAIGHT = 0.25  # pixels by which a shear may move the last slice before it counts
 
@@ -128,7 +129,10 @@ class Volume:
         if isinstance(first, int | np.integer):
             return self.slice(int(first))[rest]
         requested = np.arange(len(self))[first]
-        parts = [self.slice(int(index))[rest] for index in requested]
+        several = requested.size > _SEVERAL  # they would push all else out of the cache
+        take = self.fresh_slice if several else self.slice
+        # A copy of each part, so that the rest of its slice need not stay in memory.
+        parts = [np.array(take(int(index))[rest], self.dtype) for index in requested]
         if parts:
             return np.stack(parts)
         return np.empty((0, *self.shape[1:]), self.dtype)[(slice(None), *rest)]
@@ -138,8 +142,12 @@ class Volume:
             raise ValueError("A volume is made slice by slice, so it is always a copy.")
         out = np.empty(self.shape, dtype or self.dtype)
         for index in range(len(self)):
-            out[index] = self.slice(index)
+            out[index] = self.fresh_slice(index)
         return out
+
+    def fresh_slice(self, index: int) -> Array:
+        """Return a slice for one use: a whole volume would push all else out of the cache."""
+        return self.frames[index].fresh_values()
 
     def coordinates(self) -> dict[str, Any]:
         """Return the coordinates of z, y and x in mm, as xarray has them.
@@ -280,6 +288,10 @@ class ColorVolume(Volume):
 
         return np.ascontiguousarray(shown(self.frames[index])).view(self.dtype)[..., 0]
 
+    def fresh_slice(self, index: int) -> Array:
+        """Return the same: it is in no cache."""
+        return self.slice(index)
+
 
 class _ArrayVolume(Volume):
     """A volume whose values are in memory, on an orthogonal grid."""
@@ -298,6 +310,10 @@ class _ArrayVolume(Volume):
     def slice(self, index: int) -> Array:
         """Return one slice, rows x columns."""
         return np.asarray(self._values[index])
+
+    def fresh_slice(self, index: int) -> Array:
+        """Return the same: it is in no cache."""
+        return self.slice(index)
 
 
 def _evened(values: Any, depths: Floats) -> Any:

@@ -70,7 +70,7 @@ class VolumeStack:
         out = np.empty((len(self.volumes), *self.shape[-3:]), dtype or self.dtype)
         for at, volume in enumerate(self.volumes):
             for index in range(len(volume)):
-                out[at, index] = volume.slice(index)
+                out[at, index] = volume.fresh_slice(index)
         return out.reshape(self.shape)
 
     def __getitem__(self, key: Any) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("wado", "tables", "cohort", "viewer")
+NAMES = ("wado", "tables", "cohort", "viewer", "imaging")
 
 
 def main(argv: list[str]) -> int:

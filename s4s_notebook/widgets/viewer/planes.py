@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import AmbiguousVolume, NotAnImage, PixelBudget
+from ...errors import AmbiguousVolume, DICOMError, NotAnImage, PixelBudget
 from ...imaging.frame import Frame
 from ...imaging.geometry import depth, letters, named_edges
 from ...imaging.series import Series
@@ -88,23 +88,40 @@ class Cuts:
         if axis not in (1, 2) or not 0 <= index < volume.shape[axis]:
             raise NotAnImage("There is no such plane.")
         cut = layout(volume.axes, axis)
-        picture = np.take(voxels, index, axis)
+        key = (slice(None), index) if axis == 1 else (slice(None), slice(None), index)
+        picture = volume[key] if voxels is None else voxels[key]
         if cut.down > cut.right:
             picture = picture.T
         picture = picture[:: cut.down_sign, :: cut.right_sign]
         middle = series.frames[len(series.frames) // 2]
         return middle, {**_values(middle), **_geometry(volume, cut, index)}, picture
 
-    def _load(self, series: Series) -> tuple[Volume, Array]:
+    def _load(self, series: Series) -> tuple[Volume, Array | None]:
+        """Return the volume to cut, and its voxels once they are read."""
         with self._lock:
-            if self._series is not series or self._volume is None or self._voxels is None:
-                volume = _volume(series)
-                if volume is None:
-                    raise NotAnImage("This series makes no volume.")
-                if not volume.regular:  # lengths in a cut are true on an orthogonal grid only
-                    volume = volume.resample()
-                self._series, self._volume, self._voxels = series, volume, np.asarray(volume)
-            return self._volume, self._voxels
+            if self._series is series and self._volume is not None:
+                return self._volume, self._voxels
+            volume = _volume(series)
+            if volume is None:
+                raise NotAnImage("This series makes no volume.")
+            if not volume.regular:  # lengths in a cut are true on an orthogonal grid only
+                volume = volume.resample()
+            self._series, self._volume, self._voxels = series, volume, None
+            if any(frame.instance.compressed for frame in volume.frames):
+                self._voxels = np.asarray(volume)
+            elif volume.frames:  # the first cuts read what they need, and need not wait
+                work = threading.Thread(target=self._fill, args=(volume,), daemon=True)
+                work.start()
+            return volume, self._voxels
+
+    def _fill(self, volume: Volume) -> None:
+        try:
+            voxels = np.asarray(volume)
+        except DICOMError:  # the cuts say it, one by one
+            return
+        with self._lock:
+            if self._volume is volume:
+                self._voxels = voxels
 
 
 def _volume(series: Series) -> Volume | None:
