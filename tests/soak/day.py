@@ -31,7 +31,9 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 from s4s_notebook.connection import Connection
+from s4s_notebook.connection.loading import Loading
 from s4s_notebook.errors import AuthorizationRequired, ReauthorizationRequired, S4SError
+from s4s_notebook.http.retry import WaitPolicy
 from s4s_notebook.store import Store
 from tests.connection.holder import Holder, Reply, claim, state_of
 from tests.store import dicom
@@ -85,6 +87,7 @@ class Day(Holder):
         self.good_until: dict[str, float] = {}  # access tokens
         self.refresh = ""
         self.refused = self.expired = 0
+        self.put_off = 0  # codes that were not exchanged
         self.withdrawals = [self.end * part for part in (0.35, 0.7)]
         self.kills = [self.end * part for part in (0.1, 0.3, 0.5, 0.6, 0.8)]
         self.kill: Callable[[], None] = lambda: None
@@ -167,6 +170,7 @@ class DayReply(Reply):
             self.answer(401)
         elif path != "/register" and (fault := day.fault(path)) is not None:
             status, later = fault
+            day.put_off += b"authorization_code" in self.body
             self.answer(status, **({} if later is None else {"Retry_After": later}))
         else:
             day.tokens.add(self.bearer)
@@ -204,6 +208,7 @@ def client(base: str, folder: str, until: float) -> None:
     """Load, update and download until the day is over; print one line for each round."""
     clock = SharedClock(Path(folder) / "clock")
     options: dict[str, Any] = {"store": f"{folder}/store", "remember": "file", "clock": clock}
+    options["waits"] = WaitPolicy(random=lambda: 0.5)
     while True:
         try:
             connection = Connection(base, **options)
@@ -223,7 +228,8 @@ def rounds(me: Connection, clock: SharedClock, until: float) -> bool:
         if me.status != "approved":
             url = me.authorize_url()
             me.finish(f"http://127.0.0.1/s4s/callback?state={state_of(url)}&code=code-1")
-        me.update()
+        for kind in KINDS:  # one after the other, so that the day can be repeated
+            Loading(me.session, [kind], result=me, update=True).result()
         loaded = True
         for uid in me.studies()["study_uid"]:
             try:
@@ -256,7 +262,8 @@ def run(hours: float, seed: int) -> int:
     slept = clock.monotonic() / HOUR
     print(
         f"seed {seed}: {slept:.1f} hours, {len(lines)} rounds, {kills} kills, {day.expired} "
-        f"expired tokens, {day.refused} refusals after a withdrawal, {len(day.log)} answers "
+        f"expired tokens, {day.refused} refusals after a withdrawal, {day.put_off} codes put off, "
+        f"{len(day.log)} answers "
         f"({', '.join(f'{n} x {status}' for status, n in sorted(statuses.items()))}), "
         f"{sum(day.sent.values())} instances sent"
     )
@@ -313,7 +320,13 @@ def judge(day: Day, store: Path, lines: list[dict[str, Any]]) -> list[str]:
 def judge_states(day: Day, lines: list[dict[str, Any]]) -> list[str]:
     """Compare the states that the client showed with what the holder did."""
     shown = Counter(line["status"] for line in lines if "status" in line)
-    wrong = [f"status {status!r}" for status in shown.keys() - {"approved", "withdrawn"}]
+    right = {"approved", "withdrawn", "not authorised"}
+    wrong = [f"status {status!r}" for status in shown.keys() - right]
+    for line in lines:
+        if line.get("status") == "not authorised" and "RetryAfterTooLong" not in line["ends"]:
+            wrong.append(f"at {line['at']:.0f} s: not authorised, but nothing was put off")
+    if (shown["not authorised"] > 0) != (day.put_off > 0):
+        wrong.append(f"{day.put_off} codes were put off, {shown['not authorised']} rounds without")
     if shown["withdrawn"] != day.refused:
         wrong.append(f"{day.refused} refusals, but {shown['withdrawn']} times withdrawn")
     wrong += [
