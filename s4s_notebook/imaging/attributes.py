@@ -48,9 +48,11 @@ class AttributeReader:
         return self._values[keyword]
 
     def _read(self, keyword: str, source: Dataset) -> Any:
+        tag = _tag(keyword)
+        if tag not in source.keys():  # noqa: SIM118 - `in source` parses the tag each time
+            return None
         try:
-            element = source.get(_tag(keyword))
-            value = None if element is None else element.value
+            value = source[tag].value
         except PARSE_ERRORS as error:
             self.report(keyword, "", f"unreadable ({type(error).__name__})")
             return None

@@ -78,8 +78,16 @@ def build_frames(instance: DicomObject, reader: AttributeReader) -> tuple[Frame,
         places = _dose_positions(instance, reader, first) or _slice_positions(
             instance, reader, first
         )
+        vectors = _vectors(instance, reader)
         return tuple(
-            replace(first, index=index, position=places[index] if places else first.position)
+            replace(
+                first,
+                index=index,
+                position=places[index] if places else first.position,
+                acquisition=first.acquisition._replace(
+                    dimensions=tuple(vector[index] for vector in vectors) or None
+                ),
+            )
             for index in range(instance.count)
         )
     segments = _segments(reader)
@@ -191,6 +199,21 @@ def _of_detector(reader: AttributeReader, first: Frame) -> Frame:
         return first
     place = (position[0], position[1], position[2])
     return replace(first, position=place, orientation=orientation[:6])
+
+
+def _vectors(instance: DicomObject, reader: AttributeReader) -> list[tuple[float, ...]]:
+    """Return what tells the frames of nuclear medicine apart beside their slice (C.8.4.8)."""
+    if instance.modality != "NM":
+        return []
+    read = [reader.numbers(f"{name}Vector") for name in _VECTORS]
+    return [
+        vector
+        for vector in read
+        if vector is not None and len(vector) == instance.count and len(set(vector)) > 1
+    ]
+
+
+_VECTORS = ("EnergyWindow", "Detector", "Phase", "RRInterval", "TimeSlot", "TimeSlice")
 
 
 def _slice_positions(

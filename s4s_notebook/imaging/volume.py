@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from .windows import Array, Floats
 
 SHEARED = "The slices are sheared; programs on ITK refuse such a file."
 UNEVEN = 0.05  # part of a step by which a slice may lie off an even grid
-_SEVERAL = 16
+_SEVERAL, _THREADS = 16, 4
 _AIR = -1024.0  # HU outside of a resampled volume
 _STRAIGHT = 0.25  # pixels by which a shear may move the last slice before it counts
 
@@ -141,8 +142,16 @@ class Volume:
         if copy is False:
             raise ValueError("A volume is made slice by slice, so it is always a copy.")
         out = np.empty(self.shape, dtype or self.dtype)
-        for index in range(len(self)):
+
+        def fill(index: int) -> None:
             out[index] = self.fresh_slice(index)
+
+        if len(self) <= _SEVERAL or any(frame.instance.compressed for frame in self.frames):
+            for index in range(len(self)):
+                fill(index)
+        else:  # files are read, and memory is taken, outside of the interpreter's lock
+            with ThreadPoolExecutor(_THREADS) as pool:
+                list(pool.map(fill, range(len(self))))
         return out
 
     def fresh_slice(self, index: int) -> Array:

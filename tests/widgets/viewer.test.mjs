@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 const at = (name) => import(new URL(`../../s4s_notebook/widgets/${name}`, import.meta.url));
-const { Painter, greyFunction, pixelsOf, valueOf } = await at("viewer/grayscale.js");
+const { Painter, greyFunction, pixelsOf, quantityAt, valueOf } = await at("viewer/grayscale.js");
 const { imagePoint, lengthOf, panForZoom, patientPoint, place, stagePoint } =
   await at("viewer/geometry.js");
 const { Slices, nearestFirst } = await at("viewer/slice_cache.js");
@@ -12,6 +12,7 @@ const { Place } = await at("viewer/position.js");
 const { byHand, dragged, entriesFor, windowOf, windowText } = await at("viewer/windowing.js");
 const { Asker, unpack } = await at("viewer/viewer.js");
 const { short } = await at("viewer/elements.js");
+const { valueText } = await at("viewer/viewport.js");
 
 const PLAIN = { rows: 1, slope: 1, intercept: 0, windows: [] };
 const greys = (slice, window, inverted = false) => [...new Painter().paint(slice, window, inverted,
@@ -91,6 +92,15 @@ test("float32 is rescaled within 32 bits, as NumPy does", () => {
 
 const AXIAL = { rows: 100, columns: 200, spacing: [2, 0.5], position: [-10, 20, 30],
   orientation: [1, 0, 0, 0, 1, 0] };
+
+test("a pixel has the quantity that the file maps it to", () => {
+  const map = { first: 0, last: 2000, slope: 1e-6, intercept: 0, unit: "mm2/s" };
+  const slice = { columns: 2, pixels: new Uint16Array([1200, 3000]), unit: "", slope: 1,
+    intercept: 0, quantities: [map] };
+  assert.deepEqual(quantityAt(slice, [1, 0]), null);
+  assert.equal(valueText(slice, 1200, quantityAt(slice, [0, 0])), "1200 · 0.0012 mm2/s");
+  assert.equal(valueText(slice, 3000, quantityAt(slice, [1, 0])), "3000");
+});
 
 test("pixels lie where the file says, lengths are in mm both ways", () => {
   assert.deepEqual(patientPoint(AXIAL, 4, 3), [-8, 26, 30]);

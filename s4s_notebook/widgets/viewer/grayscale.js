@@ -42,6 +42,13 @@ export function valueOf(slice, stored) {
   return stored * slope + intercept;
 }
 
+/** The quantity {value, unit} that the file maps a pixel to (real world value mapping), or null. */
+export function quantityAt(slice, [column, row]) {
+  const stored = slice.pixels[row * slice.columns + column];
+  const map = (slice.quantities ?? []).find(({ first, last }) => stored >= first && stored <= last);
+  return map ? { value: stored * map.slope + map.intercept, unit: map.unit } : null;
+}
+
 /** What a pixel of a slice means; [red, green, blue] for colour. */
 export function valueAt(slice, [column, row]) {
   const at = row * slice.columns + column;

@@ -218,8 +218,17 @@ def described(
         return {**geometry, "windows": []}, shown(frame), []
     buffers: list[Array] = []
     grey = scale(frame, frame.windows, buffers)
-    limits = window(whole or measured(frame), [])
-    return {**geometry, **grey, "whole": limits}, frame.stored(), buffers
+    grey["whole"] = window(whole or measured(frame), [])
+    return {**geometry, **grey, "quantities": quantities(frame)}, frame.stored(), buffers
+
+
+def quantities(frame: Frame) -> list[dict[str, Any]]:
+    """Return the linear mappings to one physical quantity; none where there are several."""
+    maps = [entry for entry in frame.real_world if entry.table is None]
+    if len({(entry.unit, entry.label) for entry in frame.real_world}) != 1:
+        return []
+    keys = ("first", "last", "slope", "intercept", "unit")
+    return [{key: getattr(entry, key) for key in keys} for entry in maps]
 
 
 def scale(frame: Frame, windows: tuple[Choice, ...], buffers: list[Array]) -> dict[str, Any]:

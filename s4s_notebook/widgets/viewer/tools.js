@@ -1,7 +1,7 @@
 // The tool in hand, and what two of them do: probe a pixel, measure a length, by mouse or keys.
 
 import { patientPoint } from "./geometry.js";
-import { valueAt } from "./grayscale.js";
+import { quantityAt, valueAt } from "./grayscale.js";
 import { probeText, valueText } from "./viewport.js";
 
 export const TOOLS = [["window", "Window and level (w)"], ["pan", "Pan (g)"], ["zoom", "Zoom (z)"],
@@ -93,7 +93,7 @@ export class Tools {
     this.#probed = point;
     const pixel = slice && point && stage.pixelAt(point);
     const text = pixel ? probeText(slice, pixel, patientPoint(slice, ...pixel),
-      valueText(slice, valueAt(slice, pixel))) : "";
+      valueText(slice, valueAt(slice, pixel), quantityAt(slice, pixel))) : "";
     this.#viewer.bars.readout(text);
     return text;
   }

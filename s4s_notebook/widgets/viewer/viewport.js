@@ -155,8 +155,9 @@ export function probeText(slice, [column, row], point, value) {
   return parts.join(" · ");
 }
 
-/** The value under a pixel, with its unit. */
-export function valueText(slice, value) {
-  return Array.isArray(value) ? `RGB ${value.join(", ")}`
-    : `${short(value)}${slice.unit ? ` ${slice.unit}` : ""}`;
+/** The value under a pixel, with its unit, and the quantity that the file maps it to. */
+export function valueText(slice, value, quantity = null) {
+  if (Array.isArray(value)) return `RGB ${value.join(", ")}`;
+  const text = `${short(value)}${slice.unit ? ` ${slice.unit}` : ""}`;
+  return quantity ? `${text} · ${Number(quantity.value.toPrecision(5))} ${quantity.unit}`.trim() : text;
 }
