@@ -108,9 +108,10 @@ def test_tables_need_no_image_packages_and_scripts_no_notebook_packages(tmp_path
 
 
 def test_a_connection_has_few_public_members(tmp_path):
-    with s4s_notebook.Connection(
-        "https://holder.example/fhir", patient="p", store=stored(tmp_path)
-    ) as me:
+    with (
+        stored(tmp_path) as store,
+        s4s_notebook.Connection("https://holder.example/fhir", patient="p", store=store) as me,
+    ):
         members = [name for name in dir(me) if not name.startswith("_")]
     assert len(members) <= 30, members
 
