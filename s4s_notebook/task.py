@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -19,6 +21,7 @@ _log = logging.getLogger(__name__)
 TICK = 0.2  # seconds; Cancel and the interrupt button must act within one second
 _POLL = 0.1  # seconds; the longest delay of the interrupt button
 _INTERVAL = 0.1  # seconds between two reports, unless the phase changes
+_LAST_CALLS = 2.0  # seconds in which the callbacks get the final state before the work has ended
 ENDED = ("done", "failed", "cancelled")
 
 
@@ -131,6 +134,48 @@ class TaskState:
     error: BaseException | None = None
 
 
+class _Calls:
+    """Calls callbacks in order, in a thread of its own that starts with the first and ends idle."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Callable[[], None], object, str]] = deque()
+        self._changed = threading.Condition()
+        self._running = False
+
+    def add(self, call: Callable[[], None], callback: object, phase: str = "") -> None:
+        """Make a call later; it replaces the callback's last one that waits in the same phase."""
+        with self._changed:
+            latest = next(
+                (at for at in reversed(range(len(self._waiting))) if self._waiting[at][2]
+                 and self._waiting[at][1] == callback), None,
+            )  # fmt: skip
+            if phase and latest is not None and self._waiting[latest][2] == phase:
+                self._waiting[latest] = (call, callback, phase)
+            else:
+                self._waiting.append((call, callback, phase))
+            if not self._running:
+                self._running = True
+                run = contextvars.copy_context().run  # keeps output below its notebook cell
+                threading.Thread(
+                    target=run, args=(self._make,), name="s4s callbacks", daemon=True
+                ).start()
+
+    def _make(self) -> None:
+        while True:
+            with self._changed:
+                if not self._waiting:
+                    self._running = False
+                    self._changed.notify_all()
+                    return
+                call = self._waiting.popleft()[0]
+            call()
+
+    def finish(self, seconds: float) -> bool:
+        """Wait at most ``seconds`` until all calls have been made; return whether they have."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._running, seconds)
+
+
 class Task(Generic[T]):
     """Base of Download and Loading; :meth:`_work` runs in its own thread."""
 
@@ -138,6 +183,8 @@ class Task(Generic[T]):
         self._state = state
         self._guard = threading.RLock()
         self._listeners: list[Callable[[Any], None]] = []
+        self._observers: list[Callable[[Any], None]] = []  # ours, which return at once
+        self._calls = _Calls()
         self._published = 0.0
         self._ended = threading.Event()
         self._result: T | None = None
@@ -162,6 +209,7 @@ class Task(Generic[T]):
         with self._guard:
             self._state = end
         self._publish()
+        self._calls.finish(_LAST_CALLS)
         self._ended.set()
 
     @property
@@ -170,9 +218,10 @@ class Task(Generic[T]):
         return self._state
 
     def subscribe(self, callback: Callable[[TaskState], None]) -> Unsubscribe:
-        """Call ``callback(state)`` from the worker's thread.
+        """Call ``callback(state)`` from a thread of the callbacks: a slow one delays no transfer.
 
-        Calls happen at most ten times a second, at each change of phase, and with the final state.
+        Calls happen at most ten times a second, at each change of phase, and with the final state;
+        a slow callback is spared the states in between.
 
         Returns:
             A function that ends the subscription.
@@ -189,6 +238,11 @@ class Task(Generic[T]):
 
         return unsubscribe
 
+    def _observe(self, callback: Callable[[TaskState], None]) -> None:
+        """Call ``callback(state)`` with each published state, from the worker's thread."""
+        with self._guard:
+            self._observers.append(callback)
+
     def _set(self, **changes: Any) -> None:
         """Change the state; listeners are called now or with the next change."""
         with self._guard:
@@ -199,18 +253,31 @@ class Task(Generic[T]):
     def _publish(self) -> None:
         with self._guard:
             self._published = time.monotonic()
-            for callback in list(self._listeners):
-                self._call(callback, self._state, listeners=self._listeners)
+            for callback in list(self._observers):
+                self._call(callback, self._state, self._observers)
+            self._call_later(self._listeners, self._state, self._state.phase)
+
+    def _call_later(
+        self, listeners: list[Callable[[Any], None]], value: Any, phase: str = ""
+    ) -> None:
+        """Call all listeners from the thread of the callbacks."""
+        with self._guard:
+            for callback in list(listeners):
+                call = functools.partial(self._call, callback, value, listeners)
+                self._calls.add(call, callback, phase)
 
     def _call(
-        self, callback: Callable[[Any], None], value: Any, *, listeners: list[Callable[[Any], None]]
+        self, callback: Callable[[Any], None], value: Any, listeners: list[Callable[[Any], None]]
     ) -> None:
+        if callback not in listeners:  # it has left meanwhile
+            return
         try:
             callback(value)
         except Exception:  # noqa: BLE001 - a failing panel must not end a transfer
             _log.exception("A progress callback failed and is not called again.")
             with self._guard:
-                listeners.remove(callback)
+                if callback in listeners:
+                    listeners.remove(callback)
 
     def _show_wait(self, waiting: Waiting) -> None:
         """Show a wait before a repeated request; for ``on_wait=``."""
@@ -262,7 +329,9 @@ class Task(Generic[T]):
     def _outcome(self) -> T:
         # Reported once more from the caller's cell: a notebook does not save the output of a
         # thread whose cell has ended.
-        self._publish()
+        if self._calls.finish(0):
+            for callback in list(self._listeners):
+                self._call(callback, self._state, self._listeners)
         if self._state.error is not None:
             raise self._state.error
         return self._result  # type: ignore[return-value] # set, as there was no error

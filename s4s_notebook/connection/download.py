@@ -125,7 +125,7 @@ class Download(Task["Study | list[Study]"]):
             self._downloads[uid] = download
             for callback in self._instance_callbacks:
                 download.on_instance(callback)
-        download.subscribe(self._follow)
+        download._observe(self._follow)
 
     def _follow(self, _: TaskState) -> None:
         self._news.set()

@@ -115,10 +115,8 @@ class StudyDownload(Task[list[Path]]):
     def _report(self, path: Path, size: int) -> None:  # noqa: ARG002 - the Receiver passes both
         with self._guard:
             self._reported.append(path)
-            listeners = list(self._instance_listeners)
         self._set(instances=len(self._reported))
-        for callback in listeners:
-            self._call(callback, path, listeners=self._instance_listeners)
+        self._call_later(self._instance_listeners, path)
 
     def _work(self) -> list[Path]:
         folder = self._source.store.study(self._source.participant(), self.uid)

@@ -550,6 +550,7 @@ def test_a_stalled_transfer_ends_and_goes_on_with_what_is_missing(holder, connec
         assert sorted(holder.sent.values()) == [1, 1, 1, 1, 1, 2]
 
 
+@pytest.mark.fault("M06")
 def test_a_listener_that_fails_does_not_end_the_transfer(holder, connect, caplog):
     def angry(_):
         raise ValueError("a panel's fault")
@@ -559,6 +560,29 @@ def test_a_listener_that_fails_does_not_end_the_transfer(holder, connect, caplog
     download.on_instance(angry)
     assert len(download.result().paths) == 6
     assert "callback failed" in caplog.text
+
+
+@pytest.mark.fault("M06")
+def test_a_slow_listener_delays_no_transfer(holder, connect):
+    going_on, states, told = threading.Event(), [], []
+
+    def slow(state):
+        states.append(state)
+        going_on.wait(20)
+
+    download = connect().download(UID)
+    download.subscribe(slow)
+    download.on_instance(lambda path: (going_on.wait(20), told.append(path)))
+    try:
+        study = download.result(15)
+        assert len(study.paths) == 6
+        assert len(states) == 1
+        assert not told
+    finally:
+        going_on.set()
+    until(lambda: len(told) == 6 and states[-1].phase == "done")
+    assert sorted(told) == sorted(study.paths)
+    assert len(states) <= 5  # states between two phases are left out
 
 
 def test_series_are_completed_from_the_files(holder, connect):
