@@ -11,6 +11,7 @@ from typing import Literal, ParamSpec, TypeVar
 
 from ..http.retry import WaitPolicy
 from ..store.store import Store
+from ..tracebacks import public
 
 P = ParamSpec("P")
 Options = TypeVar("Options")
@@ -64,6 +65,6 @@ def accepts(options: Callable[P, Options]) -> Callable[[Callable[[Options], T]],
         wrapper.__signature__ = signature(options).replace(  # type: ignore[attr-defined]
             return_annotation=returns
         )
-        return wrapper
+        return public(wrapper)
 
     return decorate
