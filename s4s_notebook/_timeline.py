@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .imaging.plot import Picture
-from .tracebacks import public
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +24,6 @@ _KINDS = {
 _OTHER = ("#777777", ".")
 
 
-@public
 def timeline(connection: Connection) -> Picture:
     """Draw the studies and the payments of a participant over time.
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from .errors import Cancelled, Request
-from .tracebacks import clear_locals
 
 T = TypeVar("T")
 Unsubscribe = Callable[[], None]
@@ -204,10 +203,8 @@ class Task(Generic[T]):
             self._result = self._work()
             end = replace(self._state, phase="done", seconds_left=None)
         except Cancelled as error:
-            clear_locals(error)
             end = replace(self._state, phase="cancelled", seconds_left=None, error=error)
         except BaseException as error:  # noqa: BLE001 - raised by result(), in the caller's thread
-            clear_locals(error)
             end = replace(self._state, phase="failed", seconds_left=None, error=error)
         with self._guard:
             self._state = end

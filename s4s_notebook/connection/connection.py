@@ -15,7 +15,6 @@ from ..smart.approval import Status
 from ..store.participant import Participant
 from ..store.store import Store
 from ..task import Cancel, Clock
-from ..tracebacks import public_class
 from .download import Download, requested_studies
 from .frames import Frames, changes
 from .known_holders import Holders
@@ -31,7 +30,6 @@ _Work = TypeVar("_Work", "Loading[Connection]", Download)
 _CLOSE_TIMEOUT = 2.0  # seconds for work to end when the connection is closed
 
 
-@public_class
 class Connection:
     """One participant at one data holder. Made by :func:`s4s_notebook.connect`.
 

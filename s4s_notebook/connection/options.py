@@ -11,7 +11,6 @@ from typing import Literal, ParamSpec, TypeVar
 
 from ..http.retry import WaitPolicy
 from ..store.store import Store
-from ..tracebacks import public
 
 P = ParamSpec("P")
 Options = TypeVar("Options")
@@ -65,6 +64,6 @@ def accepts(options: Callable[P, Options]) -> Callable[[Callable[[Options], T]],
         wrapper.__signature__ = signature(options).replace(  # type: ignore[attr-defined]
             return_annotation=returns
         )
-        return public(wrapper)
+        return wrapper
 
     return decorate

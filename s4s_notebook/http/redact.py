@@ -16,7 +16,6 @@ from typing import Any
 # Parameters about the form of a request, not about a person.
 _HARMLESS = {"_count", "_format", "_include", "_lastUpdated", "_sort", "_summary", "startIndex"}
 _HARMLESS_VALUE = re.compile(r"[\w.:,*+%-]{0,64}", re.ASCII)
-_PATIENT = re.compile(r"(?i)(/Patient/)[^/]+")
 _SECRET = re.compile(
     r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+"
     r"|\beyJ[\w-]+\.[\w-]*\.?[\w-]*"
@@ -25,7 +24,7 @@ _SECRET = re.compile(
 
 
 def url(address: str) -> str:
-    """Return an address without userinfo and fragment; a patient's id and query values are ``***``.
+    """Return an address without userinfo and fragment, with query values replaced by ``***``.
 
     Values of a few harmless parameters (``_count``, ``_lastUpdated``, ...) stay, so that a
     reader sees which page or update it was.
@@ -35,7 +34,7 @@ def url(address: str) -> str:
     if separator:
         host, slash, path = rest.partition("/")
         base = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
-    redacted = text(_PATIENT.sub(r"\1***", base), limit=300)
+    redacted = text(base, limit=300)
     return f"{redacted}?{'&'.join(_parameters(query))}" if query else redacted
 
 

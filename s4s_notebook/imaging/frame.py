@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import NotAnImage
-from ..tracebacks import public_class
 from . import pixels
 from .acquisition import Acquisition
 from .attributes import RealWorldMap
@@ -28,7 +27,6 @@ class Padding(NamedTuple):
     high: int
 
 
-@public_class
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """A frame; nothing is decoded before :meth:`stored` is called.

@@ -13,7 +13,6 @@ import numpy as np
 
 from ..errors import AmbiguousVolume, DICOMError, NotAnImage
 from ..problems import Problem
-from ..tracebacks import public_class
 from ..wording import count
 from . import geometry
 from .frame import Frame
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from .volume_stack import VolumeStack
 
 
-@public_class
 @dataclass(frozen=True, eq=False)
 class Series:
     """Frames of one series with one orientation and size; or an object without pictures.

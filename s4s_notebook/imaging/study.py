@@ -19,7 +19,6 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from .._viewer import open_viewer
 from ..errors import DICOMError, InvalidDICOM, NotAnImage
 from ..problems import Problem
-from ..tracebacks import public, public_class
 from ..wording import count, safe_text
 from .attributes import AttributeReader
 from .instance import Instance
@@ -72,7 +71,6 @@ def _found(folder: Path, parts: tuple[str, ...]) -> Path:
     return small if small.exists() and not exact.exists() else exact
 
 
-@public
 def read(paths: Paths, force: bool = False) -> Study:
     """Read DICOM files that one already has.
 
@@ -105,7 +103,6 @@ def read(paths: Paths, force: bool = False) -> Study:
     raise InvalidDICOM(f"There is no file to read in {where}.", hint="Check the path.")
 
 
-@public_class
 class Study:
     """DICOM files that belong together. Thread-safe; nothing is decoded before it is shown.
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import AmbiguousVolume, NotAnImage
-from ..tracebacks import public_class
 from . import geometry
 from .attributes import AttributeReader, FunctionalGroups
 from .frame import Frame
@@ -26,7 +25,6 @@ _AIR = -1024.0  # HU outside of a resampled volume
 _STRAIGHT = 0.25  # pixels by which a shear may move the last slice before it counts
 
 
-@public_class
 class Volume:
     """Slices of one stack, indexed [slice, row, column]; modality values.
 

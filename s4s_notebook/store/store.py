@@ -16,7 +16,6 @@ from .. import temporary
 from ..errors import Incomplete, InvalidUID, StoreError
 from ..fhir.resources import study_uid
 from ..smart.token_store import FileTokenStore, KeyringTokenStore, remembered
-from ..tracebacks import public_class
 from .index import NAME as INDEX_NAME
 from .index import Index
 from .journal import Record
@@ -36,7 +35,6 @@ def _is_own(name: str) -> bool:
     return name == INDEX_NAME or name.startswith((safe_name("https://"), safe_name("http://")))
 
 
-@public_class
 class Store:
     """A folder that holds what was downloaded; several processes may share it.
 

@@ -32,7 +32,6 @@ from typing import Any
 import pandas as pd
 
 from ..problems import Problem
-from ..tracebacks import public
 from . import claim_lines, claims, imaging_studies, long_tables, people
 from .builder import Builder, Kind
 from .columns import LONG_TABLES, TABLES, check, declared, describe, dictionary
@@ -124,7 +123,6 @@ def builder(
     return Builder(names or TABLES, _KINDS, _TABLES, problems, accountant)
 
 
-@public
 def build(
     names: Iterable[str],
     resources: Iterable[Any],
@@ -148,7 +146,6 @@ def build(
 
 
 def _table(name: str, row: str) -> TableOf:
-    @public
     def table(resources: Iterable[Any], problems: list[Problem] | None = None) -> pd.DataFrame:
         return build((name,), resources, problems)[name]
 
@@ -188,7 +185,6 @@ details = _table("details", "a detail of a line, or a detail of that")
 notes = _table("notes", "a note of a claim")
 
 
-@public
 def read_csv(name: str, path: Any) -> pd.DataFrame:
     r"""Read a table back from CSV with the dtypes that it had.
 

@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from ..tracebacks import public
 from .examinations import Examination, examination_of_code
 from .pairing import Assignment
 
@@ -57,7 +56,6 @@ _DTYPES = {
 }
 
 
-@public
 def link(
     studies: pd.DataFrame,
     lines: pd.DataFrame,

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..problems import Problem
-from ..tracebacks import public
 from .builder import unbundled
 from .columns import LONG_TABLES, TABLES, Column, declared, spell_out
 from .extract import codings, is_variable, meaning
@@ -451,7 +450,6 @@ def account(resources: Iterable[Any]) -> Accountant:
     return accountant
 
 
-@public
 def unread(resources: Iterable[Any]) -> pd.DataFrame:
     """Return what stands in resources and in no table.
 

@@ -17,7 +17,6 @@ from ...smart import registration as smart
 from ...smart.authorization import Login
 from ...smart.discovery import Holder, discover
 from ...smart.tokens import FixedToken
-from ...tracebacks import public
 from .holder import HolderCheck, json_of
 from .report import MET, NOT_MET, NOT_OFFERED, NOT_TRIED, Report, frame, markdown
 
@@ -30,7 +29,6 @@ REDIRECT_URI = "http://127.0.0.1:1/s4s/callback"
 Approve = Callable[[str], str]
 
 
-@public
 def check(
     url: str,
     *,
