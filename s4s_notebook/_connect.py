@@ -13,6 +13,7 @@ from .connection import Connection, ConnectOptions
 from .connection.known_holders import Holders
 from .connection.options import accepts
 from .errors import DiscoveryError, StoreError, UntrustedOrigin
+from .tracebacks import without_variables
 
 if TYPE_CHECKING:
     from .sandbox import SandboxServer
@@ -32,6 +33,7 @@ _sandbox: SandboxServer | None = None
 _sandbox_lock = threading.Lock()
 
 
+@without_variables
 @accepts(ConnectOptions)
 def connect(options: ConnectOptions) -> Connection:
     """Connect one participant at one data holder.

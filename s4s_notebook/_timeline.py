@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .imaging.plot import Picture
+from .tracebacks import without_variables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +25,7 @@ _KINDS = {
 _OTHER = ("#777777", ".")
 
 
+@without_variables
 def timeline(connection: Connection) -> Picture:
     """Draw the studies and the payments of a participant over time.
 

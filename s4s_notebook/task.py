@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from .errors import Cancelled, Request
+from .tracebacks import clear_variables
 
 T = TypeVar("T")
 Unsubscribe = Callable[[], None]
@@ -203,8 +204,10 @@ class Task(Generic[T]):
             self._result = self._work()
             end = replace(self._state, phase="done", seconds_left=None)
         except Cancelled as error:
+            clear_variables(error)
             end = replace(self._state, phase="cancelled", seconds_left=None, error=error)
         except BaseException as error:  # noqa: BLE001 - raised by result(), in the caller's thread
+            clear_variables(error)
             end = replace(self._state, phase="failed", seconds_left=None, error=error)
         with self._guard:
             self._state = end

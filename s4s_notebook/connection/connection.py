@@ -15,6 +15,7 @@ from ..smart.approval import Status
 from ..store.participant import Participant
 from ..store.store import Store
 from ..task import Cancel, Clock
+from ..tracebacks import methods_without_variables
 from .download import Download, requested_studies
 from .frames import Frames, changes
 from .known_holders import Holders
@@ -30,6 +31,7 @@ _Work = TypeVar("_Work", "Loading[Connection]", Download)
 _CLOSE_TIMEOUT = 2.0  # seconds for work to end when the connection is closed
 
 
+@methods_without_variables
 class Connection:
     """One participant at one data holder. Made by :func:`s4s_notebook.connect`.
 

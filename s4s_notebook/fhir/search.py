@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 from .. import errors
 from ..http import redact
 from ..http.client import Transport
-from ..http.origins import absolute
+from ..http.origins import absolute, parse
 from ..http.response import Response
 from ..problems import Problem
 from ..task import Cancel, OnWait
@@ -248,6 +248,17 @@ def search(
         page = progress.page(_no_studies(reply, type, url) or read_page(reply.checked(), type, url))
         yield page
         url = page.next or ""
+        if url:
+            _check_next(url, reply)
+
+
+def _check_next(url: str, reply: Response) -> None:
+    """Raise UntrustedOrigin or BlockedAddress for what is no address, with the page's request."""
+    try:
+        parse(url)
+    except errors.TrustError as error:
+        error.request = reply.request
+        raise
 
 
 def search_url(base: str, type: str, params: Sequence[tuple[str, str]]) -> str:  # noqa: A002

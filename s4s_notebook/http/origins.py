@@ -24,6 +24,7 @@ _URL = re.compile(
 )
 _PLAIN = re.compile(r"[\x21-\x5b\x5d-\x7e]+")  # printable ASCII without space and backslash
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
+_NO_HOST = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?//(?:[/?#:]|$)")
 _NUMERIC = re.compile(r"(.*\.)?(0x[0-9a-f]*|[0-9]+)")  # a browser would read it as an address
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -145,9 +146,10 @@ def absolute(base: str, reference: str) -> str:
     """Return the target of a link in a response from ``base`` (RFC 3986 section 5.2).
 
     Raises:
-        UntrustedOrigin: spaces, control characters, backslashes or non-ASCII in it.
+        UntrustedOrigin: spaces, control characters, backslashes or non-ASCII in it, no host after
+            "//", or no address at all.
     """
-    if not _PLAIN.fullmatch(reference):
+    if not _PLAIN.fullmatch(reference) or _NO_HOST.match(reference):
         raise UntrustedOrigin(f"The link {redact.url(reference)!r} is not written plainly.")
     try:
         return urljoin(base, reference)

@@ -16,6 +16,10 @@ from typing import Any
 # Parameters about the form of a request, not about a person.
 _HARMLESS = {"_count", "_format", "_include", "_lastUpdated", "_sort", "_summary", "startIndex"}
 _HARMLESS_VALUE = re.compile(r"[\w.:,*+%-]{0,64}", re.ASCII)
+_PATIENT = re.compile(r"(?<![^/])Patient/(?!Patient/)[^/]+")
+_PLAIN = re.compile(r"[\x21-\x7e]*")
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]*", re.ASCII)
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]*)?", re.ASCII)
 _SECRET = re.compile(
     r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+"
     r"|\beyJ[\w-]+\.[\w-]*\.?[\w-]*"
@@ -24,17 +28,23 @@ _SECRET = re.compile(
 
 
 def url(address: str) -> str:
-    """Return an address without userinfo and fragment, with query values replaced by ``***``.
+    """Return an address without userinfo and fragment; a patient's id and values become ``***``.
 
     Values of a few harmless parameters (``_count``, ``_lastUpdated``, ...) stay, so that a
-    reader sees which page or update it was.
+    reader sees which page or update it was. What cannot be part of an address may be any words,
+    and is hidden too.
     """
     base, _, query = address.partition("#")[0].partition("?")
     scheme, separator, rest = base.partition("://")
+    host, slash, path = rest.partition("/")
+    host = host.rpartition("@")[2]
     if separator:
-        host, slash, path = rest.partition("/")
-        base = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
-    redacted = text(base, limit=300)
+        scheme = scheme if _SCHEME.fullmatch(scheme) else HIDDEN
+        host = host if _HOST.fullmatch(host) else HIDDEN
+        base = f"{scheme}://{host}{slash}{path}"
+    elif not _PLAIN.fullmatch(base):
+        base = HIDDEN
+    redacted = text(_PATIENT.sub(f"Patient/{HIDDEN}", base), limit=300)
     return f"{redacted}?{'&'.join(_parameters(query))}" if query else redacted
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import NotAnImage
+from ..tracebacks import methods_without_variables
 from . import pixels
 from .acquisition import Acquisition
 from .attributes import RealWorldMap
@@ -27,6 +28,7 @@ class Padding(NamedTuple):
     high: int
 
 
+@methods_without_variables
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """A frame; nothing is decoded before :meth:`stored` is called.

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from ..errors import InvalidDICOM, NotAnImage
+from ..tracebacks import methods_without_variables, without_variables
 from ..wording import safe_text
 from .acquisition import read_acquisition
 from .attributes import AttributeReader, FunctionalGroups, lookup_table, real_world_maps, windows
@@ -25,6 +26,7 @@ from .structure import PIXEL_KEYWORDS, PixelLocation
 from .windows import Table
 
 
+@methods_without_variables
 class Instance(DicomObject):
     """A DICOM object with its frames.
 
@@ -288,6 +290,7 @@ def _as_stored(value: float, instance: DicomObject) -> int:
     return number + full if not instance.signed and number < 0 else number
 
 
+@without_variables
 def render(image: Frame | Instance | Dataset | Path | str, window: Any = None) -> Greys:
     """Return what a viewer shows: uint8, rows x columns, or rows x columns x 3 for colour.
 

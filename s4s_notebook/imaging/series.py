@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import AmbiguousVolume, DICOMError, NotAnImage
 from ..problems import Problem
+from ..tracebacks import methods_without_variables
 from ..wording import count
 from . import geometry
 from .frame import Frame
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .volume_stack import VolumeStack
 
 
+@methods_without_variables
 @dataclass(frozen=True, eq=False)
 class Series:
     """Frames of one series with one orientation and size; or an object without pictures.

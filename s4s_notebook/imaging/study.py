@@ -19,6 +19,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from .._viewer import open_viewer
 from ..errors import DICOMError, InvalidDICOM, NotAnImage
 from ..problems import Problem
+from ..tracebacks import methods_without_variables, without_variables
 from ..wording import count, safe_text
 from .attributes import AttributeReader
 from .instance import Instance
@@ -71,6 +72,7 @@ def _found(folder: Path, parts: tuple[str, ...]) -> Path:
     return small if small.exists() and not exact.exists() else exact
 
 
+@without_variables
 def read(paths: Paths, force: bool = False) -> Study:
     """Read DICOM files that one already has.
 
@@ -103,6 +105,7 @@ def read(paths: Paths, force: bool = False) -> Study:
     raise InvalidDICOM(f"There is no file to read in {where}.", hint="Check the path.")
 
 
+@methods_without_variables
 class Study:
     """DICOM files that belong together. Thread-safe; nothing is decoded before it is shown.
 

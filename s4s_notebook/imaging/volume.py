@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import AmbiguousVolume, NotAnImage
+from ..tracebacks import methods_without_variables
 from . import geometry
 from .attributes import AttributeReader, FunctionalGroups
 from .frame import Frame
@@ -25,6 +26,7 @@ _AIR = -1024.0  # HU outside of a resampled volume
 _STRAIGHT = 0.25  # pixels by which a shear may move the last slice before it counts
 
 
+@methods_without_variables
 class Volume:
     """Slices of one stack, indexed [slice, row, column]; modality values.
 

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import AmbiguousVolume
+from ..tracebacks import methods_without_variables
 from .nifti import write_nifti, write_sidecars
 from .splitting import Part, Split
 from .volume import SHEARED, UNEVEN, Volume, lazy_array
 from .windows import Array
 
 
+@methods_without_variables
 class VolumeStack:
     """Volumes on one grid, indexed [..., slice, row, column]; modality values.
 

@@ -16,6 +16,7 @@ from .. import temporary
 from ..errors import Incomplete, InvalidUID, StoreError
 from ..fhir.resources import study_uid
 from ..smart.token_store import FileTokenStore, KeyringTokenStore, remembered
+from ..tracebacks import methods_without_variables
 from .index import NAME as INDEX_NAME
 from .index import Index
 from .journal import Record
@@ -35,6 +36,7 @@ def _is_own(name: str) -> bool:
     return name == INDEX_NAME or name.startswith((safe_name("https://"), safe_name("http://")))
 
 
+@methods_without_variables
 class Store:
     """A folder that holds what was downloaded; several processes may share it.
 

@@ -32,6 +32,7 @@ from typing import Any
 import pandas as pd
 
 from ..problems import Problem
+from ..tracebacks import without_variables
 from . import claim_lines, claims, imaging_studies, long_tables, people
 from .builder import Builder, Kind
 from .columns import LONG_TABLES, TABLES, check, declared, describe, dictionary
@@ -100,6 +101,7 @@ def resource_type(name: str) -> str:
 TableOf = Callable[..., pd.DataFrame]
 
 
+@without_variables
 def builder(
     *names: str, problems: list[Problem] | None = None, report_unread: bool = False
 ) -> Builder:
@@ -123,6 +125,7 @@ def builder(
     return Builder(names or TABLES, _KINDS, _TABLES, problems, accountant)
 
 
+@without_variables
 def build(
     names: Iterable[str],
     resources: Iterable[Any],
@@ -146,6 +149,7 @@ def build(
 
 
 def _table(name: str, row: str) -> TableOf:
+    @without_variables
     def table(resources: Iterable[Any], problems: list[Problem] | None = None) -> pd.DataFrame:
         return build((name,), resources, problems)[name]
 
@@ -185,6 +189,7 @@ details = _table("details", "a detail of a line, or a detail of that")
 notes = _table("notes", "a note of a claim")
 
 
+@without_variables
 def read_csv(name: str, path: Any) -> pd.DataFrame:
     r"""Read a table back from CSV with the dtypes that it had.
 

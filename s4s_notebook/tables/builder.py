@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..problems import Problem
+from ..tracebacks import methods_without_variables
 from ..wording import safe_text
 from .extract import Report
 from .rows import Rows, Table
@@ -57,6 +58,7 @@ class Accounting(Protocol):
         """Return the summary; None where everything was read."""
 
 
+@methods_without_variables
 class Builder:
     """Builds several tables from one stream of resources.
 

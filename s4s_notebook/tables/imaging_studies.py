@@ -11,6 +11,7 @@ import pandas as pd
 from ..errors import InvalidUID, NotDownloadable
 from ..fhir.endpoints import WadoEndpoint, contained_endpoints, is_address, leads_to, read_endpoint
 from ..fhir.resources import bare_uid, given_study_uid, is_uid, objects, read_reference, study_uid
+from ..tracebacks import without_variables
 from .builder import Kind, Notes
 from .columns import declared
 from .extract import OBJECT, Report, codings
@@ -248,6 +249,7 @@ ENDPOINT = Kind(
 )
 
 
+@without_variables
 def complete_series(frame: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the series table completed from downloaded DICOM.
 

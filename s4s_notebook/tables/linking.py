@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
+from ..tracebacks import without_variables
 from .examinations import Examination, examination_of_code
 from .pairing import Assignment
 
@@ -56,6 +57,7 @@ _DTYPES = {
 }
 
 
+@without_variables
 def link(
     studies: pd.DataFrame,
     lines: pd.DataFrame,

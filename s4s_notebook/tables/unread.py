@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..problems import Problem
+from ..tracebacks import without_variables
 from .builder import unbundled
 from .columns import LONG_TABLES, TABLES, Column, declared, spell_out
 from .extract import codings, is_variable, meaning
@@ -450,6 +451,7 @@ def account(resources: Iterable[Any]) -> Accountant:
     return accountant
 
 
+@without_variables
 def unread(resources: Iterable[Any]) -> pd.DataFrame:
     """Return what stands in resources and in no table.
 

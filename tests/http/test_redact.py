@@ -21,6 +21,13 @@ from s4s_notebook.http import redact
         ("https://h.example/x?_count=<script>", "https://h.example/x?_count=***"),
         ("/relative?state=1", "/relative?state=***"),
         ("https://h.example/a\r\nb", "https://h.example/a  b"),
+        ("http://[Ann Example", "http://***"),
+        ("http://[", "http://***"),
+        ("http://[/studies/1.2?a=b", "http://***/studies/1.2?a=***"),
+        ("Ann Example", "***"),
+        ("Ann Example://x/y", "***://x/y"),
+        ("Patient/smart-1?x=1", "Patient/***?x=***"),
+        ("https://h.example/f/Patient/smart-1/$x", "https://h.example/f/Patient/***/$x"),
         ("https://h.example/?X-Amz-Signature=abc", "https://h.example/?X-Amz-Signature=***"),
     ],
 )

@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
-from s4s_notebook import errors
-from s4s_notebook.http.origins import Origins, absolute
+from s4s_notebook import Connection, errors
+from s4s_notebook.fhir.search import search
+from s4s_notebook.http.origins import Origins
 from s4s_notebook.http.redact import Secret, holder_said
 from s4s_notebook.smart.approval import Approval, Status
 from s4s_notebook.smart.authorization import SCOPE, Login, scope_for
@@ -112,18 +113,71 @@ def test_a_reply_without_a_state_ends_no_sign_in_at_the_listener(tmp_path):
         sign_in.close()
 
 
+UNREADABLE = ("http://[", "https://[::1/x", "https://h.example:port/", "http://", "ht tp://x")
+
+
 @pytest.mark.fault("L07")
-def test_a_link_that_no_parser_takes_is_typed():
-    with pytest.raises(errors.UntrustedOrigin, match="no web address"):
-        absolute("https://h.example/fhir", "http://[")
+@pytest.mark.parametrize("address", UNREADABLE)
+def test_a_location_that_no_parser_takes_is_typed_and_names_the_request(address):
     with holder() as server:
-        server.on("/fhir/Patient", Answer(b"", 302, {"Location": "http://["}))
+        server.on("/fhir/Coverage", Answer(b"", 302, {"Location": address}))
         with (
             transport_to(server.base) as transport,
             pytest.raises(errors.UntrustedOrigin) as caught,
         ):
-            transport.request("GET", f"{server.base}/Patient", accept="application/json")
-    assert "/fhir/Patient" in str(caught.value.request)
+            transport.request("GET", f"{server.base}/Coverage", accept="application/json")
+    assert str(caught.value.request) == f"GET {server.base}/Coverage"
+
+
+@pytest.mark.fault("L07")
+@pytest.mark.parametrize("address", UNREADABLE)
+def test_a_next_link_that_no_parser_takes_names_the_page_that_it_came_with(address):
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "searchset",
+        "entry": [{"resource": {"resourceType": "Coverage", "id": "c"}}],
+        "link": [{"relation": "next", "url": address}],
+    }
+    with holder() as server:
+        server.on("/fhir/Coverage", Answer(bundle))
+        with transport_to(server.base) as transport:
+            pages = search(transport, server.base, "Coverage", [("patient", "p")])
+            assert [resource["id"] for resource in next(pages).resources] == ["c"]
+            with pytest.raises(errors.TrustError) as caught:
+                next(pages)
+    assert str(caught.value.request) == f"GET {server.base}/Coverage?patient=*** → 200"
+    assert server.count("/fhir/Coverage") == 1
+
+
+@pytest.mark.fault("L07")
+@pytest.mark.parametrize("address", UNREADABLE)
+def test_an_endpoint_that_no_parser_takes_is_typed_and_names_the_request(address):
+    uid = "1.2.826.0.1"
+    endpoint = {
+        "resourceType": "Endpoint",
+        "id": "e",
+        "status": "active",
+        "connectionType": {"code": "dicom-wado-rs"},
+        "address": address,
+    }
+    study = {
+        "resourceType": "ImagingStudy",
+        "id": "s",
+        "uid": f"urn:oid:{uid}",
+        "patient": {"reference": "Patient/p"},
+        "contained": [endpoint],
+        "endpoint": [{"reference": "#e"}],
+    }
+    bundle = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": study}]}
+    with holder() as server:
+        server.on(WELL_KNOWN, Answer(configuration(server.origin)))
+        server.on("/fhir/ImagingStudy", Answer(bundle))
+        with Connection(server.base, patient="p", access_token="t0ken") as me:
+            me.studies()
+            with pytest.raises(errors.S4SError) as caught:
+                me.download(uid).result(10)
+    assert isinstance(caught.value, errors.TrustError)
+    assert uid in str(caught.value.request)
 
 
 def test_relative_addresses_are_read_from_where_the_document_is():

@@ -17,6 +17,7 @@ from ...smart import registration as smart
 from ...smart.authorization import Login
 from ...smart.discovery import Holder, discover
 from ...smart.tokens import FixedToken
+from ...tracebacks import without_variables
 from .holder import HolderCheck, json_of
 from .report import MET, NOT_MET, NOT_OFFERED, NOT_TRIED, Report, frame, markdown
 
@@ -29,6 +30,7 @@ REDIRECT_URI = "http://127.0.0.1:1/s4s/callback"
 Approve = Callable[[str], str]
 
 
+@without_variables
 def check(
     url: str,
     *,

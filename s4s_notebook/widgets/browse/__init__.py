@@ -16,6 +16,7 @@ import ipywidgets
 import traitlets
 
 from ...errors import S4SError
+from ...tracebacks import without_variables
 from ...wording import count as counted
 from ...wording import safe_text
 from ..bundle import link, style
@@ -229,6 +230,7 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         self._line.send({"changed": True})
 
 
+@without_variables
 def explore(connection: Any) -> ExplorePanel:
     """Return a panel to browse what ``connection`` may read.
 
