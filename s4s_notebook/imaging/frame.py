@@ -159,13 +159,7 @@ class Frame:
         Raises:
             NotAnImage: the file has no such mapping, or several and none is named.
         """
-        maps = [entry for entry in self.real_world if unit in (None, entry.unit)]
-        if len({(entry.unit, entry.label) for entry in maps}) != 1:
-            existing = ", ".join(sorted({f'"{entry.unit}"' for entry in self.real_world})) or "none"
-            raise NotAnImage(
-                f"One real world value mapping is needed; the units of this picture's: {existing}.",
-                hint="Use values() for the modality values, or name the unit.",
-            )
+        maps = one_map(self, unit)
         stored = self.stored()
         result = np.full(stored.shape, np.nan)
         for entry in maps:  # ranges of one quantity
@@ -198,3 +192,15 @@ class Frame:
             return stored.astype(np.int32) * np.int32(self.slope) + np.int32(self.intercept)
         with np.errstate(over="ignore"):
             return stored * self.slope + self.intercept
+
+
+def one_map(frame: Frame, unit: str | None) -> list[RealWorldMap]:
+    """Return the ranges of a frame's mapping to a quantity. Raises NotAnImage unless it is one."""
+    maps = [entry for entry in frame.real_world if unit in (None, entry.unit)]
+    if len({(entry.unit, entry.label) for entry in maps}) != 1:
+        existing = ", ".join(sorted({f'"{entry.unit}"' for entry in frame.real_world})) or "none"
+        raise NotAnImage(
+            f"One real world value mapping is needed; the units of this picture's: {existing}.",
+            hint="Use values() for the modality values, or name the unit.",
+        )
+    return maps

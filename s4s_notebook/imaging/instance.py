@@ -261,14 +261,20 @@ def _scale(
     scaling = reader.number("DoseGridScaling")
     if scaling and instance.modality == "RTDOSE":
         return scaling, 0.0, None, _unit(reader.get("DoseUnits"), "").capitalize()
-    default = "HU" if instance.modality == "CT" and slope is not None else ""
+    hounsfield = instance.modality == "CT" and slope is not None and not instance.localizer
+    default = "HU" if hounsfield else ""
     unit = _unit(reader.get("RescaleType", item) or reader.get("Units"), default)
     return 1.0 if slope is None else slope, intercept or 0.0, None, unit
 
 
 def _unit(stated: object, default: str) -> str:
     text = safe_text(stated or "", 16).strip()
-    return default if text.upper() in ("", "US", "UNSPECIFIED") else text
+    return default if text.upper() in ("", "US", "UNSPECIFIED") else _RESCALE_TYPES.get(text, text)
+
+
+#: RescaleType (0028,1054), PS3.3 C.11.1.1.2, where the term is no unit to read: thousandths of
+#: optical density, ...
+_RESCALE_TYPES = {"OD": "10^-3 OD", "MGML": "mg/ml", "PCT": "%", "ED": "10^23 e/ml", "EDW": "N/Nw"}
 
 
 def _padding(reader: AttributeReader, instance: DicomObject) -> Padding | None:

@@ -283,6 +283,8 @@ def captions(
     size = f"{frame.columns} x {frame.rows} pixels"
     if frame.spacing is not None:
         size += f" of {frame.spacing[1]:.3g} x {frame.spacing[0]:.3g} mm"
+        note = next((scale.note for scale in frame.scales if scale.spatial), "")
+        size += f", {note}" if note else ""
         size += (
             " at the detector" if any(scale.origin == "detector" for scale in frame.scales) else ""
         )

@@ -14,7 +14,7 @@ from ..errors import AmbiguousVolume, NotAnImage
 from ..tracebacks import methods_without_variables
 from . import geometry
 from .attributes import AttributeReader, FunctionalGroups
-from .frame import Frame
+from .frame import Frame, one_map
 from .mosaic import is_mosaic
 from .nifti import RGB, extra, write_nifti, write_sidecars
 from .windows import Array, Floats
@@ -186,6 +186,19 @@ class Volume:
         """Return a DataArray with dims z, y, x and coordinates in mm; read lazily."""
         return lazy_array(self, ("z", "y", "x"), self.coordinates(), self.attributes())
 
+    def real_world(self, unit: str | None = None) -> Volume:
+        """Return the volume in the physical quantity that the file maps its values to.
+
+        Args:
+            unit: UCUM code of one of several mappings, such as "mm2/s".
+
+        Raises:
+            NotAnImage: there is no such mapping, or there are several and none is named.
+        """
+        if not self.frames:
+            raise NotAnImage("A volume that was resampled has no stored values to map.")
+        return _QuantityVolume(self.frames, unit)
+
     def resample(
         self,
         to: Volume | None = None,
@@ -301,6 +314,25 @@ class ColorVolume(Volume):
 
     def fresh_slice(self, index: int) -> Array:
         """Return the same: it is in no cache."""
+        return self.slice(index)
+
+
+class _QuantityVolume(Volume):
+    """A volume in the quantity of its real world value mapping; NaN where nothing is mapped."""
+
+    def __init__(self, frames: Sequence[Frame], unit: str | None) -> None:
+        super().__init__(frames)
+        maps = [one_map(frame, unit)[0] for frame in frames]
+        if len({(entry.unit, entry.label) for entry in maps}) > 1:
+            raise NotAnImage("The slices are mapped to different quantities.")
+        self.unit, self.dtype = maps[0].unit, np.dtype(np.float64)
+
+    def slice(self, index: int) -> Array:
+        """Return the quantity in one slice, rows x columns."""
+        return self.frames[index].real_world_values(self.unit)
+
+    def fresh_slice(self, index: int) -> Array:
+        """Return the same: mapped values are in no cache."""
         return self.slice(index)
 
 

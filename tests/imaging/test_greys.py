@@ -308,3 +308,42 @@ def test_real_world_values_have_their_unit_and_range(tmp_path) -> None:
     assert frame.values()[0, 1] == 2400  # as before
     with pytest.raises(NotAnImage, match='"mm2/s", "ms"'):
         frame.real_world_values()
+
+
+def test_a_volume_in_the_quantity_that_its_slices_are_mapped_to(tmp_path) -> None:
+    for z in range(3):
+        item, unit = Dataset(), Dataset()
+        unit.CodeValue = "mm2/s"
+        item.MeasurementUnitsCodeSequence, item.LUTLabel = [unit], "ADC"
+        item.RealWorldValueFirstValueMapped, item.RealWorldValueLastValueMapped = 0, 20
+        item.RealWorldValueSlope, item.RealWorldValueIntercept = 1e-6, 0
+        made = image(Modality="MR", ImagePositionPatient=[0, 0, z], RescaleSlope=2)
+        made.RealWorldValueMappingSequence = [item]
+        save(made, tmp_path / f"{z}.dcm")
+    volume = read(tmp_path).series[0].volume()
+    mapped = volume.real_world()
+    assert (mapped.unit, mapped.dtype) == ("mm2/s", np.float64)
+    assert np.asarray(mapped)[1, 0, :3].tolist() == pytest.approx([0, 1e-6, 2e-6])
+    assert np.isnan(np.asarray(mapped)[0, 3, 3:]).all()  # stored values above 20
+    assert volume[1, 0, :3].tolist() == [0, 2, 4]
+    with pytest.raises(NotAnImage, match="mm2/s"):
+        volume.real_world("s")
+    with pytest.raises(NotAnImage, match="resampled"):
+        volume.resample(spacing=1.0).real_world()
+
+
+@pytest.mark.parametrize(
+    ("elements", "unit"),
+    [
+        ({"Modality": "CT"}, "HU"),
+        ({"Modality": "CT", "ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, ""),
+        ({"Modality": "CT", "RescaleType": "Z_EFF"}, "Z_EFF"),
+        ({"Modality": "CT", "RescaleType": "MGML"}, "mg/ml"),
+        ({"Modality": "CR", "RescaleType": "OD"}, "10^-3 OD"),  # 2140 is a density of 2.140
+        ({"Modality": "MR", "RescaleType": "US"}, ""),
+        ({"Modality": "PT", "Units": "BQML"}, "BQML"),
+    ],
+)
+def test_the_unit_of_modality_values(elements, unit, tmp_path) -> None:
+    path = save(image(**elements), tmp_path / "a.dcm")
+    assert read(path).series[0].frames[0].unit == unit

@@ -167,6 +167,14 @@ def test_between_and_outside_of_regions_there_are_only_pixels(tmp_path) -> None:
     assert element.spacing == (0.5, 0.5)
 
 
+def test_a_plot_says_at_which_depth_its_scale_holds(tmp_path) -> None:
+    element = frame(tmp_path, Modality="DX", ImagerPixelSpacing=[0.2, 0.2])
+    picture = read(tmp_path / "a.dcm").plot()
+    assert element.scales[0].origin == "detector"
+    assert "0.2 x 0.2 mm, at the detector" in picture.alt
+    assert any("at the detector" in text.get_text() for text in picture.axes[0].texts)
+
+
 @pytest.mark.needs("shared-data")
 def test_the_strip_of_a_real_echo_is_in_seconds(tmp_path) -> None:
     element = case("real_us_ecg_strip", tmp_path).frames[0]
