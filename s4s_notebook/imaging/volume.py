@@ -270,7 +270,8 @@ class Volume:
                 description say.
             resample: resample slices that are not evenly spaced; otherwise they are refused.
             sidecar: write what the headers say of the acquisition beside it, as BIDS has it
-                (.json); without names, dates and UIDs.
+                (.json); without names, dates and UIDs, but with the series' and the protocol's
+                descriptions, which are free text.
 
         Raises:
             AmbiguousVolume: the slices are not evenly spaced.
