@@ -94,11 +94,13 @@ def shared_range(frames: Sequence[Picture]) -> Window | None:
     """Return one window for all frames of a series whose file states none; None where it does.
 
     For PET from 0 to the 99.5th percentile of all slices, for MR from the 1st to the 99th, for
-    others from the smallest to the largest value. Of more than 64 slices, 64 are measured.
+    others from the smallest to the largest value. Of many slices, 64 are measured, or 16 where
+    they are compressed.
     """
     if frames[0].color or any(frame.windows for frame in frames):
         return None
-    step = max(1, -(-len(frames) // _MEASURED))
+    most = 16 if frames[0].instance.compressed else 64
+    step = max(1, -(-len(frames) // most))
     samples = [part for frame in frames[::step] if (part := _sample(frame)).size]
     if not samples:
         return None
@@ -113,7 +115,6 @@ def shared_range(frames: Sequence[Picture]) -> Window | None:
     return Window((low + high) / 2, high - low, "LINEAR_EXACT", _SERIES)
 
 
-_MEASURED = 64
 _SERIES = "of the series"
 _PERCENTILES = {"PT": (0.0, 99.5), "MR": (1.0, 99.0)}
 

@@ -69,7 +69,9 @@ def rows() -> list[SeriesRow]:
         result = [_public(name, series) for name, series in public_series()]
         for name, make in made_series().items():
             with tempfile.TemporaryDirectory() as folder:
-                result.append(made_row(name, make, Path(folder)))
+                row = made_row(name, make, Path(folder))
+                row.why = "; ".join(filter(None, [row.why, _beside(Path(folder))]))
+                result.append(row)
     return result
 
 
@@ -145,7 +147,20 @@ def made_row(name: str, make: Callable[[Path], Made], folder: Path) -> SeriesRow
     return SeriesRow(f"made: {name}", _shapes(ours), "what it was made from", verdict)
 
 
+def _beside(folder: Path) -> str:
+    """Say what dcm2niix makes of the same files."""
+    [series] = [entry for entry in read(folder).series if entry.frames]
+    theirs = _theirs(folder)
+    try:
+        different = _difference(_grids(series), theirs)
+    except DICOMError:
+        return f"dcm2niix: {_shapes(theirs)}"
+    return f"dcm2niix: {different or 'equal'}"
+
+
 def _shapes(grids: list[Grid]) -> str:
+    if not grids:
+        return "nothing"
     sizes = [" x ".join(map(str, values.shape[:3])) for values, _ in grids]
     return f"{len(sizes)} of {sizes[0]}" if len(set(sizes)) == 1 else ", ".join(sizes)
 

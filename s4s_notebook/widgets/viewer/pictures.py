@@ -97,7 +97,7 @@ class Pictures:
         """Return the middle slice of a series as grey levels or RGB, at most 96 pixels a side."""
         with self._lock:
             stack = self._existing(self._series, series)
-        picture = shown(stack.frames[len(stack.frames) // 2], stack.grey_range)
+        picture = shown(stack.frames[len(stack.frames) // 2])
         step = max(1, -(-max(picture.shape[:2]) // THUMBNAIL))
         return packed({}, picture[::step, ::step])
 
