@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -11,7 +15,7 @@ from s4s_notebook import Sandbox
 from s4s_notebook.cli.check import check, check_command
 from s4s_notebook.cli.check.report import SENTENCES
 from s4s_notebook.sandbox import approve
-from tests.orthanc import orthanc
+from tests.orthanc import free_port, orthanc
 
 KNOWN = {
     None: set(),
@@ -149,3 +153,51 @@ def _check_of(sandbox: Sandbox, study: dict) -> dict[str, str]:
     sandbox.script("/api/open-fhir/ImagingStudy*", times=None, status=200, body=body)
     found = check(sandbox.open_fhir_url, patient="p")
     return dict(zip(found.requirement, found.verdict, strict=True))
+
+
+@pytest.mark.fault("J15")
+def test_an_r4_server_of_somebody_else_is_read_to_the_end(tmp_path: Path) -> None:
+    with Sandbox(personality="smart-imaging") as sandbox, sandbox.connect() as me:
+        me.load().result()
+        kinds = ("Patient", "ImagingStudy", "ExplanationOfBenefit")
+        resources = {kind: {one["id"]: one for one in me.resources(kind)} for kind in kinds}
+    file, port = tmp_path / "resources.json", free_port()
+    file.write_text(json.dumps(resources))
+    program = [sys.executable, "-W", "ignore", "-m", "tests.cli.r4_server", str(file), str(port)]
+    process = subprocess.Popen(program, cwd=Path(__file__).resolve().parents[2])
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until_up(f"{url}/metadata", process)
+        found = check(url, patient="smart-1288992").set_index("requirement")
+    finally:
+        process.terminate()
+        process.wait()
+    assert found.verdict["Patient"] == found.verdict["CapabilityStatement"] == "met"
+    assert found.came["ImagingStudy first-connection"] == "200 Bundle, 7 resources in all"
+    assert found.came["ExplanationOfBenefit first-connection"].endswith("57 resources in all")
+    assert found.verdict["STU3"] == "not met"
+    assert found.verdict["Coverage"] == "not met"  # it does not serve them
+    assert found.came["Coverage"] == "404"
+
+
+@pytest.mark.fault("J15")
+@pytest.mark.needs("orthanc")
+def test_an_orthanc_is_no_fhir_holder_and_said_to_be_none(tmp_path: Path) -> None:
+    with orthanc(tmp_path) as server:
+        for url in (server.url, server.wado, f"{server.wado}/studies"):
+            found = check(url, patient="p1")
+            assert found.verdict.iloc[0] == "not met"
+            assert "met" not in set(found.verdict)
+
+
+def until_up(url: str, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 60
+    while True:
+        try:
+            urlopen(url, timeout=5).close()
+        except OSError:
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        else:
+            return
