@@ -1,7 +1,7 @@
 """Where a refresh token may be kept between sessions: the system keyring, or a 0600 file.
 
 An entry belongs to one issuer, client and patient and is given back for exactly those. Both
-kinds implement :class:`.tokens.TokenStore`: ``lock() load() save() forget()``.
+kinds implement :class:`.tokens.TokenStore`: ``lock() load() saved() save() forget()``.
 """
 
 from __future__ import annotations
@@ -61,6 +61,11 @@ class FileTokenStore:
             return None
         grant = content.get("grant")
         return grant if isinstance(grant, dict) else None
+
+    def saved(self) -> bool:
+        """Return whether a grant is saved, readable or not."""
+        with private_files.disk("looking for a token"):
+            return self._folder.has(self._name + self._END)
 
     def save(self, grant: dict[str, Any]) -> None:
         """Save the grant in one step."""

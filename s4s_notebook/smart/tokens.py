@@ -51,6 +51,9 @@ class TokenStore(Protocol):
     def load(self) -> dict[str, Any] | None:
         """Return the saved record; None where there is none that can be read."""
 
+    def saved(self) -> bool:
+        """Return whether there is a record, torn or not."""
+
     def save(self, record: dict[str, Any]) -> None:
         """Save the complete record or nothing."""
 
@@ -126,6 +129,7 @@ class Tokens:
         self._clock: Clock = clock or transport.clock
         self._own_tokens = {grant.access_token}  # what was ours once is never taken over again
         self._lock = threading.Lock()
+        self._saved = token_store is not None and token_store.saved()
         self._ended: str | None = None  # why the approval is used up
         self._not_before = float("-inf")
 
@@ -146,7 +150,12 @@ class Tokens:
         """Save the grant in the token store, as after a new sign-in."""
         if self._token_store is not None:
             with self._token_store.lock():
-                self._token_store.save(to_record(self._holder, self._client, self._grant))
+                self._save()
+
+    def _save(self) -> None:
+        if self._token_store is not None:
+            self._token_store.save(to_record(self._holder, self._client, self._grant))
+            self._saved = True
 
     def bearer(self) -> str:
         """Return the token to send now, renewed if it is due.
@@ -204,6 +213,8 @@ class Tokens:
             with self._exclusive(cancel):
                 if self._grant.access_token != rejected or self._adopt():
                     return
+                if self._saved and self._token_store and not self._token_store.saved():
+                    self._ended = self._ended or "Another process found the approval used up."
                 if self._ended or self._grant.refresh_token is None:
                     raise errors.ReauthorizationRequired(
                         self._ended
@@ -283,8 +294,7 @@ class Tokens:
         )
         self._own_tokens.add(self._grant.access_token)
         # Saved before it is used: if this process dies now, the next one has the new tokens.
-        if self._token_store is not None:
-            self._token_store.save(to_record(self._holder, self._client, self._grant))
+        self._save()
 
 
 def to_record(holder: Holder, client: Client, grant: Grant) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A holder that rotates refresh tokens, and a program that uses it, for tests with processes.
 
-``python -m tests.smart.rotating BASE FILE THREADS`` connects with the tokens kept in FILE,
-asks for a resource from THREADS threads at once, and prints one line for each: ok or the error.
+``python -m tests.smart.rotating BASE FILE THREADS [together]`` connects with the tokens kept in
+FILE, asks for a resource from THREADS threads at once, and prints one line for each: ok or the
+error. With ``together`` it says "ready", and waits for a line.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ class FileTokenStore:
         except (OSError, ValueError):
             return None
         return record if isinstance(record, dict) else None
+
+    def saved(self) -> bool:
+        return self.path.exists()
 
     def save(self, record: dict[str, Any]) -> None:
         self.saves += 1
@@ -98,7 +102,7 @@ class Rotating:
         return Answer({"resourceType": "Patient", "id": "p"}) if good else Answer({}, 401)
 
 
-def main(base: str, file: str, threads: str) -> None:
+def main(base: str, file: str, threads: str, together: str = "") -> None:
     at = read_configuration(configuration(base.removesuffix("/fhir")), base)
     token_store = FileTokenStore(Path(file))
     waits = WaitPolicy(budget=60.0, floor=0.0, first=0.0)
@@ -111,6 +115,9 @@ def main(base: str, file: str, threads: str) -> None:
             print("nothing kept")
             return
         transport.tokens = Tokens(transport, at, *kept, token_store=token_store)
+        if together:
+            print("ready", flush=True)
+            sys.stdin.readline()
         start = threading.Barrier(int(threads))
 
         def ask(_: int) -> str:

@@ -223,9 +223,16 @@ def run_children(server, token_store, count: int, threads: int) -> list[str]:
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-m", "tests.smart.rotating", server.base, str(token_store.path)]
     children = [
-        subprocess.Popen([*command, str(threads)], cwd=root, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*command, str(threads), "together"],
+            cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
         for _ in range(count)
-    ]
+    ]  # fmt: skip
+    assert [child.stdout.readline() for child in children] == ["ready\n"] * count
+    for child in children:
+        child.stdin.write("go\n")
+        child.stdin.flush()
     lines = []
     for child in children:
         out, _ = child.communicate(timeout=60)
@@ -245,6 +252,36 @@ def test_two_processes_with_twenty_requests_renew_once(
     assert run_children(server, token_store, 2, 10) == ["ok"] * 20
     assert server.count("/token") == 1
     assert token_store.load()["access_token"] == rotating.access
+
+
+FAILING = {
+    "used up": (Answer({"error": "invalid_grant", "description": "used"}, 400), 1),
+    "down": (Answer(b"", hang_up=True), None),
+    "busy": (Answer(b"", 503, {"Retry-After": "86400"}), 1),
+}
+
+
+@pytest.mark.fault("A11")
+@pytest.mark.parametrize("way", FAILING)
+@pytest.mark.parametrize("how", ["due", "rejected"])
+def test_a_refresh_that_fails_is_sent_once_for_twenty_requests_in_two_processes(
+    server, at, client, rotating, token_store, how, way
+):
+    answer, most = FAILING[way]
+    grant = grant_of(rotating, expires_at=1.0 if how == "due" else None)
+    token_store.save(to_record(at, client, grant))
+    rotating.before = lambda _: answer
+    if how == "rejected":
+        server.on("/fhir/Patient/p", _rejecting_first(rotating))
+    outcomes = run_children(server, token_store, 2, 10)
+    expected = {"used up": "ReauthorizationRequired", "down": "HolderUnavailable"}
+    if how == "due" and way != "used up":  # the token at hand is good for a while
+        assert outcomes == ["ok"] * 20
+    else:
+        assert outcomes == [expected.get(way, "RetryAfterTooLong")] * 20
+    if most is not None:
+        assert server.count("/token") == most
+    assert (token_store.load() is None) == (way == "used up"), "only an end is forgotten"
 
 
 def test_the_new_tokens_are_saved_before_they_are_used(server, at, client, rotating, token_store):
