@@ -62,4 +62,8 @@ class Sandbox(SandboxServer):
         if find_personality(self.settings.personality).well_known:  # else it names no image server
             options.setdefault("allow_origins", [self.wado_url])
         connection = Connection(self.fhir_url, **options)
-        return connection.finish(self.approve(connection.authorize_url(), patient=patient))
+        try:
+            return connection.finish(self.approve(connection.authorize_url(), patient=patient))
+        except BaseException:
+            connection.close()
+            raise
