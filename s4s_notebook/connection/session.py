@@ -412,8 +412,10 @@ class Session:
     def _check_revocation_origin(self) -> None:
         """Ask before tokens go to a revocation endpoint elsewhere than the token endpoint."""
         url = self.holder.revoke
-        if url is None or self.origins.may_request(url):
+        if url is None or self.origins.is_trusted(url):
             return
+        if origin_of(url) == origin_of(self.holder.token or self.base):
+            return  # it has these tokens from there
         if self._ask is None or not self._ask(origin_of(url)):
             raise UntrustedOrigin(
                 f"The holder revokes approvals at {origin_of(url)}, to which nobody has consented.",

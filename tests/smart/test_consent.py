@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from s4s_notebook import Connection, errors
+from s4s_notebook import Connection, connect, errors
 from s4s_notebook.fhir.search import search
 from s4s_notebook.http.origins import Origins
 from s4s_notebook.http.redact import Secret, holder_said
@@ -36,6 +36,76 @@ def test_every_origin_of_a_sign_in_is_listed_with_what_it_gets():
     found = read_configuration(body, "https://h.example/fhir").sign_in_origins
     assert list(found) == ["https://tokens.example:443", "https://end.example:443"]
     assert "the code" in found["https://tokens.example:443"][0]
+
+
+@pytest.fixture
+def elsewhere(canary):
+    """A holder, and another server that its metadata name for registration and revocation."""
+    with holder() as server, holder() as other:
+        body = configuration(
+            server.origin,
+            registration_endpoint=f"{other.origin}/register",
+            revocation_endpoint=f"{other.origin}/revoke",
+        )
+        server.on(WELL_KNOWN, Answer(body))
+        other.on("/register", Answer({"client_id": "app", "client_secret": canary.secret}, 201))
+        token = {"access_token": canary.token, "refresh_token": canary.refresh, "patient": "p"}
+        server.on("/token", Answer({**token, "token_type": "Bearer", "scope": "patient/*.read"}))
+        other.on("/revoke", Answer(b""))
+        yield server, other
+
+
+def approved(server, **options):
+    me = Connection(server.base, **options)
+    state = me.authorize_url().partition("state=")[2].partition("&")[0]
+    return me.finish(f"http://127.0.0.1/s4s/callback?code=c&state={state}")
+
+
+@pytest.mark.fault("L01")
+@pytest.mark.parametrize("answer", [None, False, True])
+def test_a_revocation_endpoint_elsewhere_asks_first(elsewhere, canary, answer):
+    server, other = elsewhere
+    questions = []
+
+    def ask(origin):
+        questions.append((origin, other.count("/revoke")))
+        return answer
+
+    with approved(server, ask=None if answer is None else ask) as me:
+        if answer:
+            assert me.revoke() == "revoked"
+            sent = [asked.form["token"] for asked in other.asked if asked.path == "/revoke"]
+            assert sent == [canary.refresh, canary.token]
+        else:
+            with pytest.raises(errors.UntrustedOrigin, match="nobody has consented") as caught:
+                me.revoke()
+            assert caught.value.origin == other.origin
+            assert f"allow_origins=[{other.origin!r}]" in caught.value.hint
+            assert other.count("/revoke") == 0
+            assert me.status == "approved"
+    # Its registration at the same server is no consent to send tokens there.
+    assert questions == ([] if answer is None else [(other.origin, 0)])
+
+
+@pytest.mark.fault("L01")
+def test_a_revocation_endpoint_that_was_named_before_is_not_asked_about(elsewhere):
+    server, other = elsewhere
+    with approved(server, allow_origins=[other.origin]) as me:
+        assert me.revoke() == "revoked"
+    assert other.count("/revoke") == 2
+
+
+def test_a_script_registers_once(capsys, elsewhere):
+    server, other = elsewhere
+    with connect(server.base) as me:
+        state = me.authorize_url().partition("state=")[2].partition("&")[0]
+        with pytest.raises(errors.AuthorizationRequired):
+            me.studies()
+        me.finish(f"http://127.0.0.1/s4s/callback?code=c&state={state}")
+        me.authorize_url()
+    shown = capsys.readouterr().out
+    assert f"{other.origin} gets this app's registration; the tokens" in shown
+    assert other.count("/register") == 1
 
 
 @pytest.mark.fault("L02")
