@@ -152,11 +152,6 @@ def test_no_stranger_chooses_and_nobody_without_end(server, meeting):
 def test_a_get_that_belongs_to_nothing_changes_nothing(server, meeting):
     meeting.expect_reply(state_digest("the-state"))
     before = listing(meeting)
-    cookie = {"Cookie": f"s4s-signin={state_digest('the-state')}"}  # that of an earlier version
-    for path in (callback(error="access_denied"), callback(error="x", error_description="forged")):
-        answer = ask(server, path, headers=cookie)
-        assert answer.status == 400
-        assert "forged" not in answer.body
     for path in (
         callback(code="a", state="another"),
         callback(code="a"),
@@ -171,6 +166,43 @@ def test_a_get_that_belongs_to_nothing_changes_nothing(server, meeting):
     assert ask(server, f"s4s/start/{'0' * 64}").status == 404
     assert ask(server, "s4s/start/..%2f..%2fetc").status == 404
     assert listing(meeting) == before
+
+
+def login_cookie(server):
+    """Return the cookie that a browser has once its person has logged in to Jupyter."""
+    link = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    try:
+        link.request("GET", f"{BASE_URL}tree?token={TOKEN}")
+        set_cookies = link.getresponse().headers.get_all("Set-Cookie")
+    finally:
+        link.close()
+    return {"Cookie": "; ".join(value.partition(";")[0] for value in set_cookies)}
+
+
+@pytest.mark.fault("H02", "L06")
+def test_a_forged_reply_with_the_persons_cookie_ends_no_sign_in(server, meeting):
+    """As a foreign page makes the browser send it, which adds the cookie by itself."""
+    meeting.expect_reply(state_digest("the-state"))
+    before, cookie = listing(meeting), login_cookie(server)
+    forged = {"error": "access_denied", "error_description": "forged words", "iss": "https://h"}
+    for path in (
+        callback(**forged),
+        callback(**forged, state=""),
+        callback(**forged, state="another"),
+        callback(**forged, state="The-state"),
+        callback(**forged, state="the-state") + "&state=the-state",
+        callback(code="forged"),
+        callback(code="forged", state="the-state" * 2),
+    ):
+        answer = ask(server, path, logged_in=False, headers=cookie)
+        assert answer.status == 400, path
+        assert "forged" not in answer.body
+        assert "declined, nothing" in answer.body
+        assert listing(meeting) == before
+    # The cookie alone is a login: the reply that knows the state arrives.
+    reply = callback(code="c", state="the-state")
+    assert ask(server, reply, logged_in=False, headers=cookie).status == 200
+    assert meeting.take_reply(state_digest("the-state")) == {"code": "c", "state": "the-state"}
 
 
 @pytest.mark.fault("H03")
