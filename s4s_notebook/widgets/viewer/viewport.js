@@ -84,7 +84,10 @@ export class Stage {
   #line([from, to]) {
     const [x0, y0] = stagePoint(this.placed, from);
     const [x1, y1] = stagePoint(this.placed, to);
-    const label = svg("text", { x: Math.max(x0, x1) + 6, y: x1 >= x0 ? y1 : y0 });
+    const [left, right] = [Math.min(x0, x1), Math.max(x0, x1)];
+    const after = right < this.size.width / 2; // where there is room for the words
+    const label = svg("text", { x: after ? right + 6 : left - 6, "text-anchor": after ? "start" : "end",
+      y: (x1 >= x0) === after ? y1 : y0 });
     label.textContent = this.lengthText(from, to);
     return svg("g", {},
       svg("line", { x1: x0, y1: y0, x2: x1, y2: y1 }),
