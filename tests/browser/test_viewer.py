@@ -66,8 +66,9 @@ def test_canvas_pixels_equal_render(name, open_notebook):
     notebook = open_notebook(view(path))
     notebook.run_all()
     opened(notebook)
-    frame = read(path, force=True).series[0].frames[0]
-    assert np.array_equal(canvas(notebook.page), as_rgb(render(frame)))
+    series = read(path, force=True).series[0]
+    picture = render(series.frames[0], series.grey_range)
+    assert np.array_equal(canvas(notebook.page), as_rgb(picture))
 
 
 @pytest.mark.parametrize("window", ["lung", "bone", "brain"])

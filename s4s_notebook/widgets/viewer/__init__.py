@@ -116,7 +116,7 @@ class Viewer(anywidget.AnyWidget):
         if first is None:
             return None
         try:
-            image = base64.b64encode(png(first)).decode()
+            image = base64.b64encode(png(first, self._pictures.first_range())).decode()
         except S4SError:
             return None  # no picture of it can be made; the viewer itself says why
         alt = f"First slice: {first.label}"
@@ -127,12 +127,12 @@ class Viewer(anywidget.AnyWidget):
         return data, {"image/png": {"alt": alt}}
 
 
-def png(frame: Frame) -> bytes:
-    """Return a frame at its default window as PNG: square pixels, at most 512 a side and 300 kB.
+def png(frame: Frame, window: Any = None) -> bytes:
+    """Return a frame, at its default window, as PNG: square pixels, at most 512 a side and 300 kB.
 
     A notebook stores it twice, in base64, and shall stay below a megabyte.
     """
-    image = Image.fromarray(shown(frame))
+    image = Image.fromarray(shown(frame, window))
     width, height = float(frame.columns), frame.rows * frame.aspect
     side = min(SNAPSHOT, max(width, height))
     while True:

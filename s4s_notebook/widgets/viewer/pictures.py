@@ -112,6 +112,11 @@ class Pictures:
         """Return the slice that a viewer opens on, None while there is none."""
         return next((item.frames[0] for item in self._study.series if item.frames), None)
 
+    def first_range(self) -> Choice | None:
+        """Return the window of the series of that slice, where its file states none."""
+        first = next((item for item in self._study.series if item.frames), None)
+        return first.stacks[0].grey_range if first and not self._growing() else None
+
     def _existing(self, items: Mapping[str, Any], key: str) -> Any:
         try:
             return items[key]
