@@ -69,6 +69,8 @@ def connect(options: ConnectOptions) -> Connection:
             resources may become visible after their ``lastUpdated``.
         page_size: resources per page (``_count``); by default 200 where the holder's
             CapabilityStatement lists that parameter, else the holder's own choice.
+        read_referred: read the Practitioners and Organizations that claims and coverages refer to,
+            each once and at the holder's own address only; False sends no such request.
 
     Returns:
         A connection. Only the discovery documents of the holder have been read.

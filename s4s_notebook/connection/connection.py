@@ -46,7 +46,8 @@ class Connection:
         clock: time, for tests.
         **options: those of :func:`s4s_notebook.connect`: ``patient``, ``access_token``,
             ``client_id``, ``client_secret``, ``redirect_uri``, ``scope``, ``store``,
-            ``allow_origins``, ``waits``, ``remember``, ``legacy``, ``overlap``, ``page_size``.
+            ``allow_origins``, ``waits``, ``remember``, ``legacy``, ``overlap``, ``page_size``,
+            ``read_referred``.
 
     Attributes:
         store: the Store in which everything is stored.

@@ -78,11 +78,13 @@ class Frames:
         from .. import tables
 
         key = participant.id, name
-        version = participant.sync_point(kind), participant.run(kind)
+        others = tables.BESIDE.get(name, ())
+        beside_count = sum(len(participant.versions(other)) for other in others)
+        version = participant.sync_point(kind), participant.run(kind), beside_count
         cached = self._cache.get(key)
         if cached is None or cached[0] != version:
             problems: list[Problem] = []
-            beside = (participant.resources(other) for other in tables.BESIDE.get(name, ()))
+            beside = (participant.resources(other) for other in others)
             resources = chain(*beside, participant.resources(kind))
             frame = tables.build((name,), resources, problems, report_unread=True)[name]
             cached = self._cache[key] = (version, frame, problems)

@@ -19,13 +19,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..errors import Cancelled, ContentError, HTTPStatusError, Incomplete, NotFound, S4SError
 from ..fhir import search as fhir
-from ..fhir.resources import RESOURCE_TYPES, is_older, other_patient
+from ..fhir.resources import REFERRED, RESOURCE_TYPES, is_older, other_patient
 from ..fhir.search import Page
 from ..http import redact
 from ..http.client import Transport
 from ..problems import Problem
 from ..store.participant import Entry, Participant, Run
 from ..task import Cancel, OnWait, Task, TaskState, Waiting
+from .referred import REFERRING, read_referred
 from .session import Session
 
 T = TypeVar("T")
@@ -289,8 +290,44 @@ class Loading(Task[T]):
                 if run is None or run.next is None:  # it lacked no page, but this evidence
                     del self.failed[kind]
                     self._settle(kind, partial(self._sync, kind))
+        self._read_referred()
         self._set(message=f"{self._count} resource{'' if self._count == 1 else 's'}")
         return self._end()
+
+    def _read_referred(self) -> None:
+        """Read the providers and payers that new or changed resources refer to."""
+        session = self._session
+        if not session.read_referred or not self._have_new_references():
+            return
+        read = partial(
+            fhir.read,
+            session.transport,
+            session.holder.base,
+            cancel=self._switch,
+            on_wait=lambda w: self._report_wait("What claims refer to", w),
+        )
+        covered = [kind for kind in REFERRED if session.covers(kind)]
+        read_referred(
+            read,
+            session.holder.base,
+            session.participant,
+            covered,
+            cancel=self._switch,
+            clock=session.transport.clock,
+            full=self._full,
+        )
+
+    def _have_new_references(self) -> bool:
+        """Return whether a search brought something, or reading was interrupted before."""
+        participant = self._session.participant
+        if any(participant.state(kind) == "postponed" for kind in REFERRED):
+            return True
+        return self._full or any(
+            change in ("new", "changed")
+            for kind in REFERRING
+            if kind in self.runs
+            for _, change in participant.changes(kind, self.runs[kind])
+        )
 
     def _settle(self, kind: str, run: Callable[[], str]) -> None:
         try:

@@ -41,6 +41,7 @@ class ConnectOptions:
     legacy: bool = False
     overlap: float = MIN_OVERLAP
     page_size: int | None = None
+    read_referred: bool = True
 
     def __post_init__(self) -> None:
         if not self.overlap >= MIN_OVERLAP:

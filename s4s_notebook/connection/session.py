@@ -16,7 +16,7 @@ from ..errors import (
     UntrustedOrigin,
 )
 from ..fhir.capabilities import Statement, check_is_fhir, read_statement
-from ..fhir.resources import RESOURCE_TYPES, patient_id
+from ..fhir.resources import REFERRED, RESOURCE_TYPES, patient_id
 from ..http.client import Exchange, Transport
 from ..http.origins import Origins
 from ..http.origins import origin as origin_of
@@ -79,6 +79,7 @@ class Session:
         self._remember = options.remember
         self._guard = threading.RLock()
         self.overlap, self._page_size = options.overlap, options.page_size
+        self.read_referred = options.read_referred
         self._statement: Statement | None = None
         self._logins: dict[str, Login] = {}
         self._clients: dict[str, Client] = {}
@@ -260,7 +261,15 @@ class Session:
     @property
     def scope(self) -> str:
         """The scopes to request."""
-        return self._scope or scope_for(self.holder, RESOURCE_TYPES)
+        return self._scope or scope_for(self.holder, (*RESOURCE_TYPES, *REFERRED))
+
+    def covers(self, kind: str) -> bool:
+        """Return whether the approval covers a type, as far as its scopes are known."""
+        tokens = self.transport.tokens
+        scopes = tokens.grant.scope.split() if isinstance(tokens, Tokens) else []
+        clinical = [scope for scope in scopes if "/" in scope and scope != "launch/patient"]
+        named = (f"/{kind}.", "/*.")
+        return not clinical or any(name in scope for scope in clinical for name in named)
 
     @property
     def redirect_uri(self) -> str | None:

@@ -28,6 +28,9 @@ RESOURCE_TYPES = {
     "ExplanationOfBenefit": "patient",
 }
 
+#: Types that claims and coverages refer to, which no search for the patient lists.
+REFERRED = ("Practitioner", "Organization")
+
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)  # real files have leading zeros
 _FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ].*)?)?)?", re.ASCII)

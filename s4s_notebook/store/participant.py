@@ -59,6 +59,8 @@ _STATES = {
     "not served": "the holder does not serve this type",
     "gone": "the holder no longer serves this patient",
     "unconfirmed": "an error was read as no match; the next update requests everything again",
+    "refused": "the approval does not cover this type; what claims refer to stays without it",
+    "postponed": "not all that claims refer to could be read; the next update continues",
 }
 
 
@@ -256,6 +258,16 @@ class Participant:
         page = {"t": "page", "type": kind, **_run_fields(run), "seen": list(seen)}
         self.record([*lines, {**page, "problems": [list(problem) for problem in problems]}])
 
+    def add_resource(self, kind: str, run: str, entry: Entry) -> None:
+        """Store a resource that was read by its id.
+
+        Args:
+            kind: resource type.
+            run: the id of the run that read it.
+            entry: the resource.
+        """
+        self.record([{"t": "resource", "type": kind, "run": run, **entry._asdict()}])
+
     def run(self, kind: str) -> Run | None:
         """Return the search of this type that has begun and not ended, or None."""
         self._catch_up()
@@ -275,7 +287,7 @@ class Participant:
             state: see :meth:`state`. With "not served" and "unconfirmed" the search gave no
                 evidence: the mark stays where it was, and nothing is gone.
         """
-        if state in ("not served", "unconfirmed"):
+        if state in ("not served", "unconfirmed", "refused", "postponed"):
             point = self.sync_point(kind)
             run = run._replace(full=False, until=point.until if point else None)
         mark = {"upto": run.until, "retrieved": retrieved, "pages": run.pages, "state": state}

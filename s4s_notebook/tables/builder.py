@@ -23,7 +23,7 @@ Emit = Callable[[dict[str, Any], str, Rows, Report], None]
 """Drafts the rows of a resource: (resource, key, rows, report)."""
 
 
-Notes = Mapping[tuple[str, str], Any]
+Notes = Mapping[tuple[str, str, str], Any]
 """What ``Emit`` stored with ``rows.note``, by participant and key."""
 
 
@@ -36,7 +36,7 @@ class Kind:
             together are what makes two copies the same. An empty key: told apart by content.
         emit: table name → what adds the rows.
         amend: table name → function that completes the frame, or returns another, with
-            the notes of its rows by participant and key.
+            the notes of its rows by participant, type and key.
     """
 
     identify: Callable[[Mapping[str, Any]], tuple[str, str, str]]
@@ -150,7 +150,7 @@ class Builder:
             names = {
                 number: versions.identity(number) for number in rows.notes if rank[number] >= 0
             }
-            rows.notes = {(n.participant, n.key): rows.notes[i] for i, n in names.items()}
+            rows.notes = {(n.participant, n.type, n.key): rows.notes[i] for i, n in names.items()}
         participants, codes = versions.participants()
         self._copies = versions.copies
         del self._versions, versions

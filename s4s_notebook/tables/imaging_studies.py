@@ -229,7 +229,7 @@ def _resolve(frame: pd.DataFrame, endpoints: Notes) -> None:
     for participant, reference, uid in zip(
         participants, rows["endpoint"], rows["study_uid"], strict=True
     ):
-        key = (participant, read_reference(reference).id)
+        key = (participant, "Endpoint", read_reference(reference).id)
         resolved = key in endpoints and not is_address(reference)
         address = endpoints[key] if resolved else None
         addresses.append(address or reference)

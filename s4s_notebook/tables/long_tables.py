@@ -12,15 +12,17 @@ from typing import Any
 
 import pandas as pd
 
-from ..fhir.resources import objects
+from ..fhir.resources import objects, read_reference
 from .builder import Emit, Kind, Notes
 from .columns import LONG_TABLES
 from .extract import Report, codings, first_code, inner, is_variable, listed, meaning
 from .npi import is_valid_npi, npi_of, number_of
 from .rows import Rows, Table
+from .values import preferred
 
 Row = dict[str, Any]
 _TAXONOMY = "provider_taxonomy"
+_CONDITIONAL = re.compile(r"[?&]identifier=([^|&]+)\|([^&]+)")
 
 TABLES = {name: Table(name, by_hand=[c.name for c in LONG_TABLES[name]]) for name in LONG_TABLES}
 
@@ -101,8 +103,10 @@ def _care_team(eob: Mapping[str, Any], key: str) -> Iterator[Row]:
         resource = contained.get(str(provider.get("reference")), {})
         qualification = codings(member.get("qualification"))
         roles = [c["code"] for c in codings(member.get("role")) if c.get("code") is not None]
-        npi = npi_of(provider.get("identifier"), declared=True) or npi_of(
-            resource.get("identifier")
+        npi = (
+            npi_of(provider.get("identifier"), declared=True)
+            or npi_of(resource.get("identifier"))
+            or _npi_in(provider)
         )
         yield {
             "member_index": index,
@@ -143,15 +147,26 @@ def _kind_of(reference: Mapping[str, Any]) -> str | None:
     stated, text = reference.get("type"), reference.get("reference")
     if type(stated) is str:
         return stated
-    parts = text.split("/") if type(text) is str else []
-    return parts[-2] if len(parts) > 1 else None
+    if type(text) is not str or "?" in text:
+        return text.partition("?")[0] if type(text) is str else None
+    return read_reference(text).type or None
+
+
+def _npi_in(reference: Mapping[str, Any]) -> str | None:
+    """Return the NPI that a conditional reference searches by (FHIR R4 section 2.3.0.4)."""
+    text = reference.get("reference")
+    found = _CONDITIONAL.search(text) if type(text) is str else None
+    return npi_of({"system": found[1], "value": found[2]}) if found else None
 
 
 def _provider_id(reference: Mapping[str, Any], key: str, npi: str | None) -> str | None:
     """Return the key of a provider that a claim refers to, as in the table providers."""
     text = reference.get("reference")
-    if type(text) is str and text:
-        return f"{key}{text}" if text.startswith("#") else "/".join(text.split("/")[-2:])
+    if type(text) is str and text.strip() and "?" not in text:
+        target = read_reference(text)
+        if target.contained:
+            return f"{key}#{target.id}"
+        return f"{target.type}/{target.id}" if target.type else text.strip()
     return f"npi:{npi}" if npi else None
 
 
@@ -166,8 +181,9 @@ def _providers(eob: Mapping[str, Any], key: str) -> Iterator[Row]:
     teams = [member.get("provider") for member in objects(eob.get("careTeam"))]
     alone = [eob.get(element) for element in ("provider", "facility", "organization", "insurer")]
     for named in (one for value in (*alone, *teams) for one in objects(value)):
-        npi = npi_of(named.get("identifier"), declared=True)
-        if npi and type(named.get("reference")) is not str:
+        conditional = _npi_in(named)
+        npi = npi_of(named.get("identifier"), declared=True) or conditional
+        if npi and (conditional or type(named.get("reference")) is not str):
             yield {
                 "provider_id": f"npi:{npi}",
                 "kind": _kind_of(named),
@@ -181,7 +197,7 @@ def provider(resource: Mapping[str, Any]) -> Row:
     """Return the row of a Practitioner or an Organization."""
     identifiers = resource.get("identifier")
     npi = npi_of(identifiers)
-    address = next(iter(objects(resource.get("address"))), {})
+    address = next(iter(preferred(resource.get("address"))), {})
     return {
         "provider_id": f"{resource.get('resourceType')}/{resource.get('id')}",
         "kind": resource.get("resourceType"),
@@ -203,7 +219,7 @@ def _name(resource: Mapping[str, Any]) -> Any:
     name = resource.get("name")
     if type(name) is str:
         return name
-    person = next((n for n in objects(name) if n.get("use") != "old"), {})
+    person = next(iter(preferred(name)), {})
     if person.get("text") is not None:
         return person["text"]
     parts = [*listed(person, "given"), *listed(person, "family")]
@@ -220,12 +236,24 @@ def _note_provider(resource: dict[str, Any], _key: str, rows: Rows, _report: Rep
 
 def _fill_care_team(frame: pd.DataFrame, notes: Notes) -> None:
     """Complete the members whose provider is a resource of its own, in the same read."""
-    frames = [n for n in notes.values() if isinstance(n, dict)]
-    by_id = {row["provider_id"]: row for row in frames}
-    if not by_id or not len(frame):
+    providers = {
+        (participant, row[name]): row
+        for (participant, _, key), row in notes.items()
+        if isinstance(row, dict)
+        for row in ({**row, "uuid": f"urn:uuid:{key}"},)
+        for name in ("provider_id", "uuid")
+    }
+    if not providers or not len(frame):
         return
-    rows = [by_id.get(key, {}) for key in frame["provider_id"].astype(object)]
-    for column, source in (("npi", "npi"), ("name", "name"), ("taxonomy", "taxonomy")):
+    participants = frame["participant"] if "participant" in frame else [""] * len(frame)
+    keys = zip(participants, frame["provider_id"].astype(object), strict=True)
+    rows = [providers.get(key, {}) for key in keys]
+    for column, source in (
+        ("npi", "npi"),
+        ("name", "name"),
+        ("taxonomy", "taxonomy"),
+        ("provider_kind", "kind"),
+    ):
         other = pd.Series([r.get(source) for r in rows], index=frame.index, dtype="str")
         frame[column] = frame[column].where(frame[column].notna(), other)
     frame["npi_valid"] = pd.array(

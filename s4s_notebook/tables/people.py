@@ -9,10 +9,11 @@ from ..fhir.resources import objects
 from .builder import Kind
 from .extract import Report, codings, inner, report_id
 from .rows import Rows, Table
-from .values import reference_id
+from .values import preferred, reference_id
 
 PATIENTS = Table("patients", by_hand=["mbi"])
 COVERAGE = Table("coverage")
+_IN_USE = ("name", "address")  # the elements that list former ones too
 _MBI = "http://hl7.org/fhir/sid/us-mbi"
 
 
@@ -36,7 +37,7 @@ def _key(resource: Mapping[str, Any]) -> str:
 def emit_patient(patient: dict[str, Any], key: str, rows: Rows, report: Report) -> None:
     """Add one row per Patient."""
     row = PATIENTS.blank.copy()
-    PATIENTS.extract(patient, row, report)
+    PATIENTS.extract({**patient, **_in_use(patient)}, row, report)
     report_id(patient, key, report)
     row[PATIENTS.at["patient_id"]] = key
     row[PATIENTS.at["mbi"]] = _mbi(patient)
@@ -44,6 +45,16 @@ def emit_patient(patient: dict[str, Any], key: str, rows: Rows, report: Report) 
     if row[deceased] is None and row[PATIENTS.at["deceased_date"]] is not None:
         row[deceased] = True
     rows.add(row)
+
+
+def _in_use(patient: dict[str, Any]) -> dict[str, Any]:
+    """Return names and addresses without former ones, the usual first; as sent where malformed."""
+    values = {element: patient.get(element) for element in _IN_USE}
+    return {
+        element: preferred(value)
+        for element, value in values.items()
+        if type(value) is list and all(type(one) is dict for one in value)
+    }
 
 
 def _mbi(patient: dict[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..fhir.resources import bare_uid, is_uid, read_date, read_instant, read_reference
+from ..fhir.resources import bare_uid, is_uid, objects, read_date, read_instant, read_reference
 from .extract import MIXED
 
 try:
@@ -262,3 +262,27 @@ _CONVERT: dict[str, Callable[[Sequence[Any], CellReport], Any]] = {
     "instant": lambda values, report: np.array(MOMENTS.all(values, report), dtype="int64"),
     "flag": _flags,
 }
+
+
+_LAST = ("temp", "billing", "nickname", "anonymous", "maiden")
+
+
+def preferred(values: Any) -> list[dict[str, Any]]:
+    """Return the names or addresses that are in use, the usual ones first.
+
+    Args:
+        values: a HumanName or an Address, or a list of them. Those of use "old", and those whose
+            period has ended, are left out.
+    """
+    today = date.today().isoformat()
+
+    def over(value: dict[str, Any]) -> bool:
+        period = value.get("period")
+        end = period.get("end") if isinstance(period, dict) else None
+        return value.get("use") == "old" or (isinstance(end, str) and end < today[: len(end)])
+
+    def rank(value: dict[str, Any]) -> int:
+        use = value.get("use")
+        return 0 if use in ("usual", "official", "home") else 2 if use in _LAST else 1
+
+    return sorted((value for value in objects(values) if not over(value)), key=rank)

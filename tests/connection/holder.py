@@ -59,6 +59,8 @@ class Holder:
         self.updated: dict[str, float] = {}  # claim id: lastUpdated, by the holder's clock
         self.before_page = None  # callable(path)
         self.references: dict[str, str] = {}  # study: what it names in place of its Endpoint
+        patient = {"resourceType": "Patient", "id": "p1", "gender": "female"}
+        self.readable: dict[str, dict] = {"Patient/p1": patient}  # what is read by its id
         self.images_at: str | None = None  # an imaging base that discovery names
         self.server = FaultServer().on("*", lambda talk: Reply(self, talk).send())
 
@@ -230,8 +232,8 @@ class Reply:
             self.json(self.holder.metadata)
         elif where.path.startswith("/wado/"):
             self.wado(where.path)
-        elif where.path == "/fhir/Patient/p1":
-            self.json({"resourceType": "Patient", "id": "p1", "gender": "female"})
+        elif where.path.removeprefix("/fhir/") in self.holder.readable:
+            self.json(self.holder.readable[where.path.removeprefix("/fhir/")])
         elif where.path.rpartition("/")[2] in (
             "ImagingStudy",
             "Coverage",

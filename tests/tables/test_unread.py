@@ -236,3 +236,69 @@ def test_drug_codes_in_eleven_digits(given: str, right: Any) -> None:
     from s4s_notebook.tables.long_tables import ndc_11
 
     assert ndc_11(given) == right
+
+
+def _with_npi(type_: str, id_: str, npi: str) -> dict[str, Any]:
+    number = {"system": "http://hl7.org/fhir/sid/us-npi", "value": npi}
+    return {"resourceType": type_, "id": id_, "identifier": [number]}
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "Practitioner/1",
+        "https://h.example/fhir/Practitioner/1",
+        "Practitioner/1/_history/2",
+        "urn:uuid:1",
+        "Practitioner?identifier=http://hl7.org/fhir/sid/us-npi|1234567893",
+    ],
+)
+def test_forms_of_reference_to_a_provider(reference: str) -> None:
+    eob = claim(careTeam=[{"sequence": 1, "provider": {"reference": reference}}])
+    bundle = [
+        eob,
+        _with_npi("Organization", "1", "1"),
+        _with_npi("Practitioner", "1", "1234567893"),
+    ]
+    if reference.startswith("urn:"):
+        del bundle[1]
+    member = tables.care_team(bundle).iloc[0]
+    assert (member.npi, member.npi_valid, member.provider_kind) == (
+        "1234567893",
+        True,
+        "Practitioner",
+    )
+
+
+def test_a_provider_of_another_participant_is_not_taken() -> None:
+    eob = claim(careTeam=[{"sequence": 1, "provider": {"reference": "Practitioner/1"}}])
+    builder = tables.builder("care_team")
+    builder.add([eob], participant="a")
+    builder.add([_with_npi("Practitioner", "1", "1234567893")], participant="b")
+    assert builder.frames()["care_team"]["npi"].isna().all()
+
+
+def test_names_and_addresses_in_use_stand_before_former_ones() -> None:
+    patient = {
+        "resourceType": "Patient",
+        "id": "p",
+        "name": [
+            {"use": "old", "family": "Maiden"},
+            {"use": "nickname", "family": "Nick"},
+            {"use": "usual", "family": "Past", "period": {"end": "2001"}},
+            {"use": "official", "family": "Married", "given": ["A", "B"]},
+        ],
+        "address": [
+            {"use": "billing", "state": "NY", "postalCode": "10001"},
+            {"use": "home", "state": "CA"},
+        ],
+    }
+    row = tables.patients([patient]).iloc[0]
+    assert (row.family_name, row.given_name, row.state) == ("Married", "A", "CA")
+    person = {"resourceType": "Practitioner", "id": "1", "name": patient["name"]}
+    assert tables.providers([person])["name"].tolist() == ["A B Married"]
+
+
+def test_the_name_in_use_of_a_case() -> None:
+    row = tables.patients([_resources("i12-old-name-first.json")]).iloc[0]
+    assert (row.family_name, row.state, row.postal_code) == ("Married", "CA", "94305")
