@@ -130,7 +130,7 @@ def split(frames: Sequence[Frame], by: str | None = None) -> Split:
     if by is not None:
         cells = _by_keyword(cells[0], by)
     elif slabs := _slabs(frames, where):
-        note = f"{count(len(slabs), 'slab')} by their AcquisitionNumber"
+        note = f"{count(len(slabs), 'slab')} by AcquisitionNumber or AcquisitionTime"
         return Split(tuple(Part(slab) for slab in slabs), (), (note,))
     names = () if by is not None else tuple(AXES)
     for name in names:
@@ -293,14 +293,17 @@ def _slabs(frames: Sequence[Frame], where: Mapping[Frame, int]) -> list[tuple[Fr
     ordered = sorted(frames, key=_depth)
     if _collisions(frames, where) or len(frames) < 6 or _even(ordered):
         return []
-    numbers = [frame.acquisition.acquisition_number for frame in ordered]
-    if None in numbers:
-        return []
-    groups: defaultdict[Any, list[Frame]] = defaultdict(list)
-    for frame, number in zip(ordered, numbers, strict=True):
-        groups[number].append(frame)
-    slabs = [tuple(groups[number]) for number in sorted(groups)]
-    return slabs if len(slabs) > 1 and all(len(s) >= 3 and _even(s) for s in slabs) else []
+    for name in ("acquisition_number", "acquisition_clock"):
+        values = [_value(frame, name) for frame in ordered]
+        if None in values:
+            continue
+        groups: defaultdict[int, list[Frame]] = defaultdict(list)
+        for frame, label in zip(ordered, cluster(values, _TOLERANCES.get(name)), strict=True):
+            groups[label].append(frame)
+        slabs = [tuple(groups[label]) for label in sorted(groups)]
+        if len(slabs) > 1 and all(len(slab) >= 3 and _even(slab) for slab in slabs):
+            return slabs
+    return []
 
 
 def _even(frames: Sequence[Frame]) -> bool:

@@ -78,8 +78,8 @@ def read(paths: Paths, force: bool = False) -> Study:
 
     ``paths`` is a file, a folder (read with all below it) or an iterable of both; a DICOMDIR
     stands for the files that it lists. Files that are no DICOM are listed in
-    ``study.problems``; with ``force``, files without preamble and files that break off are
-    kept as far as they go.
+    ``study.problems``. A file without preamble is read where its header parses to its end; with
+    ``force``, others of that kind and files that break off are kept as far as they go.
 
     Raises InvalidDICOM when nothing can be read, or the error of the one file given; TypeError
     for what names no file.

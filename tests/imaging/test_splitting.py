@@ -245,9 +245,18 @@ def test_a_slice_lost_from_one_echo_leaves_two_volumes(tmp_path) -> None:
         series.stack4d()
 
 
-def test_overlapping_slabs_are_volumes_of_their_own(tmp_path) -> None:
-    stack(tmp_path, [(0, 0, z) for z in (0, 5, 10, 15)], AcquisitionNumber=1)
-    stack(tmp_path, [(0, 0, z) for z in (12, 17, 22, 27)], AcquisitionNumber=2)
+@pytest.mark.parametrize(
+    "elements",
+    [
+        [{"AcquisitionNumber": 1}, {"AcquisitionNumber": 2}],
+        [{"AcquisitionTime": "100000"}, {"AcquisitionTime": "100030"}],
+        [{"AcquisitionNumber": 1, "AcquisitionTime": "235959"},
+         {"AcquisitionNumber": 1, "AcquisitionTime": "235959.5"}],
+    ],
+)  # fmt: skip
+def test_overlapping_slabs_are_volumes_of_their_own(elements, tmp_path) -> None:
+    stack(tmp_path, [(0, 0, z) for z in (0, 5, 10, 15)], **elements[0])
+    stack(tmp_path, [(0, 0, z) for z in (12, 17, 22, 27)], **elements[1])
     [series] = read(tmp_path).series
     assert [(len(v), v.spacing[0], v.origin[2]) for v in series.volumes] == [(4, 5, 0), (4, 5, 12)]
 
