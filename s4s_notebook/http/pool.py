@@ -40,7 +40,7 @@ class _errors_translated:  # noqa: N801 - reads as a statement; a class, as it r
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         self._monitor.__exit__()
         if isinstance(error, httpcore.RemoteProtocolError):
-            if self._monitor.ended:
+            if self._monitor.ended or not self._monitor.total:  # a kept connection had ended
                 raise ConnectionBroken("the connection was closed too early")
             raise MalformedResponse("The answer is not HTTP as it should be.")
         if isinstance(error, httpcore.ProxyError):
