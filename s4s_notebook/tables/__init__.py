@@ -21,6 +21,7 @@ entries) in, a DataFrame out, STU3 and R4 alike::
 
 pandas' own writers work on every frame: ``frame.to_parquet(path)`` and ``pd.read_parquet(path)``
 give the identical frame; for CSV use ``frame.to_csv(path, index=False)`` and :func:`read_csv`.
+:func:`to_stata` and :func:`to_excel` write what those programs take.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from ..problems import Problem
 from ..tracebacks import without_variables
 from . import claim_lines, claims, imaging_studies, long_tables, people
 from .builder import Builder, Kind
-from .columns import LONG_TABLES, TABLES, check, declared, describe, dictionary
+from .columns import LONG_TABLES, TABLES, check, describe, dictionary
+from .files import read_csv, to_excel, to_stata
 from .imaging_studies import complete_series
 from .linking import link
 from .rows import Table
@@ -189,30 +191,6 @@ details = _table("details", "a detail of a line, or a detail of that")
 notes = _table("notes", "a note of a claim")
 
 
-@without_variables
-def read_csv(name: str, path: Any) -> pd.DataFrame:
-    r"""Read a table back from CSV with the dtypes that it had.
-
-    Args:
-        name: which of :data:`TABLES`.
-        path: what :func:`pandas.read_csv` takes. Further columns, such as ``participant``,
-            come back as text. Lines end with a line feed: on Windows write them with
-            ``to_csv(path, index=False, lineterminator="\n")``.
-    """
-    frame = pd.read_csv(
-        path, dtype="str", keep_default_na=False, na_values=[""], lineterminator="\n"
-    )
-    kinds = {column.name: column for column in declared(name)}
-    for column in [kinds[name] for name in frame.columns if name in kinds]:
-        text: Any = frame[column.name]
-        if column.kind in {"date", "instant"}:
-            text = pd.to_datetime(text, utc=column.kind == "instant", format="ISO8601")
-        elif column.kind == "flag":
-            text = text.map({"True": True, "False": False})
-        frame[column.name] = text.astype(column.dtype)
-    return frame
-
-
 __all__ = [
     "BESIDE",
     "LONG_TABLES",
@@ -244,5 +222,7 @@ __all__ = [
     "series",
     "studies",
     "supporting_info",
+    "to_excel",
+    "to_stata",
     "unread",
 ]

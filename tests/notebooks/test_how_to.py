@@ -20,6 +20,7 @@ import s4s_notebook as s4s
 from s4s_notebook import _connect as start, tables
 from tests.notebooks import columns
 from tests.notebooks.books import FOLDER, REPO
+from tests.tables.examples import held
 
 HOW_TO = FOLDER / "how-to"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -191,6 +192,32 @@ def test_columns(run):
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert len(rows) == sum(len(tables.dictionary(name)) for name in tables.TABLES)
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 5 for row in rows)
+
+
+def test_counts(run, capsys):
+    pytest.importorskip("xlsxwriter")
+    made = run("counts.md")
+    # By hand from the sandbox's seven inpatient claims of three people.
+    assert made["by_drg"].to_dict("index") == {
+        "065": {"stays": 1, "mean days": 4.0},
+        "194": {"stays": 3, "mean days": 3.0},
+        "470": {"stays": 3, "mean days": 3.0},
+    }
+    assert made["person_years"] == pytest.approx(43.0, abs=0.1)  # 13 + 15 + 15 years
+    counts = re.findall(r"(\w\w): (\d+) examinations", capsys.readouterr().out)
+    days = {
+        (eob["patient"]["reference"], day, code["code"])
+        for eob in held("ExplanationOfBenefit")
+        for item in eob.get("item", ())
+        for code in item.get("service", {}).get("coding", ())
+        if "2004" <= (day := item.get("servicedDate") or item["servicedPeriod"]["start"]) < "2019"
+    }
+    for name, count in counts:
+        right = [day for day in days if re.match(made["machine"][name], day[2]) and len(day[2]) == 5]
+        assert int(count) == len(right) > 0
+    assert len(counts) == 3
+    data = pd.read_stata("claims.dta")
+    assert (len(data), data["drg"].ne("").sum()) == (len(made["claims"]), 7)
 
 
 def citation():

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import tracemalloc
+import zipfile
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -320,3 +321,54 @@ def test_importing_the_package_does_not_load_pandas() -> None:
 def test_amounts_stay_exact() -> None:
     made = claim(item=[{"adjudication": [amount("line_nch_pmt_amt", 0.1)]}] * 3)
     assert tables.benefit_lines([made])["payment_amount"].tolist() == [0.1, 0.1, 0.1]
+
+
+def _every_frame(*resources: Any) -> dict[str, pd.DataFrame]:
+    types = ("Patient", "Coverage", "ImagingStudy", "ExplanationOfBenefit")
+    sent = [*held(*types), *resources]
+    return tables.build((*tables.TABLES, *tables.LONG_TABLES), sent)
+
+
+def test_every_frame_as_a_stata_file() -> None:
+    for name, frame in _every_frame().items():
+        for one in (frame, frame.iloc[:0].assign(participant="h")):
+            file = io.BytesIO()
+            tables.to_stata(one, file)
+            with pd.io.stata.StataReader(io.BytesIO(file.getvalue())) as reader:
+                labels = reader.variable_labels()
+                back = reader.read(convert_dates=True)
+            assert len(back) == len(one), name
+            assert [c.removeprefix("_") for c in back] == [str(c) for c in one]
+            for column in one:
+                read = back[column if column in back else f"_{column}"]
+                assert read.replace("", pd.NA).notna().sum() == one[column].notna().sum(), column
+                assert labels[str(read.name)] or column == "participant"
+                if one[column].dtype == "datetime64[us]":
+                    assert (read.astype("datetime64[us]").dropna() == one[column].dropna()).all()
+
+
+def test_long_text_and_unfit_names_for_stata(tmp_path: Path) -> None:
+    frame = tables.patients(
+        [{"resourceType": "Patient", "id": "p", "name": [{"family": "ä" * 3000}]}]
+    )
+    tables.to_stata(frame, tmp_path / "a.dta")
+    assert pd.read_stata(tmp_path / "a.dta")["family_name"].tolist() == ["ä" * 3000]
+    with pytest.raises(ValueError, match="32 characters"):
+        tables.to_stata(frame.assign(**{"x" * 33: 1}), tmp_path / "b.dta")
+
+
+def test_every_frame_as_an_excel_workbook(tmp_path: Path) -> None:
+    pytest.importorskip("xlsxwriter")
+    formula = {"resourceType": "Patient", "id": "p", "name": [{"family": '=HYPERLINK("http://x")'}]}
+    for name, frame in _every_frame(formula).items():
+        path = tmp_path / f"{name}.xlsx"
+        tables.to_excel(frame, path)
+        with zipfile.ZipFile(path) as workbook:
+            sheet = workbook.read("xl/worksheets/sheet1.xml").decode()
+            assert not any("rels" in part and "sheet" in part for part in workbook.namelist())
+        assert "<f>" not in sheet
+        assert sheet.count("<row ") == len(frame) + 1
+        assert sheet.count("<v>") == frame.notna().to_numpy().sum() + len(frame.columns), name
+    text = tables.patients([formula | {"name": [{"family": "x" * 40_000}]}])
+    with pytest.raises(ValueError, match="40,000 characters"):
+        tables.to_excel(text, tmp_path / "long.xlsx")
