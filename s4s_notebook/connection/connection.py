@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from ..errors import Cancelled, Incomplete, NotFound, S4SError
-from ..fhir.resources import RESOURCE_TYPES
+from ..fhir.resources import REFERRED, RESOURCE_TYPES
 from ..http.client import Exchange
 from ..http.redact import Secret
 from ..smart import discovery
@@ -264,7 +264,9 @@ class Connection:
         from .. import tables
 
         kinds = (kind for kind in tables.RESOURCE_TYPES if self._is_loaded(kind))
-        return tables.unread(one for kind in kinds for one in self.participant.resources(kind))
+        return tables.unread(
+            one for kind in (*kinds, *REFERRED) for one in self.participant.resources(kind)
+        )
 
     def problems(self) -> pd.DataFrame:
         """Return what did not parse or did not belong in the stored data: one row per value.

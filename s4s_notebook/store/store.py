@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from .. import private_files as system
 from .. import temporary
 from ..errors import Incomplete, InvalidUID, StoreError
-from ..fhir.resources import study_uid
+from ..fhir.resources import REFERRED, study_uid
 from ..smart.token_store import FileTokenStore, KeyringTokenStore, remembered
 from ..tracebacks import methods_without_variables
 from .index import NAME as INDEX_NAME
@@ -227,7 +227,7 @@ class Store:
         return tables.unread(
             resource
             for participant in self.iter_participants()
-            for resource_type in tables.RESOURCE_TYPES
+            for resource_type in (*tables.RESOURCE_TYPES, *REFERRED)
             for resource in participant.resources(resource_type)
         )
 

@@ -37,6 +37,7 @@ def test_each_is_read_once_and_completes_the_care_team(holder, connect):
         "resourceType": "Organization",
         "id": "o",
         "name": "Payer",
+        "extension": [{"url": "urn:x", "valueCode": "y"}],
     }
     me = connect()
     team = me.table("care_team")  # reads the claims, and then the providers
@@ -49,6 +50,8 @@ def test_each_is_read_once_and_completes_the_care_team(holder, connect):
     assert set(me.table("providers")["provider_id"]) >= {"Organization/o", "Practitioner/a"}
     assert states(me) == []
     assert len(me.benefits()) == 2
+    assert me.unread().equals(me.store.unread())
+    assert "Organization" in set(me.unread()["resource"])  # its further content is no table's
 
 
 def test_other_origins_and_other_types_are_not_requested(holder, connect):
