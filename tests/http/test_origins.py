@@ -89,6 +89,11 @@ def test_look_alikes_are_not_the_holder(url: str) -> None:
     with pytest.raises(UntrustedOrigin) as caught:
         Origins(BASE).check(url)
     assert "pw" not in str(caught.value)
+    try:
+        trusted = Origins(BASE).is_trusted(url)
+    except UntrustedOrigin:
+        trusted = False
+    assert not trusted, "the token would go there"
 
 
 @pytest.mark.fault("B02", "A09")
