@@ -59,7 +59,8 @@ def connect(options: ConnectOptions) -> Connection:
             S4S_STORE names, else a private temporary one.
         allow_origins: further origins that may be sent the token, as
             ``"https://imaging.example"``. For other origins a notebook asks for
-            consent; a script refuses them.
+            consent; a script refuses them. An issuer that is not the holder's address is named
+            here too, exactly as the holder writes it.
         waits: a :class:`~s4s_notebook.WaitPolicy`: how long to wait after a 503 (two hours by
             default).
         remember: True stores the approval for the next session in the system's keyring,

@@ -23,12 +23,11 @@ _locks: dict[Path, int] = {}
 
 
 def make_folder() -> Path:
-    """Make and lock a folder of mode 0700; leftovers are removed first.
+    """Make and lock a folder of mode 0700.
 
     Raises:
         OSError: the disk refuses it.
     """
-    remove_leftovers()
     path = Path(tempfile.mkdtemp(prefix=PREFIX))
     if os.name != "nt":  # Windows has no lock for a folder, and keeps what is left
         _locks[path] = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -50,7 +50,7 @@ class Store:
         root: the folder; made with mode 0700 when it is not there. Within one that is shared
             with a group, a private folder ``s4s-<user number>`` is made and used. Without one,
             everything lives in a private temporary folder that is removed with the store; that of a
-            process that was killed is removed when the next one is made.
+            process that was killed is removed when the next store is opened.
 
     Raises:
         UnsafeStore: the folder belongs to another user, or a link was planted in it.
@@ -60,6 +60,7 @@ class Store:
     def __init__(self, root: str | Path | None = None) -> None:
         self.temporary = root is None
         with system.disk("making a temporary folder"):
+            temporary.remove_leftovers()
             path = temporary.make_folder() if root is None else Path(root).expanduser()
         self._folder = system.Folder.private(path, _is_own)
         self.root = self._folder.path

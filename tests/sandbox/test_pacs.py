@@ -339,7 +339,7 @@ def test_the_cache_is_bounded_and_follows_the_archive(monkeypatch: pytest.Monkey
         film = "1.3.6.1.4.1.5962.1.1.0.0.0.1196527414.5534.0.1"
         assert final(url).status == 200
         assert final(url.replace(HEAD_CT_UID, film)).status == 200
-        (folder,) = [p for p in Path(os.environ.get("TMPDIR", "/tmp")).glob("s4s-pacs-*")
+        (folder,) = [p for p in Path(os.environ.get("TMPDIR", "/tmp")).glob("s4s-private-*")
                      if p in cache_folders(sandbox)]  # fmt: skip
         assert len(list(folder.iterdir())) == 1  # the first study made room for the second
         assert archive.moves == 2

@@ -50,16 +50,17 @@ def end(process: subprocess.Popen[str], *, kill: bool) -> None:
 
 
 @pytest.mark.fault("L08")
-def test_what_a_killed_process_left_is_removed_by_the_next_store_alone(room) -> None:
+@pytest.mark.parametrize("folder", [None, "named"])
+def test_what_a_killed_process_left_is_removed_by_the_next_store_alone(room, folder) -> None:
     killed, leftover = start(room)
     alive, used = start(room)
     end(killed, kill=True)
     assert [*leftover.rglob("*.dcm")]
-    with Store() as store:
+    with Store(folder and room / folder) as store:
         assert not leftover.exists()
         assert [*used.rglob("*.dcm")]
         assert store.root.exists()
-    assert not store.root.exists()
+    assert store.root.exists() == (folder is not None)
     end(alive, kill=False)
     assert not used.exists()
 

@@ -76,6 +76,7 @@ class PacsArchive:
         """Start the Storage SCP; raises OSError if its port is in use."""
         self._receiver = StorageSCP(self.pacs, self.host)
         self._receiver.start()
+        temporary.remove_leftovers()
         self._folder = temporary.make_folder()
         # Removes the folder at the end of the process if close() is not called.
         weakref.finalize(self, temporary.remove_folder, self._folder)
