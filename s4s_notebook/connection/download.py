@@ -198,7 +198,7 @@ def _combined(current: TaskState, states: list[TaskState]) -> dict[str, Any]:
     return {
         "phase": next((phase for phase in busy if phase in phases), "receiving"),
         "seconds_left": min(waits, default=None),
-        "attempt": max(state.attempt for state in states),
+        "attempt": max((state.attempt for state in states), default=1),
         "instances": sum(state.instances for state in states),
         "instances_expected": None if None in expected else sum(e or 0 for e in expected),
         "bytes": sum(state.bytes for state in states),
