@@ -52,7 +52,11 @@ def remove_leftovers() -> tuple[int, list[Path]]:
     removed, stuck = 0, list[Path]()
     if os.name == "nt":
         return removed, stuck
-    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    try:
+        found = list(Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
+    except OSError:  # a folder that cannot be listed stops no store from being opened
+        found = []
+    for path in found:
         with _leftover(path) as is_one:
             if is_one:
                 shutil.rmtree(path, ignore_errors=True)
