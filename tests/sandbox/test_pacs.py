@@ -98,6 +98,45 @@ def get_when_ready(
 
 
 @needs_both
+def test_no_request_is_sent_before_the_reader_thread_has_paused(
+    archive: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader thread leaves each wait late, as on a busy machine; it would take a response."""
+    from pynetdicom.association import Association
+
+    from s4s_notebook.sandbox.pacs import dimse
+
+    original, pause = Association.__init__, dimse.pause_reactor
+    reading: list[bool] = []
+
+    class LateEvent(threading.Event):
+        leaving = False
+
+        def wait(self, timeout: float | None = None) -> bool:
+            result = super().wait(timeout)
+            self.leaving = True
+            time.sleep(0.05)
+            self.leaving = False
+            return result
+
+    def late(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self.late_event = self._reactor_checkpoint = LateEvent()
+        self._reactor_checkpoint.set()
+
+    def watched(association: Any) -> None:
+        pause(association)
+        reading.append(association.late_event.leaving)
+
+    monkeypatch.setattr(Association, "__init__", late)
+    monkeypatch.setattr(dimse, "pause_reactor", watched)
+    answer = get(f"{archive.open_fhir_url}/ImagingStudy?patient=smart-1551992")
+    assert (answer.status, answer.json()["total"]) == (200, 2)
+    assert len(reading) > 4
+    assert not any(reading)
+
+
+@needs_both
 def test_first_connection_update_and_images(archive: Sandbox) -> None:
     url = f"{archive.open_fhir_url}/ImagingStudy?patient=smart-1137192"
     bundle = get(url).json()

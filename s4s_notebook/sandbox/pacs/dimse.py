@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import socket
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -101,17 +101,30 @@ def no_delay(event: Any) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+class _ReactorGate(threading.Event):
+    """The event on which pynetdicom's reader thread waits, which says that the thread waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self.is_set():
+            self.reached.set()
+        return super().wait(timeout)
+
+
 def pause_reactor(association: Any) -> None:
     """Pause the reader thread of pynetdicom before a request is sent.
 
-    The thread reports that it is paused slightly before it is. It would read the first response to
-    a request sent in between, and would then end the association.
+    pynetdicom's own flag says that the thread is paused slightly before it is. The thread would
+    then read the first response to the request, and the response would be lost.
     """
-    association._reactor_checkpoint.clear()
-    for _ in range(2):
-        time.sleep(0.005)
-        while association.is_alive() and not association._is_paused:
-            time.sleep(0.001)
+    gate, former = _ReactorGate(), association._reactor_checkpoint
+    association._reactor_checkpoint = gate
+    former.set()
+    while association.is_alive() and not gate.reached.wait(0.05):
+        pass
 
 
 def _rejection_error(primitives: list[Any]) -> Exception:
