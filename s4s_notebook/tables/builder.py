@@ -13,6 +13,8 @@ from ..problems import Problem
 from ..tracebacks import methods_without_variables
 from ..wording import safe_text
 from .extract import Report
+from .providers import TYPES as PROVIDERS
+from .providers import Directory, complete
 from .rows import Rows, Table
 from .versions import Identity, Versions, content_of, digest_of, stated_version
 
@@ -86,6 +88,7 @@ class Builder:
         self._kinds = kinds
         self._rows = {name: Rows(tables[name], self._report) for name in names}
         self._participants = False
+        self._directory = Directory()
 
     def add(self, resources: Iterable[Any], participant: str = "") -> Builder:
         """Take in resources; Bundles among them stand for their entries.
@@ -97,6 +100,8 @@ class Builder:
         for resource in unbundled(resources, self._note):
             if self._accountant is not None:
                 self._accountant.add(resource)
+            if resource["resourceType"] in PROVIDERS:
+                self._directory.add(participant, resource)
             kind = self._kinds.get(resource["resourceType"])
             if kind is not None:
                 self._take(resource, kind, participant)
@@ -184,6 +189,8 @@ class Builder:
             if amend is not None:
                 amended = amend(frame, self._rows[name].notes)
                 frame = frame if amended is None else amended
+        if name in {"benefits", "benefit_lines"}:
+            complete(frame, self._rows[name].notes, self._directory)
         frame.attrs["table"] = name
         frame.attrs["duplicates"] = sum(self._copies[type_] for type_ in types)
         frame.attrs["problems"] = problems

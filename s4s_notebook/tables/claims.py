@@ -6,9 +6,23 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..fhir.resources import objects
-from .columns import BB
-from .extract import Report, code_of, codings, inner, listed, report_id, usable
+from .claim_status import Status, status_of, unique_id
+from .coded import best, icd
+from .extract import (
+    Report,
+    code_of,
+    codes_of,
+    codings,
+    first_code,
+    inner,
+    listed,
+    meaning,
+    report_id,
+    usable,
+)
+from .npi import is_valid_npi
 from .people import patient_of
+from .providers import Pending, Provider, contained_providers, resolve, taxonomy_of
 from .rows import Rows, Table
 
 # The roles of R4 and of STU3, for each column that names a member of the claim's care team.
@@ -18,25 +32,25 @@ _ROLES = {
     "other_npi": ("otheroperating", "other"),
     "prescriber_npi": ("prescribing",),
     "referring_npi": ("referring",),
+    "supervising_npi": ("supervisor", "supervising"),
+    "rendering_npi": ("rendering", "performing"),
+    "service_facility_npi": ("service",),
 }
 # `primary` on a careTeam of the STU3 server is the attending physician on an institutional
-# claim, the prescriber on a drug event and the performer of a line on the others.
+# claim, the prescriber on a drug event and the performer of a line on the others. For other
+# payers it is the primary care provider.
 _INSTITUTIONAL = {"INPATIENT", "OUTPATIENT", "HHA", "HOSPICE", "SNF"}
-_EOB_TYPES = (BB + "codesystem/eob-type", "https://bluebutton.cms.gov/fhir/CodeSystem/EOB-TYPE")
-_KINDS = {
-    "10": "HHA", "20": "SNF", "30": "SNF", "40": "OUTPATIENT", "50": "HOSPICE", "60": "INPATIENT",
-    "61": "INPATIENT", "71": "CARRIER", "72": "CARRIER", "81": "DME", "82": "DME",
-}  # fmt: skip
-_NCH_TYPES = {
-    BB + "variables/nch_clm_type_cd": _KINDS,
-    "https://bluebutton.cms.gov/fhir/CodeSystem/CLM-TYPE-CD": _KINDS,
-}
-_CLAIM_IDS = (BB + "variables/clm_id", BB + "variables/pde_id")
-_SPECIALTY = BB + "variables/prvdr_spclty"
-_TYPE = BB + "variables/carr_line_prvdr_type_cd"
-_PARTICIPATES = BB + "variables/prtcptng_ind_cd"
+_SPECIALTIES = {"prvdr_spclty", "clm_prvdr_spclty_cd"}
+_TYPE = "carr_line_prvdr_type_cd"
+_PARTICIPATES = "prtcptng_ind_cd"
+_PAID = {"P": "paid", "D": "denied", "Y": "denied", "R": "rejected"}
 
-_CLAIM_BY_HAND = (*(_ROLES.keys() - {"referring_npi"}), "hospice_start", "claim_type")
+_CLAIM_BY_HAND = (
+    *(_ROLES.keys() - {"referring_npi", "service_facility_npi"}),
+    *("hospice_start", "claim_type", "claim_kind", "is_final", "claim_version"),
+    *("unique_claim_id", "payer_name", "payer_id", "coverage_id", "billing_npi", "billing_name"),
+    *("billing_id", "pcp_npi", "npi_valid", "principal_diagnosis", "admitting_diagnosis"),
+)
 
 BENEFITS = Table("benefits", by_hand=_CLAIM_BY_HAND)
 
@@ -46,62 +60,51 @@ def identify(eob: Mapping[str, Any]) -> tuple[str, str, str]:
     start = inner(eob, "billablePeriod", "start")
     key = eob.get("id")
     if not usable(key):
-        key = next((v for s in _CLAIM_IDS if (v := _identifier(eob, s))), "")
+        key = unique_id(eob) or ""
     return patient_of(eob, "patient"), start if type(start) is str else "", str(key)
-
-
-def _identifier(eob: Mapping[str, Any], system: str) -> str:
-    for identifier in objects(eob.get("identifier")):
-        if identifier.get("system") == system and usable(identifier.get("value")):
-            return str(identifier["value"])
-    return ""
-
-
-def eob_type(eob: Mapping[str, Any]) -> str:
-    """Return which of the eight kinds of claim it is; by the NCH type where none is stated."""
-    kind = ""
-    for coding in codings(eob.get("type")):
-        system, code = coding.get("system"), coding.get("code")
-        if type(code) is not str or type(system) is not str:
-            continue
-        if system in _EOB_TYPES:
-            return code
-        if system in _NCH_TYPES:
-            kind = kind or _NCH_TYPES[system].get(code, "")
-    return kind
 
 
 class Member(NamedTuple):
     """A member of the care team of a claim."""
 
-    npi: Any
+    provider: Provider | str | None
     role: str | None
     specialty: Any
     type: Any
     participates: Any
+    taxonomy: Any
 
 
-def team_of(eob: Mapping[str, Any]) -> dict[int, Member]:
+def team_of(eob: Mapping[str, Any], contained: Mapping[str, Provider]) -> dict[int, Member]:
     """Return the care team by sequence number; a member without one gets a negative number."""
     team: dict[int, Member] = {}
     for position, member in enumerate(objects(eob.get("careTeam")), 1):
-        identifiers = objects(inner(member, "provider", "identifier"))
-        npi = next((i.get("value") for i in identifiers), None)
         specialties = codings(member.get("qualification"))
         specialty = next(
-            (c.get("code") for c in specialties if c.get("system") == _SPECIALTY), None
+            (c.get("code") for c in specialties if meaning(str(c.get("system"))) in _SPECIALTIES),
+            None,
         )
         codes = {
-            url: inner(extension, "valueCoding", "code")
+            meaning(url): inner(extension, "valueCoding", "code")
             for extension in objects(member.get("extension"))
             if type(url := extension.get("url")) is str
         }
         sequence = member.get("sequence")
         number = sequence if type(sequence) is int else -position
-        role = code_of(member.get("role"))
-        person = Member(npi, role, specialty, codes.get(_TYPE), codes.get(_PARTICIPATES))
+        person = Member(
+            resolve(member.get("provider"), contained),
+            code_of(member.get("role")),
+            specialty,
+            codes.get(_TYPE),
+            codes.get(_PARTICIPATES),
+            taxonomy_of(member.get("qualification")),
+        )
         team.setdefault(number, person)
     return team
+
+
+_AT = BENEFITS.at
+_BILL = [_AT[name] for name in ("facility_type", "service_class", "frequency")]
 
 
 def emit_benefit(eob: dict[str, Any], key: str, rows: Rows, report: Report) -> None:
@@ -109,43 +112,187 @@ def emit_benefit(eob: dict[str, Any], key: str, rows: Rows, report: Report) -> N
     row = BENEFITS.blank.copy()
     report_id(eob, key, report)
     BENEFITS.extract(eob, row, report)
-    at = BENEFITS.at
+    at = _AT
     row[at["claim_id"]] = key
     row[at["line_count"]] = len(listed(eob, "item")) + len(listed(eob, "addItem"))
-    kind = eob_type(eob)
-    row[at["claim_type"]] = kind or None
-    _roles(team_of(eob), kind, row)
-    if kind == "HOSPICE":
+    status = status_of(eob)
+    row[at["claim_type"]] = status.type or None
+    row[at["claim_kind"]], row[at["is_final"]] = status.kind, status.is_final
+    row[at["claim_version"]] = status.version
+    row[at["unique_claim_id"]] = unique_id(eob)
+    contained = contained_providers(eob) if "contained" in eob else {}
+    pending: list[Pending] = []
+    _people(eob, status, contained, row, pending)
+    _coverage(eob, row, report)
+    _bill(status.bill, row)
+    _diagnoses(eob, row)
+    _concepts(row)
+    if status.type == "HOSPICE":
         row[at["hospice_start"]] = row[at["admitted"]]
-    if "total" in eob and kind not in _INSTITUTIONAL:
+    if "total" in eob and status.type not in _INSTITUTIONAL:
         _misnamed_total(eob, row)
+    _paid(row)
+    _payment_status(row)
+    npis = [row[slot] for slot in _NPIS if type(row[slot]) is str]
+    if npis:
+        row[at["npi_valid"]] = all(map(is_valid_npi, npis))
+    if pending:
+        rows.note(tuple(map(tuple, pending)))
     rows.add(row)
 
 
-_NAMED = tuple((BENEFITS.at[name], roles) for name, roles in _ROLES.items())
-_ATTENDING, _PRESCRIBER = BENEFITS.at["attending_npi"], BENEFITS.at["prescriber_npi"]
+_NPIS = [slot for name, slot in BENEFITS.at.items() if name.endswith("_npi")]
 
 
-def _roles(team: Mapping[int, Member], kind: str, row: list[Any]) -> None:
+def settle(
+    provider: Provider | str | None, part: str, name: str, position: int,
+    row: list[Any], slot: int, pending: list[Pending],
+) -> None:  # fmt: skip
+    """Fill in what a provider says, now or when all resources are read."""
+    if type(provider) is str:
+        if row[slot] is None:
+            pending.append(Pending(name, position, provider, part))
+    elif provider is not None and row[slot] is None:
+        row[slot] = getattr(provider, part)
+
+
+def _people(
+    eob: Mapping[str, Any], status: Status, contained: Mapping[str, Provider],
+    row: list[Any], pending: list[Pending],
+) -> None:  # fmt: skip
+    """Fill in who insures, bills, performs and is paid."""
+
+    def put(provider: Provider | str | None, part: str, column: str) -> None:
+        settle(provider, part, column, 0, row, _AT[column], pending)
+
+    insurer = resolve(eob.get("insurer"), contained)
+    put(insurer, "payer", "payer_id")
+    put(insurer, "name", "payer_name")
+    if row[_AT["payer_name"]] is None:
+        row[_AT["payer_name"]] = inner(eob, "insurer", "display") if not pending else None
+    provider = resolve(eob.get("provider"), contained)
+    for part, column in (("npi", "billing_npi"), ("name", "billing_name"), ("other", "billing_id")):
+        put(provider, part, column)
+    if provider is not None and (type(provider) is str or provider[0] == "Organization"):
+        put(provider, "npi", "organization_npi")
+    facility = row[_AT["service_facility_npi"]]
+    if type(facility) is dict:
+        row[_AT["service_facility_npi"]] = None
+        put(resolve(facility, contained), "npi", "service_facility_npi")
+    _roles(team_of(eob, contained), status, put)
+
+
+_NAMED = tuple(_ROLES.items())
+
+
+def _roles(team: Mapping[int, Member], status: Status, put: Any) -> None:
     """Fill in the NPI of the first member of each role."""
-    if not team:
-        return
-    npis: dict[str | None, Any] = {}
+    people: dict[str | None, Provider | str | None] = {}
     for member in team.values():
-        npis.setdefault(member.role, member.npi)
-    for slot, roles in _NAMED:
+        people.setdefault(member.role, member.provider)
+    for name, roles in _NAMED:
         for role in roles:
-            if role in npis and row[slot] is None:
-                row[slot] = npis[role]
-    primary = _ATTENDING if kind in _INSTITUTIONAL else _PRESCRIBER if kind == "PDE" else None
-    if primary is not None and row[primary] is None:
-        row[primary] = npis.get("primary")
+            if role in people:
+                put(people[role], "npi", name)
+    column: str | None = (
+        "attending_npi" if status.type in _INSTITUTIONAL else _PRIMARY.get(status.type)
+    )
+    if column is not None:
+        put(people.get("primary"), "npi", column)
+
+
+_PRIMARY = {
+    **dict.fromkeys(_INSTITUTIONAL, "attending_npi"),
+    "PDE": "prescriber_npi",
+    "": "pcp_npi",
+}
+
+
+def _coverage(eob: Mapping[str, Any], row: list[Any], report: Report) -> None:
+    """Fill in the coverage that is focal, else the only one."""
+    insurances = objects(eob.get("insurance"))
+    focal = [i for i in insurances if i.get("focal") is True]
+    found = focal if len(focal) == 1 else insurances
+    if len(found) == 1:
+        coverage = found[0].get("coverage")
+        if type(coverage) is dict:
+            row[_AT["coverage_id"]] = coverage.get("reference") or coverage.get("display")
+    elif found:
+        report("insurance", len(found), "several, and not one is focal: no coverage is given")
+
+
+def _bill(bill: str | None, row: list[Any]) -> None:
+    """Fill in the type of bill and its digits, the one from the other."""
+    row[_AT["type_of_bill"]] = bill
+    if bill is not None and len(bill) == 4 and bill.isalnum():
+        for slot, digit in zip(_BILL, bill[1:], strict=True):
+            if row[slot] is None:
+                row[slot] = digit
+
+
+def _concepts(row: list[Any]) -> None:
+    """Replace the concepts that stand in a row by their codes."""
+    drg = row[_AT["drg"]]
+    if type(drg) is dict:
+        coding = best(drg)
+        version = coding.get("version")
+        system = coding.get("system")
+        row[_AT["drg"]] = coding.get("code")
+        if type(system) is str:
+            row[_AT["drg_system"]] = f"{system}|{version}" if type(version) is str else system
+    code = row[_AT["drg"]]
+    if type(code) is str and code.isdigit():
+        row[_AT["drg"]] = code.zfill(3)
+    for name in ("network_status", "billing_network", "rendering_network"):
+        if type(row[_AT[name]]) is dict:
+            row[_AT[name]] = first_code(row[_AT[name]])
+
+
+def _diagnoses(eob: Mapping[str, Any], row: list[Any]) -> None:
+    """Fill in the principal and the admitting diagnosis."""
+    day = inner(eob, "billablePeriod", "end")
+    for item in objects(eob.get("diagnosis")):
+        types = {code for t in objects(item.get("type")) for code in codes_of(t)}
+        for name in ("principal", "admitting"):
+            slot = _AT[f"{name}_diagnosis"]
+            if name in types and row[slot] is None:
+                found = icd(best(item.get("diagnosisCodeableConcept")), day, procedure=False)
+                row[slot] = found and found.code
+
+
+def _paid(row: list[Any]) -> None:
+    """Fill in what the payer paid, and what it was read from."""
+    slot, source = _AT["payer_paid_amount"], _AT["payer_paid_source"]
+    if row[slot] is not None:
+        row[source] = "benefit"
+    elif row[_AT["payment_amount"]] is not None:
+        row[slot], row[source] = row[_AT["payment_amount"]], "payment"
+    else:
+        add_paid(row, slot, source, _AT["paid_to_provider_amount"], _AT["paid_to_patient_amount"])
+
+
+def add_paid(row: list[Any], slot: int, source: int, provider: int, patient: int) -> None:
+    """Fill in what was paid to provider and patient together."""
+    parts = [row[s] for s in (provider, patient) if type(row[s]) in {int, float}]
+    if parts:
+        row[slot], row[source] = sum(parts), "paid to provider and patient"
+
+
+def _payment_status(row: list[Any]) -> None:
+    """Fill in whether the claim was paid."""
+    slot = _AT["payment_status"]
+    row[slot] = _PAID.get(row[slot], row[slot]) if type(row[slot]) is str else row[slot]
+    if row[slot] is None and row[_AT["payment_denial"]] == "0":
+        row[slot] = "denied"
 
 
 def _misnamed_total(eob: dict[str, Any], row: list[Any]) -> None:
     """Move what a prior payer paid, which CMS's R4 server calls the total charge."""
     for total in objects(eob.get("total")):
-        codes = {str(coding.get("code")) for coding in codings(total.get("category"))}
-        if {"priorpayerpaid", BB + "variables/clm_tot_chrg_amt"} <= codes:
-            charge, paid = BENEFITS.at["total_charge_amount"], BENEFITS.at["primary_payer_amount"]
+        codes = {meaning(str(c.get("code"))) for c in codings(total.get("category"))}
+        if {"priorpayerpaid", "clm_tot_chrg_amt"} <= codes:
+            charge, paid = (
+                BENEFITS.at["submitted_charge_amount"],
+                BENEFITS.at["primary_payer_amount"],
+            )
             row[paid], row[charge] = row[charge], None

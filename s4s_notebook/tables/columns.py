@@ -1,6 +1,7 @@
 """The declaration of every column: one line per column, one file per table.
 
-``declared/<table>.csv`` holds name, kind, unit, STU3 path, R4 path, CMS variable and meaning.
+``declared/<table>.csv`` holds name, kind, unit, the paths in STU3, R4, CMS's third version and
+C4BB, CMS variable, former name and meaning: one row a meaning, all spellings in it.
 The flattener, the docstrings, the dtypes and :func:`dictionary` are all made from it.
 
 A path is FHIR's own, with a selector where an element repeats::
@@ -9,6 +10,7 @@ A path is FHIR's own, with a selector where an element repeats::
     extension[url=bb:carr_num].valueCoding.code    the extension with that url
     item.adjudication[category=bb:line_nch_pmt_amt].amount.value
     item.modifier[1].coding.code                   the second modifier, first coding
+    a[category=x,y].b                              x or y, whichever comes
     a.b | c.d                                      a.b, or c.d where a.b is absent
 
 ``bb:`` stands for https://bluebutton.cms.gov/resources/variables/, ``bbcs:`` for
@@ -19,6 +21,7 @@ out from others; its meaning says how.
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -45,7 +48,16 @@ without ``urn:oid:``, ``date`` the calendar day as written, ``instant`` a moment
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One declared column; ``stu3`` and ``r4`` are paths, possibly empty."""
+    """One declared column.
+
+    Attributes:
+        stu3: paths in STU3, of any holder.
+        r4: paths in R4; CMS's second version.
+        v3: paths in CMS's third version. A bare variable stands for all the elements that CMS has
+            put it in, see :func:`everywhere`.
+        c4bb: paths in C4BB, the CARIN guide for payers, 1.1 to 2.2.
+        formerly: the name that the column had before.
+    """
 
     name: str
     kind: str
@@ -54,6 +66,10 @@ class Column:
     r4: str
     cms: str
     meaning: str
+    v3: str = ""
+    c4bb: str = ""
+    formerly: str = ""
+    below: str = ""
 
     @property
     def dtype(self) -> str:
@@ -63,15 +79,70 @@ class Column:
     @property
     def paths(self) -> tuple[str, ...]:
         """All places to look, in order of preference, STU3's and R4's together."""
-        every = [*self.stu3.split("|"), *self.r4.split("|")]
+        every = [*self.stu3.split("|"), *self.r4.split("|"), *self.v3_paths, *self.c4bb.split("|")]
         return tuple(dict.fromkeys(path.strip() for path in every if path.strip()))
+
+    @property
+    def v3_paths(self) -> tuple[str, ...]:
+        """The places in CMS's third version, written out."""
+        named = [path.strip() for path in self.v3.split("|") if path.strip()]
+        return tuple(
+            written
+            for path in named
+            for written in (
+                everywhere(path, self.kind, self.below) if _VARIABLE.fullmatch(path) else (path,)
+            )
+        )
+
+
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]+")
+_AMOUNT = "amount.value"
+_INFO = {
+    "money": (),
+    "date": ("timingDate", "valueDate"),
+    "int": ("valueQuantity.value", "valueInteger"),
+    "number": ("valueQuantity.value", "valueDecimal"),
+    "str": ("code.coding.code", "valueString"),
+}
+_EXTENSION = {
+    "money": ("valueMoney.value",),
+    "date": ("valueDate",),
+    "int": ("valueQuantity.value", "valueInteger", "valueUnsignedInt"),
+    "number": ("valueQuantity.value", "valueDecimal"),
+    "str": ("valueCoding.code", "valueString", "valueIdentifier.value"),
+}
+
+
+def everywhere(variable: str, kind: str, below: str) -> tuple[str, ...]:
+    """Return the paths at which a CMS variable may stand.
+
+    CMS moved many from extension to supportingInfo, total and benefitBalance within a year.
+
+    Args:
+        variable: its name.
+        kind: of the column, one of :data:`DTYPES`.
+        below: the element that makes a row: ``item`` or nothing.
+    """
+    start = f"{below}." if below else ""
+    paths = [f"{start}extension[url={variable}].{value}" for value in _EXTENSION[kind]]
+    if kind == "money":
+        paths.append(f"{start}adjudication[category={variable}].{_AMOUNT}")
+    if not below:
+        paths += [f"supportingInfo[category={variable}].{value}" for value in _INFO[kind]]
+        balance = f"benefitBalance.financial[type={variable}]"
+        if kind == "money":
+            paths += [f"total[category={variable}].{_AMOUNT}", f"{balance}.usedMoney.value"]
+        elif kind in {"int", "number"}:
+            paths.append(f"{balance}.usedUnsignedInt")
+    return tuple(paths)
 
 
 @cache
 def declared(table: str) -> tuple[Column, ...]:
     """Return the columns of one table, in order."""
     text = files(__package__).joinpath("declared", f"{table}.csv").read_text("utf-8")
-    return tuple(Column(**row) for row in csv.DictReader(text.splitlines()))
+    below = {"benefit_lines": "item"}.get(table, "")
+    return tuple(Column(**row, below=below) for row in csv.DictReader(text.splitlines()))
 
 
 def dictionary(table: str) -> pd.DataFrame:
@@ -81,8 +152,9 @@ def dictionary(table: str) -> pd.DataFrame:
         table: its name, as in ``"benefit_lines"``.
 
     Returns:
-        One row per column: name, dtype, unit, stu3, r4 (FHIR paths), cms (the CMS variable of
-        https://resdac.org and CCW, in capitals as there), meaning. All ``str``.
+        One row per column: name, dtype, unit, stu3, r4, v3, c4bb (FHIR paths: v3 is CMS's third
+        version, C4BB the CARIN guide for payers), cms (the CMS variable of https://resdac.org and
+        CCW, in capitals as there), formerly (the name before), meaning. All ``str``.
 
     Raises:
         ValueError: there is no such table.
@@ -96,7 +168,10 @@ def dictionary(table: str) -> pd.DataFrame:
             "unit": [c.unit for c in columns],
             "stu3": [spell_out(c.stu3) for c in columns],
             "r4": [spell_out(c.r4) for c in columns],
+            "v3": [" | ".join(c.v3_paths) for c in columns],
+            "c4bb": [spell_out(c.c4bb) for c in columns],
             "cms": [c.cms for c in columns],
+            "formerly": [c.formerly for c in columns],
             "meaning": [c.meaning for c in columns],
         },
         dtype="str",

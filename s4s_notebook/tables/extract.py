@@ -5,16 +5,6 @@ The declared paths of a table become one tree, and each node of it one closure. 
 instead of being searched once a column. STU3, R4 and all payers share the tree: a resource brings
 the elements of its own version and the others are absent.
 
-What no column reads can be had too: with ``on_unread`` an :data:`Extract` calls
-``on_unread(path, what, system, code, value)`` for each
-
-- ``"key"``: element of an object that no column reads (its path, the value as it stands);
-- ``"category"``: member of a list whose category, url, system or role no column asks for, with
-  the system and the code that it stands under; ``"system"`` where the member is a coding.
-
-It is called once for a whole subtree; values are JSON as they came. Elements that a module reads
-itself (columns ``by_hand``) are reported here as well.
-
 Below stands what reads single elements of a resource that may have any shape.
 """
 
@@ -23,27 +13,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from ..fhir.resources import objects
 from .columns import BB, spell_out
 
 Report = Callable[[str, Any, str], None]
 """Called with (path, value, why) for each value that does not have the shape of FHIR."""
-Unread = Callable[[str, str, Any, Any, Any], None]
-"""Called with (path, what, system, code, value) for each subtree that no column reads."""
-
-
-class Extract(Protocol):
-    """Puts into a row what the declared paths lead to."""
-
-    def __call__(
-        self, element: Any, row: list[Any], report: Report, on_unread: Unread | None = None
-    ) -> None:
-        """Read one element."""
-
-
-_Read = Callable[[Any, list[Any], Report, Any], None]
+Extract = Callable[[Any, list[Any], Report], None]
 
 MIXED = ("in several currencies",)
 """Stands in the currency slot of a row whose amounts are in more than one currency."""
@@ -118,17 +95,22 @@ class Node:
         table = node.picks.setdefault(selector, {})
         return table.setdefault(meaning(match_value), Node(path, unique))
 
-    def chain(self) -> Chain | None:
-        """Return the way to the value, where a single column is read from here."""
-        keys: list[str] = []
-        node = self
-        while len(keys) < 2 and len(node.keys) == 1 and not (node.nth or node.picks):
-            key, node = next(iter(node.keys.items()))
-            keys.append(key)
-            if node.slot is not None and node.leaf:
-                inner = keys[1] if len(keys) == 2 else None
-                return Chain(keys[0], inner, node.money, node.unique, node.slot, node.path)
-        return None
+    def chains(self) -> tuple[Chain, ...]:
+        """Return the ways to the values, where each is one or two objects below; else nothing."""
+        found: list[Chain] = []
+        if self.nth or self.picks or self.slot is not None:
+            return ()
+        for key, node in self.keys.items():
+            if node.leaf and node.slot is not None:
+                found.append(Chain(key, None, node.money, node.unique, node.slot, node.path))
+                continue
+            if node.slot is not None or node.nth or node.picks:
+                return ()
+            for inner, end in node.keys.items():
+                if not end.leaf or end.slot is None:
+                    return ()
+                found.append(Chain(key, inner, end.money, end.unique, end.slot, end.path))
+        return tuple(found)
 
 
 def tree(paths: Sequence[Sequence[str]], moneys: set[int]) -> Node:
@@ -171,21 +153,7 @@ def compile_paths(
         moneys: the slots that hold the value of a Money.
         currency: the slot for the currency of all amounts of a row.
     """
-    root = tree(paths, moneys)
-    plain = _Compiler(currency, watch=False).element(root)
-    watching: list[_Read] = []
-
-    def extract(
-        element: Any, row: list[Any], report: Report, on_unread: Unread | None = None
-    ) -> None:
-        if on_unread is None:
-            plain(element, row, report, None)
-            return
-        if not watching:
-            watching.append(_Compiler(currency, watch=True).element(root))
-        watching[0](element, row, report, on_unread)
-
-    return extract
+    return _Compiler(currency).element(tree(paths, moneys))
 
 
 class _Rules(dict[str, Any]):
@@ -226,80 +194,55 @@ class _Compiler:
 
     Args:
         currency: the slot for the currency of all amounts of a row.
-        watch: whether what is not read is reported.
     """
 
-    def __init__(self, currency: int | None, watch: bool) -> None:
+    def __init__(self, currency: int | None) -> None:
         self._currency = currency
-        self._watch = watch
 
-    def element(self, node: Node) -> _Read:
+    def element(self, node: Node) -> Extract:
         """Return the reader of one JSON object."""
-        read = self._keys(node)
-        for by, table in node.picks.items():
-            read = self._both(self._pick(by, table, node.path), read)
-        if self._watch:
-            return self._watched(node, read)
-        return read or (lambda *_: None)
+        readers = [self._pick(by, table) for by, table in node.picks.items()]
+        keys = self._keys(node)
+        if keys is not None:
+            readers.append(keys)
+        if len(readers) == 1:
+            return readers[0]
 
-    @staticmethod
-    def _both(first: _Read, second: _Read | None) -> _Read:
-        if second is None:
-            return first
-
-        def read(element: Any, row: list[Any], report: Report, unread: Any) -> None:
-            first(element, row, report, unread)
-            second(element, row, report, unread)
+        def read(element: Any, row: list[Any], report: Report) -> None:
+            for each in readers:
+                each(element, row, report)
 
         return read
 
-    @staticmethod
-    def _watched(node: Node, inner: _Read | None) -> _Read:
-        """Return a reader that also reports the keys that no column reads."""
-        known = node.keys.keys() | node.picks.keys()
-        known |= {
-            chain.outer for t in node.picks.values() for n in t.values() if (chain := n.chain())
-        }
-        known |= {key for t in node.picks.values() for n in t.values() for key in n.keys}
-        start = f"{node.path}." if node.path else ""
-
-        def read(element: Any, row: list[Any], report: Report, unread: Any) -> None:
-            if sum(key in element for key in known) != len(element):
-                for key, value in element.items():
-                    if key not in known:
-                        unread(start + key, "key", None, None, value)
-            if inner is not None:
-                inner(element, row, report, unread)
-
-        return read
-
-    def _keys(self, node: Node) -> _Read | None:
+    def _keys(self, node: Node) -> Extract | None:
         """Return the reader of the elements that have a column below or are one."""
-        leaves = tuple(
+        leaves: Any = tuple(
             (key, sub.slot, sub.money, sub.unique, sub.path)
             for key, sub in node.keys.items()
-            if sub.leaf and sub.slot is not None
+            if sub.leaf
         )
         deeper = tuple((key, self._value(sub)) for key, sub in node.keys.items() if not sub.leaf)
-        store = self._again
+        if not leaves and not deeper:
+            return None
+        store = self._store
 
-        def read(element: Any, row: list[Any], report: Report, unread: Any) -> None:
-            get = element.get
+        def read(element: Any, row: list[Any], report: Report) -> None:
             for key, slot, money, unique, path in leaves:
-                value = get(key)
-                if value is not None:
+                if key in element:
+                    value = element[key]
                     if row[slot] is None and not money:
                         row[slot] = value
-                    else:
+                    elif value is not None:
                         store(element, value, row, slot, money, unique, path, report)
             for key, follow in deeper:
-                value = get(key)
-                if value is not None:
-                    follow(value, row, report, unread)
+                if key in element:
+                    value = element[key]
+                    if value is not None:
+                        follow(value, row, report)
 
-        return read if leaves or deeper else None
+        return read
 
-    def _again(
+    def _store(
         self, owner: Any, value: Any, row: list[Any], slot: Any, money: bool, unique: bool,
         path: str, report: Report,
     ) -> None:  # fmt: skip
@@ -313,30 +256,25 @@ class _Compiler:
                 and (owner.get("code") or owner.get("currency")) != row[currency]
             ):
                 note_currency(owner, row, currency, path, report)
-        elif unique and row[slot] != value:
+        elif unique and money and row[slot] != value:
             report(path, value, _TWICE)
 
-    def _value(self, node: Node) -> _Read:
+    def _value(self, node: Node) -> Extract:
         """Return the reader of an object, a list of them, or a bare value."""
-        nth = tuple((position, self._one(sub)) for position, sub in node.nth.items())
-        if nth and not (node.keys or node.picks):
-            return self._nth(nth)
-        inner, slot, path = self.element(node), node.slot, node.path
-        table = next(iter(node.picks.values()), {})
-        chains = {key: sub.chain() for key, sub in table.items()}
-        if not (self._watch or node.keys or nth or slot is not None) and all(chains.values()):
-            by = next(iter(node.picks))
-            if len(node.picks) == 1 and by not in _DIRECT:
-                return self._amounts(by, chains, path)
+        nth = self._nth(node) if node.nth else None
+        if nth is not None and not (node.keys or node.picks):
+            return nth
+        slot, path = node.slot, node.path
+        if nth is None and slot is None and len(node.picks) == 1:
+            return self._members(node)
+        inner = self.element(node)
 
-        first = self._nth(nth) if nth else None
-
-        def read(value: Any, row: list[Any], report: Report, unread: Any) -> None:
-            if first is not None:
-                first(value, row, report, unread)
+        def read(value: Any, row: list[Any], report: Report) -> None:
+            if nth is not None:
+                nth(value, row, report)
             for item in value if type(value) is list else (value,):
                 if type(item) is dict:
-                    inner(item, row, report, unread)
+                    inner(item, row, report)
                 elif slot is not None and type(item) is not list:
                     if row[slot] is None:
                         row[slot] = item
@@ -345,125 +283,106 @@ class _Compiler:
 
         return read
 
-    def _one(self, node: Node) -> _Read:
-        slot: Any = node.slot
-        if not node.leaf:
-            return self._value(node)
-
-        def read(value: Any, row: list[Any], _report: Report, _unread: Any) -> None:
-            if row[slot] is None:
-                row[slot] = value
-
-        return read
-
-    @staticmethod
-    def _nth(nth: Sequence[tuple[int, _Read]]) -> _Read:
+    def _nth(self, node: Node) -> Extract:
         """Return the reader of elements at certain places of a list."""
+        places = tuple(
+            (position, sub.slot, None if sub.leaf else self._value(sub))
+            for position, sub in node.nth.items()
+        )
 
-        def read(value: Any, row: list[Any], report: Report, unread: Any) -> None:
+        def read(value: Any, row: list[Any], report: Report) -> None:
             items = value if type(value) is list else (value,)
-            for position, follow in nth:
-                if len(items) > position and items[position] is not None:
-                    follow(items[position], row, report, unread)
+            for position, slot, follow in places:
+                item = items[position] if len(items) > position else None
+                if item is None:
+                    continue
+                if follow is not None:
+                    follow(item, row, report)
+                elif slot is not None and row[slot] is None:
+                    row[slot] = item
 
         return read
 
-    def _amounts(self, by: str, chains: Mapping[str, Any], path: str) -> _Read:
-        """Return the reader of a list in which each member fills one column at most."""
-        rules = _Rules(chains)
-        again, currency = self._chain, self._currency
+    def _rules(self, table: Mapping[str, Node]) -> _Rules:
+        """Return the rules of a selector: chains where single values are read, else a reader."""
+        return _Rules({key: sub.chains() or self.element(sub) for key, sub in table.items()})
 
-        def read(value: Any, row: list[Any], report: Report, _unread: Any) -> None:
+    def _members(self, node: Node) -> Extract:
+        """Return the reader of a list whose members say by one key what they are."""
+        ((by, table),) = node.picks.items()
+        rules, keys, path = self._rules(table), self._keys(node), node.path
+        direct, take = by in _DIRECT, self._chains
+
+        def read(value: Any, row: list[Any], report: Report) -> None:
             items = value if type(value) is list else (value,)
             for item in items:
                 if type(item) is not dict:
                     report(path, item, OBJECT)
                     continue
-                concept: Any = item.get(by)
+                key: Any = item.get(by)
                 try:
-                    (coding,) = concept["coding"]
-                    rule = rules[coding["code"]]
-                except (TypeError, ValueError, KeyError, AttributeError):
-                    rule = rules.of(concept)
+                    rule = rules[key if direct else key["coding"][0]["code"]]
+                    if not direct and len(key["coding"]) > 1:
+                        rule = rules.of(key)
+                except (TypeError, IndexError, KeyError, AttributeError):
+                    rule = None if direct else rules.of(key)
+                if keys is not None:
+                    keys(item, row, report)
                 if rule is None:
                     continue
-                outer, inner, money, _, slot, _ = rule
-                owner = item.get(outer)
-                if type(owner) is dict and inner is not None and row[slot] is None:
-                    found = owner.get(inner)
-                    if found is not None:
-                        row[slot] = found
-                        if (
-                            money
-                            and currency is not None
-                            and (owner.get("code") or owner.get("currency")) != row[currency]
-                        ):
-                            note_currency(owner, row, currency, rule[5], report)
-                elif owner is not None:
-                    again(item, rule, row, report, (rules, by, items))
+                if type(rule) is not tuple:
+                    rule(item, row, report)
+                    continue
+                take(item, rule, row, report, (rules, by, items))
 
         return read
 
-    def _chain(
-        self, item: Any, rule: Chain, row: list[Any], report: Report, within: Any = None
+    def _chains(
+        self, item: Any, rule: tuple[Chain, ...], row: list[Any], report: Report, within: Any = None
     ) -> None:
-        """Take a single value one or two objects below a member of a list."""
-        owner, value = item, item.get(rule.outer)
-        if rule.inner is not None and value is not None:
-            if type(value) is dict:
-                owner, value = value, value.get(rule.inner)
+        """Take single values one or two objects below a member of a list."""
+        for outer, inner, money, unique, slot, path in rule:
+            owner, value = item, item.get(outer)
+            if inner is not None and value is not None:
+                if type(value) is not dict:
+                    report(path, value, OBJECT)
+                    continue
+                owner, value = value, value.get(inner)
+            if value is None:
+                continue
+            if not money and row[slot] is None:
+                row[slot] = value
+            elif money and within is not None and _adds(item, rule, row[slot], value, *within):
+                row[slot] += value
             else:
-                report(rule.path, value, OBJECT)
-                value = None
-        if value is None:
-            return
-        if rule.money and within is not None and _adds(item, rule, row, value, *within):
-            row[rule.slot] += value
-        else:
-            self._again(owner, value, row, rule.slot, rule.money, rule.unique, rule.path, report)
+                self._store(owner, value, row, slot, money, unique, path, report)
 
-    def _pick(self, by: str, table: Mapping[str, Node], path: str) -> _Read:
+    def _pick(self, by: str, table: Mapping[str, Node]) -> Extract:
         """Return the reader of an object whose key says which column it fills."""
-        rules = _Rules({key: sub.chain() or self.element(sub) for key, sub in table.items()})
-        direct, chain, watch = by in _DIRECT, self._chain, self._watch
+        rules, direct, take = self._rules(table), by in _DIRECT, self._chains
 
-        def read(element: Any, row: list[Any], report: Report, unread: Any) -> None:
+        def read(element: Any, row: list[Any], report: Report) -> None:
             key = element.get(by)
             rule = rules.of(key) if not direct else rules[key] if type(key) is str else None
-            if rule is None:
-                if watch:
-                    _unread_member(path, by, element, unread)
-            elif type(rule) is Chain:
-                chain(element, rule, row, report)
-            else:
-                rule(element, row, report, unread)
+            if type(rule) is tuple:
+                take(element, rule, row, report)
+            elif rule is not None:
+                rule(element, row, report)
 
         return read
-
-
-def _unread_member(path: str, by: str, element: Any, unread: Unread) -> None:
-    """Report a member of a list that no column asks for."""
-    key = element.get(by)
-    if by in _DIRECT:
-        what = "system" if by == "system" else "category"
-        unread(path, what, key, element.get("code"), element)
-        return
-    first: Any = next(iter(codings(key)), {})
-    unread(path, "category", first.get("system"), first.get("code"), element)
 
 
 def _adds(
-    item: Any, rule: Chain, row: list[Any], value: Any, rules: _Rules, by: str, items: Any
+    item: Any, rule: Any, existing: Any, value: Any, rules: _Rules, by: str, items: Any
 ) -> bool:
     """Return whether an amount is a further one of its kind in the same list.
 
     Two copayments are two amounts. A CMS variable that comes twice is an error of the holder.
     """
-    codes = [coding.get("code") for coding in codings(item.get(by))]
-    if any(type(code) is str and is_variable(code) for code in codes):
-        return False
     numbers = {int, float}
-    if type(value) not in numbers or type(row[rule.slot]) not in numbers:
+    if type(value) not in numbers or type(existing) not in numbers:
+        return False
+    if any(is_variable(code) for code in codes_of(item.get(by))):
         return False
     for other in items:
         if other is item:
@@ -542,3 +461,8 @@ def codings(concept: Any) -> list[dict[str, Any]]:
 def first_code(concept: Any) -> Any:
     """Return the code of the first coding that has one, as given."""
     return next((c["code"] for c in codings(concept) if c.get("code") is not None), None)
+
+
+def codes_of(concept: Any) -> set[str]:
+    """Return the codes of all codings of a CodeableConcept, as given."""
+    return {code for c in codings(concept) if type(code := c.get("code")) is str}

@@ -71,3 +71,19 @@ def number_of(identifiers: Any, *names: str) -> str | None:
         if types & set(names) or system in names:
             return value
     return None
+
+
+def other_id(identifiers: Any, *preferred: str) -> str | None:
+    """Return an identifier that is neither an NPI nor a tax id; preferred ones first."""
+    others = [
+        (system, types, value)
+        for system, types, value in _values(identifiers)
+        if not (types & (_NEVER - {"prn", "upin", "sl", "en"}))
+        and not any(mark in system for mark in _NEVER_SYSTEMS)
+        and not (system in _NPI_SYSTEMS or types & _NPI_TYPES or "npi" in system.split("_"))
+    ]
+    for name in preferred:
+        for system, types, value in others:
+            if name in types or name == system:
+                return value
+    return others[0][2] if others else None
