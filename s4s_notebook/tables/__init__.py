@@ -40,6 +40,7 @@ from .columns import LONG_TABLES, TABLES, check, describe, dictionary
 from .files import read_csv, to_excel, to_stata
 from .imaging_studies import complete_series
 from .linking import link
+from .providers import complete
 from .rows import Table
 from .unread import Accountant, unread
 
@@ -76,7 +77,7 @@ _KINDS = {
             "adjudications": claim_lines.emit_adjudications,
             **long_tables.EMIT,
         },
-        long_tables.AMEND,
+        {**long_tables.AMEND, "benefits": complete, "benefit_lines": complete},
     ),
     **dict.fromkeys(("Practitioner", "Organization"), long_tables.PROVIDER),
 }
@@ -85,8 +86,9 @@ RESOURCE_TYPES = ("Patient", "Coverage", "ImagingStudy", "ExplanationOfBenefit")
 """The types that tables are made of; :data:`BESIDE` are read with them where they are stored."""
 BESIDE = {
     "studies": ("Endpoint",),  # it says where the images are
-    "care_team": ("Practitioner", "Organization"),
-    "providers": ("Practitioner", "Organization"),
+    **dict.fromkeys(
+        ("benefits", "benefit_lines", "care_team", "providers"), ("Practitioner", "Organization")
+    ),
 }
 
 

@@ -14,7 +14,7 @@ from ..tracebacks import methods_without_variables
 from ..wording import safe_text
 from .extract import Report
 from .providers import TYPES as PROVIDERS
-from .providers import Directory, complete
+from .providers import Directory
 from .rows import Rows, Table
 from .versions import Identity, Versions, content_of, digest_of, stated_version
 
@@ -26,7 +26,10 @@ Emit = Callable[[dict[str, Any], str, Rows, Report], None]
 
 
 Notes = Mapping[tuple[str, str, str], Any]
-"""What ``Emit`` stored with ``rows.note``, by participant and key."""
+"""What ``Emit`` stored with ``rows.note``, by participant, type and key."""
+
+Amend = Callable[[pd.DataFrame, Notes, Directory], pd.DataFrame | None]
+"""Completes a frame, or returns another: (frame, notes of its rows, providers that were read)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,12 @@ class Kind:
         identify: the resource → (patient, day, key): what rows are ordered by; patient and key
             together are what makes two copies the same. An empty key: told apart by content.
         emit: table name → what adds the rows.
-        amend: table name → function that completes the frame, or returns another, with
-            the notes of its rows by participant, type and key.
+        amend: table name → what completes the frame.
     """
 
     identify: Callable[[Mapping[str, Any]], tuple[str, str, str]]
     emit: Mapping[str, Emit]
-    amend: Mapping[str, Callable[[pd.DataFrame, Notes], pd.DataFrame | None]] | None = None
+    amend: Mapping[str, Amend] | None = None
 
 
 class Accounting(Protocol):
@@ -187,10 +189,8 @@ class Builder:
         for type_ in types:
             amend = (self._kinds[type_].amend or {}).get(name)
             if amend is not None:
-                amended = amend(frame, self._rows[name].notes)
+                amended = amend(frame, self._rows[name].notes, self._directory)
                 frame = frame if amended is None else amended
-        if name in {"benefits", "benefit_lines"}:
-            complete(frame, self._rows[name].notes, self._directory)
         frame.attrs["table"] = name
         frame.attrs["duplicates"] = sum(self._copies[type_] for type_ in types)
         frame.attrs["problems"] = problems

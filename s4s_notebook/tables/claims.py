@@ -22,7 +22,7 @@ from .extract import (
 )
 from .npi import is_valid_npi
 from .people import patient_of
-from .providers import Pending, Provider, contained_providers, resolve, taxonomy_of
+from .providers import Pending, Provider, Referred, contained_providers, resolve, taxonomy_of
 from .rows import Rows, Table
 
 # The roles of R4 and of STU3, for each column that names a member of the claim's care team.
@@ -67,7 +67,7 @@ def identify(eob: Mapping[str, Any]) -> tuple[str, str, str]:
 class Member(NamedTuple):
     """A member of the care team of a claim."""
 
-    provider: Provider | str | None
+    provider: Referred
     role: str | None
     specialty: Any
     type: Any
@@ -145,15 +145,15 @@ _NPIS = [slot for name, slot in BENEFITS.at.items() if name.endswith("_npi")]
 
 
 def settle(
-    provider: Provider | str | None, part: str, name: str, position: int,
+    referred: Referred, part: str, name: str, position: int,
     row: list[Any], slot: int, pending: list[Pending],
 ) -> None:  # fmt: skip
-    """Fill in what a provider says, now or when all resources are read."""
-    if type(provider) is str:
-        if row[slot] is None:
-            pending.append(Pending(name, position, provider, part))
-    elif provider is not None and row[slot] is None:
-        row[slot] = getattr(provider, part)
+    """Fill in what is known of a provider, now or when all resources are read."""
+    if row[slot] is not None:
+        return
+    row[slot] = getattr(referred.provider, part)
+    if row[slot] is None and referred.elsewhere is not None:
+        pending.append(Pending(name, position, referred.elsewhere, part))
 
 
 def _people(
@@ -162,19 +162,19 @@ def _people(
 ) -> None:  # fmt: skip
     """Fill in who insures, bills, performs and is paid."""
 
-    def put(provider: Provider | str | None, part: str, column: str) -> None:
-        settle(provider, part, column, 0, row, _AT[column], pending)
+    def put(referred: Referred, part: str, column: str) -> None:
+        settle(referred, part, column, 0, row, _AT[column], pending)
 
     insurer = resolve(eob.get("insurer"), contained)
     put(insurer, "payer", "payer_id")
     put(insurer, "name", "payer_name")
-    if row[_AT["payer_name"]] is None:
-        row[_AT["payer_name"]] = inner(eob, "insurer", "display") if not pending else None
     provider = resolve(eob.get("provider"), contained)
     for part, column in (("npi", "billing_npi"), ("name", "billing_name"), ("other", "billing_id")):
         put(provider, part, column)
-    if provider is not None and (type(provider) is str or provider[0] == "Organization"):
+    if provider.provider.kind == "Organization":
         put(provider, "npi", "organization_npi")
+    elif provider.provider.kind is None and provider.elsewhere is not None:
+        put(Referred(Provider(), provider.elsewhere), "npi", "organization_npi")
     facility = row[_AT["service_facility_npi"]]
     if type(facility) is dict:
         row[_AT["service_facility_npi"]] = None
@@ -187,7 +187,7 @@ _NAMED = tuple(_ROLES.items())
 
 def _roles(team: Mapping[int, Member], status: Status, put: Any) -> None:
     """Fill in the NPI of the first member of each role."""
-    people: dict[str | None, Provider | str | None] = {}
+    people: dict[str | None, Referred] = {}
     for member in team.values():
         people.setdefault(member.role, member.provider)
     for name, roles in _NAMED:
@@ -197,8 +197,8 @@ def _roles(team: Mapping[int, Member], status: Status, put: Any) -> None:
     column: str | None = (
         "attending_npi" if status.type in _INSTITUTIONAL else _PRIMARY.get(status.type)
     )
-    if column is not None:
-        put(people.get("primary"), "npi", column)
+    if column is not None and "primary" in people:
+        put(people["primary"], "npi", column)
 
 
 _PRIMARY = {

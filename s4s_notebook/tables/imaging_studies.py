@@ -16,6 +16,7 @@ from .builder import Kind, Notes
 from .columns import declared
 from .extract import OBJECT, Report, codings
 from .people import patient_of
+from .providers import Directory
 from .rows import Rows, Table, sparse, spread
 from .values import convert
 
@@ -181,7 +182,7 @@ def emit_endpoint(resource: dict[str, Any], _key: str, rows: Rows, _report: Repo
     rows.note(address if address.isprintable() and address else None)
 
 
-def merge_studies(frame: pd.DataFrame, endpoints: Notes) -> pd.DataFrame:
+def merge_studies(frame: pd.DataFrame, endpoints: Notes, _directory: Directory) -> pd.DataFrame:
     """Fill in Endpoints, then join the resources of one study to one row.
 
     Two archives, or a correction, give a study two ImagingStudy resources. The row with most
@@ -205,7 +206,7 @@ def merge_studies(frame: pd.DataFrame, endpoints: Notes) -> pd.DataFrame:
     return _without(frame, frame.duplicated(key) & double)
 
 
-def merge_series(frame: pd.DataFrame, _notes: Notes) -> pd.DataFrame:
+def merge_series(frame: pd.DataFrame, _notes: Notes, _directory: Directory) -> pd.DataFrame:
     """Keep one row of a series that several resources of its study list."""
     key = [n for n in ("participant", "patient_id", "study_uid", "series_uid") if n in frame]
     return _without(

@@ -13,16 +13,23 @@ from typing import Any
 import pandas as pd
 
 from ..fhir.resources import objects, read_reference
-from .builder import Emit, Kind, Notes
+from .builder import Amend, Emit, Kind, Notes
 from .columns import LONG_TABLES
 from .extract import Report, codings, first_code, inner, is_variable, listed, meaning
-from .npi import is_valid_npi, npi_of, number_of
+from .npi import is_valid_npi, number_of
+from .providers import TYPES as PROVIDER_TYPES
+from .providers import (
+    Directory,
+    complete_team,
+    contained_providers,
+    read_provider,
+    resolve,
+    taxonomy_of,
+)
 from .rows import Rows, Table
 from .values import preferred
 
 Row = dict[str, Any]
-_TAXONOMY = "provider_taxonomy"
-_CONDITIONAL = re.compile(r"[?&]identifier=([^|&]+)\|([^&]+)")
 
 TABLES = {name: Table(name, by_hand=[c.name for c in LONG_TABLES[name]]) for name in LONG_TABLES}
 
@@ -97,66 +104,34 @@ def _unit(quantity: Any) -> Any:
 
 
 def _care_team(eob: Mapping[str, Any], key: str) -> Iterator[Row]:
-    contained = _contained(eob)
+    contained = contained_providers(eob)
     for index, member in enumerate(objects(eob.get("careTeam")), 1):
-        provider = next(iter(objects(member.get("provider"))), {})
-        resource = contained.get(str(provider.get("reference")), {})
+        reference = next(iter(objects(member.get("provider"))), {})
+        provider = resolve(reference, contained).provider
         qualification = codings(member.get("qualification"))
         roles = [c["code"] for c in codings(member.get("role")) if c.get("code") is not None]
-        npi = (
-            npi_of(provider.get("identifier"), declared=True)
-            or npi_of(resource.get("identifier"))
-            or _npi_in(provider)
-        )
         yield {
             "member_index": index,
             "sequence": member.get("sequence"),
             "role": next(iter(roles), None),
             "role_2": roles[1] if len(roles) > 1 else None,
             "responsible": member.get("responsible"),
-            "provider_id": _provider_id(provider, key, npi),
-            "provider_kind": resource.get("resourceType") or _kind_of(provider),
-            "npi": npi,
-            "npi_valid": is_valid_npi(npi),
-            "name": provider.get("display") or _name(resource),
-            "taxonomy": _taxonomy(qualification) or _taxonomies(resource),
+            "provider_id": _provider_id(reference, key, provider.npi),
+            "provider_kind": provider.kind,
+            "npi": provider.npi,
+            "npi_valid": is_valid_npi(provider.npi),
+            "name": reference.get("display") or provider.name,
+            "taxonomy": taxonomy_of(member.get("qualification")) or provider.taxonomy,
             "specialty": next((c.get("code") for c in qualification if not _is_taxonomy(c)), None),
         }
 
 
 def _is_taxonomy(coding: Mapping[str, Any]) -> bool:
-    system = coding.get("system")
-    return type(system) is str and meaning(system) == _TAXONOMY
-
-
-def _taxonomy(found: Iterable[Mapping[str, Any]]) -> Any:
-    return next((c.get("code") for c in found if _is_taxonomy(c)), None)
-
-
-def _taxonomies(resource: Mapping[str, Any]) -> Any:
-    qualifications = objects(resource.get("qualification"))
-    return _taxonomy(c for q in qualifications for c in codings(q.get("code")))
+    return taxonomy_of({"coding": [coding]}) is not None
 
 
 def _contained(resource: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {f"#{one['id']}": one for one in objects(resource.get("contained")) if "id" in one}
-
-
-def _kind_of(reference: Mapping[str, Any]) -> str | None:
-    """Return the type of resource that a reference names; None for a contained one."""
-    stated, text = reference.get("type"), reference.get("reference")
-    if type(stated) is str:
-        return stated
-    if type(text) is not str or "?" in text:
-        return text.partition("?")[0] if type(text) is str else None
-    return read_reference(text).type or None
-
-
-def _npi_in(reference: Mapping[str, Any]) -> str | None:
-    """Return the NPI that a conditional reference searches by (FHIR R4 section 2.3.0.4)."""
-    text = reference.get("reference")
-    found = _CONDITIONAL.search(text) if type(text) is str else None
-    return npi_of({"system": found[1], "value": found[2]}) if found else None
 
 
 def _provider_id(reference: Mapping[str, Any], key: str, npi: str | None) -> str | None:
@@ -170,98 +145,57 @@ def _provider_id(reference: Mapping[str, Any], key: str, npi: str | None) -> str
     return f"npi:{npi}" if npi else None
 
 
-_HOLDERS_OF_NUMBERS = ("Practitioner", "Organization", "PractitionerRole", "Location")
-
-
 def _providers(eob: Mapping[str, Any], key: str) -> Iterator[Row]:
     """Yield the providers that stand within a claim."""
     for reference, resource in _contained(eob).items():
-        if resource.get("resourceType") in _HOLDERS_OF_NUMBERS:
-            yield {**provider(resource), "provider_id": f"{key}{reference}"}
+        if resource.get("resourceType") in PROVIDER_TYPES:
+            yield {**provider_row(resource), "provider_id": f"{key}{reference}"}
     teams = [member.get("provider") for member in objects(eob.get("careTeam"))]
     alone = [eob.get(element) for element in ("provider", "facility", "organization", "insurer")]
     for named in (one for value in (*alone, *teams) for one in objects(value)):
-        conditional = _npi_in(named)
-        npi = npi_of(named.get("identifier"), declared=True) or conditional
-        if npi and (conditional or type(named.get("reference")) is not str):
+        provider, elsewhere = resolve(named, {})
+        text = named.get("reference")
+        if provider.npi and elsewhere is None and not (type(text) is str and text.startswith("#")):
             yield {
-                "provider_id": f"npi:{npi}",
-                "kind": _kind_of(named),
-                "npi": npi,
-                "npi_valid": is_valid_npi(npi),
-                "name": named.get("display"),
+                "provider_id": f"npi:{provider.npi}",
+                "kind": provider.kind,
+                "npi": provider.npi,
+                "npi_valid": is_valid_npi(provider.npi),
+                "name": provider.name,
             }
 
 
-def provider(resource: Mapping[str, Any]) -> Row:
+def provider_row(resource: Mapping[str, Any]) -> Row:
     """Return the row of a Practitioner or an Organization."""
     identifiers = resource.get("identifier")
-    npi = npi_of(identifiers)
+    provider = read_provider(resource)
     address = next(iter(preferred(resource.get("address"))), {})
     return {
-        "provider_id": f"{resource.get('resourceType')}/{resource.get('id')}",
-        "kind": resource.get("resourceType"),
-        "npi": npi,
-        "npi_valid": is_valid_npi(npi),
+        "provider_id": f"{provider.kind}/{resource.get('id')}",
+        "kind": provider.kind,
+        "npi": provider.npi,
+        "npi_valid": is_valid_npi(provider.npi),
         "ccn": number_of(identifiers, "ccn"),
         "payer_id": number_of(identifiers, "payerid"),
         "naic": number_of(identifiers, "naiccode", "naic"),
         "clia": number_of(identifiers, "clia"),
-        "name": _name(resource),
+        "name": provider.name,
         "type": next((first_code(t) for t in objects(resource.get("type"))), None),
-        "taxonomy": _taxonomies(resource),
+        "taxonomy": provider.taxonomy,
         "state": address.get("state"),
         "zip": address.get("postalCode"),
     }
 
 
-def _name(resource: Mapping[str, Any]) -> Any:
-    name = resource.get("name")
-    if type(name) is str:
-        return name
-    person = next(iter(preferred(name)), {})
-    if person.get("text") is not None:
-        return person["text"]
-    parts = [*listed(person, "given"), *listed(person, "family")]
-    return " ".join(part for part in parts if type(part) is str) or None
-
-
 def _of_resource(resource: Mapping[str, Any], _key: str) -> Iterator[Row]:
-    yield provider(resource)
+    yield provider_row(resource)
 
 
-def _note_provider(resource: dict[str, Any], _key: str, rows: Rows, _report: Report) -> None:
-    rows.note(provider(resource))
+def _fill_care_team(frame: pd.DataFrame, _notes: Notes, directory: Directory) -> None:
+    complete_team(frame, directory)
 
 
-def _fill_care_team(frame: pd.DataFrame, notes: Notes) -> None:
-    """Complete the members whose provider is a resource of its own, in the same read."""
-    providers = {
-        (participant, row[name]): row
-        for (participant, _, key), row in notes.items()
-        if isinstance(row, dict)
-        for row in ({**row, "uuid": f"urn:uuid:{key}"},)
-        for name in ("provider_id", "uuid")
-    }
-    if not providers or not len(frame):
-        return
-    participants = frame["participant"] if "participant" in frame else [""] * len(frame)
-    keys = zip(participants, frame["provider_id"].astype(object), strict=True)
-    rows = [providers.get(key, {}) for key in keys]
-    for column, source in (
-        ("npi", "npi"),
-        ("name", "name"),
-        ("taxonomy", "taxonomy"),
-        ("provider_kind", "kind"),
-    ):
-        other = pd.Series([r.get(source) for r in rows], index=frame.index, dtype="str")
-        frame[column] = frame[column].where(frame[column].notna(), other)
-    frame["npi_valid"] = pd.array(
-        [is_valid_npi(None if pd.isna(n) else str(n)) for n in frame["npi"]], dtype="boolean"
-    )
-
-
-def _each_once(frame: pd.DataFrame, _notes: Notes) -> pd.DataFrame:
+def _each_once(frame: pd.DataFrame, _notes: Notes, _directory: Directory) -> pd.DataFrame:
     """Leave each provider of a participant once: claims repeat them."""
     keys = [c for c in ("participant", "provider_id") if c in frame]
     return frame.drop_duplicates(keys, ignore_index=True)
@@ -450,7 +384,7 @@ EMIT: dict[str, Emit] = {
         ("notes", _notes),
     )
 }
-AMEND: dict[str, Callable[[pd.DataFrame, Notes], pd.DataFrame | None]] = {
+AMEND: dict[str, Amend] = {
     "care_team": _fill_care_team,
     "providers": _each_once,
 }
@@ -463,6 +397,4 @@ def _identify(resource: Mapping[str, Any]) -> tuple[str, str, str]:
     return "", "", key
 
 
-PROVIDER = Kind(
-    _identify, {"providers": rows_of("providers", _of_resource), "care_team": _note_provider}
-)
+PROVIDER = Kind(_identify, {"providers": rows_of("providers", _of_resource)})

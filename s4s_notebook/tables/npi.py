@@ -47,22 +47,22 @@ def _values(identifiers: Any) -> Iterator[tuple[str, set[str], str]]:
             yield _system(identifier), _types(identifier), value.strip()
 
 
-def npi_of(identifiers: Any, *, declared: bool = False) -> str | None:
+def npi_of(identifiers: Any, *, undeclared: bool = False) -> str | None:
     """Return the NPI among the identifiers of a provider.
 
     Args:
         identifiers: one Identifier or a list of them.
-        declared: whether one without system and type may be an NPI, if its check digit is right.
+        undeclared: whether one without system and type may be an NPI, if its check digit is right.
     """
-    undeclared = None
+    possible = None
     for system, types, value in _values(identifiers):
         if types & _NEVER or any(mark in system for mark in _NEVER_SYSTEMS):
             continue
         if system in _NPI_SYSTEMS or types & _NPI_TYPES or "npi" in system.split("_"):
             return value
-        if declared and not system and not types and value[0] in "12" and is_valid_npi(value):
-            undeclared = undeclared or value
-    return undeclared
+        if undeclared and not system and not types and value[0] in "12" and is_valid_npi(value):
+            possible = possible or value
+    return possible
 
 
 def number_of(identifiers: Any, *names: str) -> str | None:

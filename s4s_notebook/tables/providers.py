@@ -7,28 +7,49 @@ when all resources are read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from ..fhir.resources import objects, read_reference
-from .extract import codings, meaning
+from .extract import codings, listed, meaning
 from .npi import is_valid_npi, npi_of, other_id
+from .values import preferred
+from .versions import stated_version
 
 TYPES = ("Practitioner", "Organization", "PractitionerRole", "Location")
 _PAYER_TYPES = ("payerid", "naiccode")
+_CONDITIONAL = re.compile(r"[?&]identifier=([^|&]+)\|([^&]+)")
+_CLAIM = "ExplanationOfBenefit"
 
 
 class Provider(NamedTuple):
-    """What the tables say of a practitioner or an organization."""
+    """What the tables say of a practitioner or an organization; None where nothing is stated.
 
-    kind: str
-    npi: str | None
-    name: str | None
-    taxonomy: str | None
-    other: str | None
-    payer: str | None
+    Attributes:
+        kind: the type of resource.
+        npi: National Provider Identifier.
+        name: as text.
+        taxonomy: code of NUCC's provider taxonomy.
+        other: an identifier that is neither an NPI nor a tax id.
+        payer: the same, with those of payers first.
+    """
+
+    kind: str | None = None
+    npi: str | None = None
+    name: str | None = None
+    taxonomy: str | None = None
+    other: str | None = None
+    payer: str | None = None
+
+
+class Referred(NamedTuple):
+    """Where a Reference leads: what stands here, and what a resource of its own may add."""
+
+    provider: Provider
+    elsewhere: str | None = None
 
 
 class Pending(NamedTuple):
@@ -43,9 +64,10 @@ class Pending(NamedTuple):
 def read_provider(resource: Mapping[str, Any]) -> Provider:
     """Return what a resource says of a provider."""
     identifiers = resource.get("identifier")
+    kind = resource.get("resourceType")
     return Provider(
-        str(resource.get("resourceType")),
-        npi_of(identifiers, declared=True),
+        kind if type(kind) is str else None,
+        npi_of(identifiers, undeclared=True),
         _name(resource.get("name")),
         _taxonomy(resource),
         other_id(identifiers),
@@ -54,15 +76,13 @@ def read_provider(resource: Mapping[str, Any]) -> Provider:
 
 
 def _name(name: Any) -> str | None:
+    """Return a name, or the HumanName in use, as text."""
     if type(name) is str:
         return name or None
-    for human in objects(name):
+    for human in preferred(name):
         if type(human.get("text")) is str and human["text"]:
             return str(human["text"])
-        given = human.get("given")
-        family = human.get("family")
-        parts = [*(given if type(given) is list else [given])]
-        parts += family if type(family) is list else [family]
+        parts = [*listed(human, "given"), *listed(human, "family")]
         words = [part for part in parts if type(part) is str and part]
         if words:
             return " ".join(words)
@@ -93,79 +113,99 @@ def contained_providers(eob: Mapping[str, Any]) -> dict[str, Provider]:
     }
 
 
-def resolve(reference: Any, contained: Mapping[str, Provider]) -> Provider | str | None:
-    """Return the provider that a Reference leads to.
+def resolve(reference: Any, contained: Mapping[str, Provider]) -> Referred:
+    """Return what a Reference says of a provider, and where the rest stands.
+
+    Args:
+        reference: of any shape.
+        contained: of :func:`contained_providers`.
 
     Returns:
-        The provider; or the text of the reference where a resource of its own must be looked up;
-        None where there is neither.
+        The contained provider; or identifier and display of the reference, with the text of the
+        reference where a resource of its own may be among those read.
     """
     if type(reference) is not dict:
-        return None
+        return Referred(Provider())
     text = reference.get("reference")
-    if type(text) is str and text in contained:
-        return contained[text]
+    text = text.strip() if type(text) is str else ""
+    if text in contained:
+        return Referred(contained[text])
     identifiers = reference.get("identifier")
-    npi, other = npi_of(identifiers, declared=True), other_id(identifiers)
+    conditional = _CONDITIONAL.search(text)
+    searched = {"system": conditional[1], "value": conditional[2]} if conditional else None
     display = reference.get("display")
-    name = display if type(display) is str and display else None
-    if type(text) is str and text and not text.startswith("#") and npi is None:
-        return text
-    if npi is None and other is None and name is None:
+    provider = Provider(
+        kind_of(reference),
+        npi_of(identifiers, undeclared=True) or npi_of(searched),
+        display if type(display) is str and display else None,
+        None,
+        other_id(identifiers),
+        other_id(identifiers, *_PAYER_TYPES),
+    )
+    readable = bool(text) and not text.startswith("#") and conditional is None
+    return Referred(provider, text if readable else None)
+
+
+def kind_of(reference: Mapping[str, Any]) -> str | None:
+    """Return the type of resource that a reference names; None for a contained one."""
+    stated, text = reference.get("type"), reference.get("reference")
+    if type(stated) is str:
+        return stated
+    if type(text) is not str:
         return None
-    kind = reference.get("type")
-    payer = other_id(identifiers, *_PAYER_TYPES)
-    return Provider(kind if type(kind) is str else "", npi, name, None, other, payer)
+    return text.partition("?")[0] if "?" in text else read_reference(text).type or None
 
 
 class Directory:
     """The practitioners and organizations among the resources, by participant and reference."""
 
     def __init__(self) -> None:
-        self._providers: dict[tuple[str, str], Provider] = {}
+        self._providers: dict[tuple[str, str], tuple[bytes, Provider]] = {}
 
     def __len__(self) -> int:
         return len(self._providers)
 
     def add(self, participant: str, resource: Mapping[str, Any]) -> None:
-        """Remember a resource; the later of two copies stays."""
+        """Remember a resource; of two copies the newer, else the later one."""
         id_ = resource.get("id")
-        if type(id_) is str and id_:
-            key = participant, f"{resource['resourceType']}/{id_}"
-            self._providers[key] = read_provider(resource)
+        if type(id_) is not str or not id_:
+            return
+        key, version = (participant, f"{resource['resourceType']}/{id_}"), stated_version(resource)
+        if key not in self._providers or self._providers[key][0] <= version:
+            self._providers[key] = version, read_provider(resource)
 
-    def find(self, participant: str, text: str) -> Provider | None:
-        """Return the provider of a relative, absolute or urn: reference."""
+    def find(self, participant: str, text: str) -> Provider:
+        """Return the provider of a relative, absolute or urn: reference; an empty one for none."""
         reference = read_reference(text)
-        if reference.type:
-            return self._providers.get((participant, f"{reference.type}/{reference.id}"))
-        found = (self._providers.get((participant, f"{t}/{reference.id}")) for t in TYPES)
-        return next((provider for provider in found if provider is not None), None)
+        types = (reference.type,) if reference.type else TYPES
+        keys = ((participant, f"{type_}/{reference.id}") for type_ in types)
+        found = (self._providers.get(key) for key in keys)
+        return next((entry[1] for entry in found if entry is not None), Provider())
 
 
 def complete(frame: pd.DataFrame, notes: Mapping[Any, Any], directory: Directory) -> None:
-    """Fill in the cells that resources of their own say.
+    """Fill in the cells that resources of their own state.
 
     Args:
         frame: benefits or benefit_lines, as built.
-        notes: by participant and claim the :class:`Pending` of its rows, as plain tuples.
-        directory: what the resources say of providers.
+        notes: by participant, type and claim the :class:`Pending` of its rows, as plain tuples.
+        directory: what the resources state of providers.
     """
     if not notes or not len(directory):
         return
     values: dict[str, dict[int, Any]] = {}  # column → row → value
-    for (participant, first), pending in _placed(frame, notes):
+    for participant, first, pending in _placed(frame, notes):
         for column, position, reference, part in pending:
             provider = directory.find(participant, reference)
-            value = None if provider is None else getattr(provider, part)
-            if column == "organization_npi" and provider and provider.kind != "Organization":
+            value = getattr(provider, part)
+            if column == "organization_npi" and provider.kind != "Organization":
                 value = None
             if value is not None:
-                values.setdefault(column, {})[first + position] = value
+                values.setdefault(column, {}).setdefault(first + position, value)
     checks: dict[int, bool] = {}
     for column, cells in values.items():
-        own: Any = frame[column].isna().to_numpy()
-        cells = {row: value for row, value in cells.items() if own[row]}
+        empty: Any = frame[column].isna().to_numpy()
+        cells = {row: value for row, value in cells.items() if empty[row]}
         _put(frame, column, cells)
         if column.endswith("_npi"):
             for row, value in cells.items():
@@ -182,23 +222,50 @@ def _put(frame: pd.DataFrame, column: str, cells: Mapping[int, Any]) -> None:
 
 def _placed(
     frame: pd.DataFrame, notes: Mapping[Any, Any]
-) -> Iterator[tuple[tuple[str, int], tuple[tuple[str, int, str, str], ...]]]:
-    """Yield the participant and the first row of each claim that has notes, and these."""
+) -> Iterator[tuple[str, int, tuple[tuple[str, int, str, str], ...]]]:
+    """Yield participant, first row and notes of each claim that has notes."""
     claims = frame["claim_id"].tolist()
     people = frame["participant"].tolist() if "participant" in frame else [""] * len(claims)
     before = None
     for row, key in enumerate(zip(people, claims, strict=True)):
-        if key != before and key in notes:
-            yield (key[0], row), notes[key]
+        pending = None if key == before else notes.get((key[0], _CLAIM, key[1]))
+        if pending is not None:
+            yield key[0], row, pending
         before = key
+
+
+def complete_team(frame: pd.DataFrame, directory: Directory) -> None:
+    """Fill in the members of care teams whose provider is a resource of its own.
+
+    Args:
+        frame: care_team, as built.
+        directory: what the resources state of providers.
+    """
+    if not len(directory) or not len(frame):
+        return
+    people = frame["participant"].tolist() if "participant" in frame else [""] * len(frame)
+    providers = [
+        directory.find(person, text) if type(text) is str else Provider()
+        for person, text in zip(people, frame["provider_id"].tolist(), strict=True)
+    ]
+    for part in ("npi", "name", "taxonomy", "kind"):
+        column = "provider_kind" if part == "kind" else part
+        values = [getattr(provider, part) for provider in providers]
+        other = pd.Series(values, index=frame.index, dtype="str")
+        frame[column] = frame[column].where(frame[column].notna(), other)
+    checks = [is_valid_npi(npi if type(npi) is str else None) for npi in frame["npi"].tolist()]
+    frame["npi_valid"] = pd.array(checks, dtype="boolean")
 
 
 __all__ = [
     "Directory",
     "Pending",
     "Provider",
+    "Referred",
     "complete",
+    "complete_team",
     "contained_providers",
+    "kind_of",
     "read_provider",
     "resolve",
     "taxonomy_of",
