@@ -10,6 +10,7 @@ from .builder import Emit
 from .claim_status import status_of
 from .claims import Member, add_paid, settle, team_of
 from .coded import best, icd, is_hcpcs, is_masked, kind_of, ndc_11
+from .columns import BB
 from .extract import (
     OBJECT,
     Report,
@@ -286,12 +287,18 @@ def _denials(line: Mapping[str, Any], row: list[Any]) -> None:
     for item in objects(line.get("adjudication")):
         if code_of(item.get("category")) in {"adjustmentreason", "denialreason", "rejectreason"}:
             for coding in codings(item.get("reason")):
-                if coding.get("code") not in (None, *found):
+                if coding.get("code") not in (None, *found) and not _is_other_variable(coding):
                     found.append(coding["code"])
     for slot in _DENIALS:
         row[slot] = None
     for slot, code in zip(_DENIALS, found, strict=False):
         row[slot] = code
+
+
+def _is_other_variable(coding: Mapping[str, Any]) -> bool:
+    """Return whether a reason is a CMS variable that is no reason for an adjustment."""
+    system = coding.get("system")
+    return type(system) is str and system.startswith(BB) and "ansi" not in meaning(system)
 
 
 def _dated(line: Mapping[str, Any], claim: Any, row: list[Any], report: Report) -> None:
@@ -326,9 +333,10 @@ def _performer(
         rendering = [m for m in team.values() if m.role in _PERFORMERS]
         performers = rendering if len(rendering) == 1 else []
     others = [m for m in members if m.role != "primary"]
-    member = next(iter(performers or others or members), None)
-    if member is None:
+    candidates = performers or others or members
+    if not candidates:
         return
+    member = next((m for m in candidates if m.provider.has_npi), candidates[0])
     settle(member.provider, "npi", "performing_npi", position, row, _NPI, pending)
     if row[_SPECIAL] is None:
         row[_SPECIAL] = member.specialty

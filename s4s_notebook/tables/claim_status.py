@@ -104,12 +104,20 @@ def _type(said: Said) -> str:
     return said.type or _type_of_number(said.nch or said.number or "")
 
 
+def cms_claim_id(eob: Mapping[str, Any]) -> str | None:
+    """Return CMS's own identifier of a claim, which no two claims share."""
+    for identifier in objects(eob.get("identifier")):
+        if meaning(str(identifier.get("system"))) in _CLAIM_IDS and usable(identifier.get("value")):
+            return str(identifier["value"])
+    return None
+
+
 def unique_id(eob: Mapping[str, Any]) -> str | None:
     """Return the claim identifier: of a known system, else the first of type uc, else the only."""
+    known = cms_claim_id(eob)
+    if known is not None:
+        return known
     identifiers = [i for i in objects(eob.get("identifier")) if usable(i.get("value"))]
-    for identifier in identifiers:
-        if meaning(str(identifier.get("system"))) in _CLAIM_IDS:
-            return str(identifier["value"])
     for identifier in identifiers:
         if any(c.get("code") == "uc" for c in codings(identifier.get("type"))):
             return str(identifier["value"])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..fhir.resources import objects
-from .claim_status import Status, status_of, unique_id
+from .claim_status import Status, cms_claim_id, status_of, unique_id
 from .coded import best, icd
 from .extract import (
     Report,
@@ -56,11 +56,11 @@ BENEFITS = Table("benefits", by_hand=_CLAIM_BY_HAND)
 
 
 def identify(eob: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return patient, first day and claim id; the id falls back to the claim identifier."""
+    """Return patient, first day and claim id; the id falls back to CMS's claim identifier."""
     start = inner(eob, "billablePeriod", "start")
     key = eob.get("id")
     if not usable(key):
-        key = unique_id(eob) or ""
+        key = cms_claim_id(eob) or ""
     return patient_of(eob, "patient"), start if type(start) is str else "", str(key)
 
 
@@ -129,8 +129,6 @@ def emit_benefit(eob: dict[str, Any], key: str, rows: Rows, report: Report) -> N
     _concepts(row)
     if status.type == "HOSPICE":
         row[at["hospice_start"]] = row[at["admitted"]]
-    if "total" in eob and status.type not in _INSTITUTIONAL:
-        _misnamed_total(eob, row)
     _paid(row)
     _payment_status(row)
     npis = [row[slot] for slot in _NPIS if type(row[slot]) is str]
@@ -186,10 +184,11 @@ _NAMED = tuple(_ROLES.items())
 
 
 def _roles(team: Mapping[int, Member], status: Status, put: Any) -> None:
-    """Fill in the NPI of the first member of each role."""
+    """Fill in the NPI of the first member of each role that has one."""
     people: dict[str | None, Referred] = {}
     for member in team.values():
-        people.setdefault(member.role, member.provider)
+        if member.role not in people or not people[member.role].has_npi:
+            people[member.role] = member.provider
     for name, roles in _NAMED:
         for role in roles:
             if role in people:
@@ -284,15 +283,3 @@ def _payment_status(row: list[Any]) -> None:
     row[slot] = _PAID.get(row[slot], row[slot]) if type(row[slot]) is str else row[slot]
     if row[slot] is None and row[_AT["payment_denial"]] == "0":
         row[slot] = "denied"
-
-
-def _misnamed_total(eob: dict[str, Any], row: list[Any]) -> None:
-    """Move what a prior payer paid, which CMS's R4 server calls the total charge."""
-    for total in objects(eob.get("total")):
-        codes = {meaning(str(c.get("code"))) for c in codings(total.get("category"))}
-        if {"priorpayerpaid", "clm_tot_chrg_amt"} <= codes:
-            charge, paid = (
-                BENEFITS.at["submitted_charge_amount"],
-                BENEFITS.at["primary_payer_amount"],
-            )
-            row[paid], row[charge] = row[charge], None

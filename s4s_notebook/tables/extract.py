@@ -28,6 +28,9 @@ MIXED = ("in several currencies",)
 _DIRECT = {"url", "system", "id"}  # these keys are text; the others are CodeableConcepts
 OBJECT = "an object was expected"
 _TWICE = "given twice with different values; the first is kept"
+_MISNAMED = {("clm_tot_chrg_amt", "priorpayerpaid")}
+"""A CMS variable that is wrong beside a general code: Blue Button v2 puts what a prior payer paid
+for a carrier claim under the variable of the total charge. The general code counts."""
 _UNIQUE_KEYS = {"url", "category", "type"}  # one element a key: a second one is a problem
 _STEP = re.compile(r"(\w+)(?:\[(\w+)(?:=([^\]]+))?\])?")
 _VARIABLE = re.compile(r"[A-Z]+(-[A-Z0-9]+)+|[A-Za-z0-9]+(_[A-Za-z0-9]+)+")
@@ -156,6 +159,11 @@ def compile_paths(
     return _Compiler(currency).element(tree(paths, moneys))
 
 
+def _is_misnamed(one: str, other: str) -> bool:
+    pair = meaning(one), meaning(other)
+    return pair in _MISNAMED or pair[::-1] in _MISNAMED
+
+
 class _Rules(dict[str, Any]):
     """What to do with a member of a list, by the text of its key as given."""
 
@@ -173,20 +181,23 @@ class _Rules(dict[str, Any]):
         """Return the rule of a CodeableConcept; a variable decides over a general code."""
         if type(concept) is not dict:
             return None
-        general, unknown = None, False
+        general = variable = None
+        unknown = False
+        named: list[str] = []
         listed = concept.get("coding")
         for coding in listed if type(listed) is list else (listed,):
             code = coding.get("code") if type(coding) is dict else None
             if type(code) is not str:
                 continue
             rule = self[code]
+            named.append(code)
             if is_variable(code):
-                if rule is not None:
-                    return rule
-                unknown = True
+                variable, unknown = variable or rule, True
             elif general is None:
                 general = rule
-        return None if unknown else general
+        if variable is not None and len(named) == 2 and _is_misnamed(*named):
+            return general
+        return variable if unknown else general
 
 
 class _Compiler:

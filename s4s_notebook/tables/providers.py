@@ -51,6 +51,11 @@ class Referred(NamedTuple):
     provider: Provider
     elsewhere: str | None = None
 
+    @property
+    def has_npi(self) -> bool:
+        """Whether an NPI stands here or may stand elsewhere."""
+        return self.provider.npi is not None or self.elsewhere is not None
+
 
 class Pending(NamedTuple):
     """A cell that a resource of its own fills: the column, the row of the claim, the reference."""

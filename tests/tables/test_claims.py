@@ -34,7 +34,7 @@ def test_a_general_code_that_two_amounts_share_doubles_nothing() -> None:
     )
     assert row.rate_amount == 5.0
     assert row.submitted_charge_amount == 999.85
-    assert row.payment_amount == 80.0
+    assert row.payer_paid_amount == 80.0
     assert row.currency == "USD"
 
 
@@ -46,7 +46,7 @@ def test_a_general_code_counts_where_there_is_no_variable() -> None:
         {"category": {"coding": [{"code": "benefit"}]}, "amount": {"value": 96, "code": "USD"}},
     ]
     row = line(adjudication=adjudication)
-    assert (row.allowed_charge_amount, row.payment_amount) == (120.0, 96.0)
+    assert (row.allowed_charge_amount, row.payer_paid_amount) == (120.0, 96.0)
     long = tables.adjudications([claim(item=[{"adjudication": adjudication}])])
     assert list(long["variable"]) == ["eligible", "eligpercent", "benefit"]
     assert list(long["value"].dropna()) == [0.8]
@@ -95,18 +95,25 @@ def test_the_type_is_chosen_by_system_not_by_place() -> None:
 def test_who_performed_the_line_comes_through_its_link() -> None:
     """R4 links the performer and the organization; the performer is the one."""
     team = [
-        {"sequence": 2, "provider": {"identifier": {"value": "11"}}, "role": role("primary")},
+        {
+            "sequence": 2,
+            "provider": {"identifier": {"value": "1234567893"}},
+            "role": role("primary"),
+        },
         {
             "sequence": 3,
-            "provider": {"identifier": {"value": "22"}},
+            "provider": {"identifier": {"value": "1245319599"}},
             "role": role("performing"),
             "qualification": {"coding": [{"system": BB + "variables/prvdr_spclty", "code": "30"}]},
         },
     ]
     made = claim(careTeam=team, item=[{"careTeamSequence": [2, 3]}, {"careTeamLinkId": [2]}, {}])
     frame = tables.benefit_lines([made])
-    assert list(frame["performing_npi"].fillna("")) == ["22", "11", ""]
-    assert list(frame["performing_specialty"].fillna("")) == ["30", "", ""]
+    # A line without links was performed by the only member of that role.
+    assert list(frame["performing_npi"]) == ["1245319599", "1234567893", "1245319599"]
+    assert list(frame["performing_specialty"].fillna("")) == ["30", "", "30"]
+    frame = tables.benefit_lines([claim(careTeam=[*team, {**team[1], "sequence": 4}], item=[{}])])
+    assert frame["performing_npi"].isna().all()
 
 
 def test_the_line_says_of_what_type_its_performer_is_and_whether_one_participates() -> None:
@@ -152,7 +159,13 @@ def role(code: str) -> dict[str, Any]:
     ("kind", "column"), [("INPATIENT", "attending_npi"), ("PDE", "prescriber_npi"), ("CARRIER", "")]
 )
 def test_primary_means_another_person_on_each_kind_of_claim(kind: str, column: str) -> None:
-    team = [{"sequence": 1, "provider": {"identifier": {"value": "77"}}, "role": role("primary")}]
+    team = [
+        {
+            "sequence": 1,
+            "provider": {"identifier": {"value": "1234567893"}},
+            "role": role("primary"),
+        }
+    ]
     row = tables.benefits([claim(kind=kind, careTeam=team)]).iloc[0]
     found = {name for name in row.index if name.endswith("_npi") and pd.notna(row[name])}
     assert found == ({column} if column else set())
@@ -162,12 +175,12 @@ def test_what_a_prior_payer_paid_is_not_the_total_charge() -> None:
     """So it stands on carrier claims of CMS's R4 server."""
     total = amount("clm_tot_chrg_amt", 12.5, "priorpayerpaid")
     row = tables.benefits([claim(total=[total])]).iloc[0]
-    assert pd.isna(row.total_charge_amount)
+    assert pd.isna(row.submitted_charge_amount)
     assert row.primary_payer_amount == 12.5
     row = tables.benefits(
         [claim(kind="INPATIENT", total=[amount("clm_tot_chrg_amt", 3, "submitted")])]
     )
-    assert row["total_charge_amount"][0] == 3.0
+    assert row["submitted_charge_amount"][0] == 3.0
 
 
 def test_the_quantity_of_a_drug_is_not_that_of_the_service() -> None:
@@ -198,7 +211,7 @@ def test_mixed_currencies_leave_the_currency_open() -> None:
         ]
     )
     row = tables.benefit_lines([mixed]).iloc[0]
-    assert (row.payment_amount, row.coinsurance_amount) == (1.0, 2.0)
+    assert (row.payer_paid_amount, row.coinsurance_amount) == (1.0, 2.0)
     assert pd.isna(row.currency)
     ((path, value, why),) = told(mixed)
     assert path.startswith("item[0].adjudication[category=bb:line_coinsrnc_amt]")
@@ -303,7 +316,7 @@ def test_an_amount_given_twice_is_told() -> None:
     made = claim(
         item=[{"adjudication": [amount("line_nch_pmt_amt", 1), amount("line_nch_pmt_amt", 2)]}]
     )
-    assert tables.benefit_lines([made])["payment_amount"][0] == 1.0
+    assert tables.benefit_lines([made])["payer_paid_amount"][0] == 1.0
     ((_, value, why),) = told(made)
     assert value == "2"
     assert "twice" in why

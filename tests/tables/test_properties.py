@@ -128,6 +128,17 @@ BLOOD = {"blood_test", "blood_test_result"}
 #: Columns that show one value together.
 TOGETHER = ({"category", "variable"}, {"procedure_code", "procedure_codes"})
 FOLLOWS = {
+    "contained.identifier.value": {"provider_number", "billing_id"},
+    "contained.requester.agent.identifier.value": {"referring_npi", "npi_valid"},
+    "diagnosis.diagnosisCodeableConcept.coding.code": {"code", "code_dotted", "code_given"},
+    "item.modifier.coding.code": {"modifier_1", "modifiers"},
+    "payment.amount.value": {"payment_amount", "payer_paid_amount"},
+    "procedure.procedureCodeableConcept.coding.code": {
+        *("code", "code_dotted", "code_given", "icd_version"),
+    },
+    "provider.identifier.value": {"provider_number", "billing_id"},
+    "provider.reference": {"provider_id", "billing_id", "billing_name"},
+    "status": {"status", "is_final"},
     "billablePeriod.start": {"period_start", "service_from"},
     "billablePeriod.end": {"period_end", "service_to"},
     "careTeam.provider.identifier.value": {"performing_npi", "attending_npi", "operating_npi"}
@@ -139,7 +150,7 @@ FOLLOWS = {
     "deceasedDateTime": {"deceased_date", "deceased"},
     "endpoint.reference": {"endpoint", "downloadable"},
     "hospitalization.start": {"admitted", "hospice_start"},
-    "identifier.value": {"downloadable", "study_uid"},
+    "identifier.value": {"downloadable", "study_uid", "clm_id", "pde_id", "unique_claim_id"},
     "item.careTeamLinkId": PERFORMER,
     "item.careTeamSequence": PERFORMER,
     "item.extension.valueReference.reference": BLOOD,
@@ -154,7 +165,7 @@ FOLLOWS = {
     "supportingInfo.sequence": BLOOD,
     "supportingInfo.timingPeriod.start": {"admitted", "hospice_start"},
     "supportingInfo.valueReference.reference": BLOOD,
-    "total.category.coding.code": {"primary_payer_amount", "total_charge_amount"},
+    "total.category.coding.code": {"primary_payer_amount", "submitted_charge_amount"},
     "type.coding.code": {"claim_type", "nch_claim_type"},
 }
 SCALARS = (str, int, float, bool)
