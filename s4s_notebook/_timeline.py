@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _KINDS = {
     "INPATIENT": ("#D55E00", "s"),
     "OUTPATIENT": ("#0072B2", "o"),
-    "CARRIER": ("#009E73", "^"),
+    "PROFESSIONAL": ("#009E73", "^"),
     "SNF": ("#CC79A7", "D"),
     "HHA": ("#56B4E9", "v"),
     "HOSPICE": ("#E69F00", "P"),
@@ -44,12 +44,15 @@ def timeline(connection: Connection) -> Picture:
     Raises:
         S4SError: the holder could not be reached; see the connection's own methods.
     """
+    from .tables import countable
+
     studies, benefits = connection.studies(), connection.benefits()
     figure = Picture(figsize=(10, 5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
     dated = studies[studies["started_date"].notna()]
     _studies(above, dated)
-    paid = benefits[benefits["period_start"].notna() & (benefits["payment_amount"] > 0)]
+    paid = countable(benefits)
+    paid = paid[paid["period_start"].notna() & (paid["payer_paid_amount"] > 0)]
     _payments(below, paid)
     unpaid = len(benefits) - len(paid)
     undated = len(studies) - len(dated)
@@ -85,10 +88,10 @@ def _studies(axis: Any, studies: pd.DataFrame) -> None:
 
 def _payments(axis: Any, claims: pd.DataFrame) -> None:
     """Draw one marker per claim."""
-    for kind, group in claims.groupby(claims["claim_type"].fillna("other"), sort=True):
+    for kind, group in claims.groupby(claims["claim_kind"].fillna("other"), sort=True):
         color, marker = _KINDS.get(str(kind), _OTHER)
         label = f"{kind} ({len(group)})"
-        days, amounts = group["period_start"], group["payment_amount"]
+        days, amounts = group["period_start"], group["payer_paid_amount"]
         axis.scatter(days, amounts, c=color, marker=marker, s=25, label=label)
     if len(claims):
         axis.set_yscale("log")

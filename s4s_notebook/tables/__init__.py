@@ -17,6 +17,7 @@ entries) in, a DataFrame out, STU3 and R4 alike::
   keeps rows only, so memory grows with the frames.
 - :data:`LONG_TABLES` are further tables of a row for each member of what repeats, by name, as in
   ``tables.care_team(resources)``; :func:`unread` lists what stands in no table.
+- :func:`countable` leaves out what no sum may count: estimates, cancelled and replaced claims.
 - :func:`link` pairs studies with the claim lines that seem to have paid for them.
 
 pandas' own writers work on every frame: ``frame.to_parquet(path)`` and ``pd.read_parquet(path)``
@@ -35,6 +36,7 @@ import pandas as pd
 from ..problems import Problem
 from ..tracebacks import without_variables
 from . import claim_lines, claims, imaging_studies, long_tables, people
+from .billing import countable
 from .builder import Builder, Kind
 from .columns import LONG_TABLES, TABLES, check, describe, dictionary
 from .files import read_csv, to_excel, to_stata
@@ -205,6 +207,7 @@ __all__ = [
     "builder",
     "care_team",
     "complete_series",
+    "countable",
     "coverage",
     "coverage_classes",
     "details",

@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from typing import Any
 
+import pandas as pd
+
 from .examinations import Examination
 
 _KINDS = {
@@ -25,8 +27,10 @@ _LEFT = {"LT", "E1", "E2", "FA", "F1", "F2", "F3", "F4", "TA", "T1", "T2", "T3",
 _RIGHT = {"RT", "E3", "E4", "F5", "F6", "F7", "F8", "F9", "T5", "T6", "T7", "T8", "T9"}
 _COMPOSITE = {str(number) for number in range(8004, 8009)}
 _AMOUNTS = (
-    "submitted_charge_amount", "allowed_charge_amount", "payer_paid_amount", "payment_amount",
+    "submitted_charge_amount", "allowed_charge_amount", "payer_paid_amount"
 )  # fmt: skip
+_CLAIMS = {"claim", "complete"}  # of ExplanationOfBenefit.use: of R4, and of early STU3 servers
+_NOT_FINAL = {"cancelled", "entered-in-error", "draft"}
 _MOST = 4  # studies that one line may be for
 
 
@@ -119,16 +123,35 @@ def kind_of(row: dict[str, Any]) -> str:
 
 def paid(row: dict[str, Any]) -> float | None:
     """Return what the payer paid for a line."""
-    value: float | None = row.get("payer_paid_amount", row.get("payment_amount"))
+    value: float | None = row.get("payer_paid_amount")
     return value
+
+
+def countable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the claims or lines that count in a sum.
+
+    Left out are prior authorisations and estimates (``use``), and versions of a claim that are
+    cancelled, void or replaced (``status``, ``is_final``, ``claim_version``). What says nothing
+    of its use or version counts.
+
+    Args:
+        frame: benefits or benefit_lines.
+
+    Returns:
+        The rows, with their index.
+    """
+    is_claim = frame["use"].isna() | frame["use"].isin(_CLAIMS)
+    void = frame["status"].isin(_NOT_FINAL) | frame["claim_version"].eq("void").fillna(value=False)
+    final = frame["is_final"].fillna(value=True).astype(bool)
+    return frame[is_claim & final & ~void]
 
 
 def excluded(row: dict[str, Any]) -> tuple[str, str] | None:
     """Return why a line does not count, as a word or two and in words; None where it does."""
     use, status = row.get("use"), row.get("status")
-    if use is not None and use not in {"claim", "complete"}:
+    if use is not None and use not in _CLAIMS:
         return "not a claim", f"a {use}, which is no claim"
-    if status in {"cancelled", "entered-in-error", "draft"}:
+    if status in _NOT_FINAL:
         return "not final", f"the claim is {status}"
     if row.get("is_final") is False or row.get("claim_version") == "void":
         return "not final", "another version of the claim replaces this one"

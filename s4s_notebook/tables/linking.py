@@ -25,7 +25,7 @@ _ALSO = (
     "claim_kind", "claim_type", "is_final", "status", "use", "claim_version", "modifiers",
     "modifier_1", "modifier_2", "modifier_3", "modifier_4", "modifier_5", "quantity", "packaged",
     "apc", "place_of_service", "submitted_charge_amount", "allowed_charge_amount",
-    "payer_paid_amount", "payment_amount",
+    "payer_paid_amount",
 )  # fmt: skip
 _DTYPES = {
     "status": "str",

@@ -152,7 +152,7 @@ def _see_the_countdown(page):
 
 
 def _see_both_tables(page):
-    for column, cell in (("modalities", "CT chest"), ("payment_amount", "USD")):
+    for column, cell in (("modalities", "CT chest"), ("payer_paid_amount", "USD")):
         table = page.locator("table.dataframe", has_text=column)
         table.get_by_text(cell).first.scroll_into_view_if_needed()
         assert table.is_visible()

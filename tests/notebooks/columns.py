@@ -21,7 +21,7 @@ dictionary[["name", "dtype", "unit", "meaning"]].head()
 One column of it, looked up:
 
 ```python
-dictionary.set_index("name").loc["payment_amount"]
+dictionary.set_index("name").loc["payer_paid_amount"]
 ```
 
 Every frame has all its columns, always in the same order, whatever the holder sent; what is missing

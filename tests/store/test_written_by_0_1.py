@@ -37,7 +37,7 @@ def test_its_tables_are_read(store):
     ].values.tolist() == [[f"{HOLDER}/Patient/p1", dicom.STUDY, "CT", 2]]
     assert studies["downloadable"].tolist() == [True]
     benefits = store.benefits()
-    assert benefits[["claim_type", "payment_amount"]].values.tolist() == [["CARRIER", 81.5]]
+    assert benefits[["claim_type", "payer_paid_amount"]].values.tolist() == [["CARRIER", 81.5]]
     with pytest.warns(IncompleteWarning):  # its search was cut off
         coverage = store.coverage()
     assert (len(coverage), coverage.attrs["participants"]) == (0, 1)

@@ -432,7 +432,7 @@ def test_the_side_of_the_series_goes_before_words() -> None:
 
 def test_a_reversal_cancels_its_twin_and_not_the_line_that_replaces_it() -> None:
     studies, lines = frames(scan(), bill(id_="a"), bill(id_="b"), bill(id_="c"))
-    column = "payer_paid_amount" if "payer_paid_amount" in lines else "payment_amount"
+    column = "payer_paid_amount"
     lines[column] = [80.0, -80.0, 95.0]
     found = tables.link(studies, lines)
     assert claims_of(found) == {("1.2.3", "c", 1)}
@@ -509,7 +509,7 @@ def test_a_preauthorisation_is_no_claim() -> None:
 
 def test_a_packaged_line_is_linked_and_says_that_it_is_paid_within_another() -> None:
     studies, lines = frames(scan(), bill())
-    column = "payer_paid_amount" if "payer_paid_amount" in lines else "payment_amount"
+    column = "payer_paid_amount"
     row = only_of(tables.link(studies, lines.assign(packaged="1", **{column: 0.0})))
     assert (row.status, row.packaged, row.payer_paid_amount) == ("linked", True, 0.0)
     row = only_of(tables.link(studies, lines))

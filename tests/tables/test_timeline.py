@@ -31,7 +31,7 @@ def test_studies_and_payments_stand_at_their_days() -> None:
     person = Person(*one)
     figure = timeline(person)
     above, below = figure.axes
-    paid = person.benefits()["payment_amount"] > 0
+    paid = person.benefits()["payer_paid_amount"] > 0
     assert sum(len(dots.get_offsets()) for dots in below.collections) == paid.sum()
     assert sum(len(dots.get_offsets()) for dots in above.collections) == len(person.studies())
     named = {text.get_text() for text in above.get_yticklabels()}

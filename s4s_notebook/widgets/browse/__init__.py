@@ -16,6 +16,7 @@ import ipywidgets
 import traitlets
 
 from ...errors import S4SError
+from ...tables import countable
 from ...tracebacks import without_variables
 from ...wording import count as counted
 from ...wording import safe_text
@@ -36,7 +37,6 @@ from .rows import (
     months,
     page,
     totals,
-    with_charges,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         self._phase = "loading"
         self._note = ""
         self._frames: dict[str, pd.DataFrame] = {}
-        self._displayed: dict[str, pd.DataFrame] = {}
         self._table, self._query = STUDIES, Query()
         self._ticked: dict[str, set[str]] = {}
         self._state_lock = threading.Lock()
@@ -108,7 +107,7 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         ticked = self._ticked.get(view.name)
         if ticked:
             return frame[frame[view.key].isin(ticked)]
-        return frame.loc[filtered(self._displayed[view.name], view, self._query).index]
+        return frame.loc[filtered(self._frames[view.name], view, self._query).index]
 
     # -- loading
 
@@ -133,7 +132,6 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
             "studies": connection.studies(),
             "benefits": connection.benefits(),
         }
-        self._displayed = self._frames | {"benefits": with_charges(self._frames["benefits"])}
         self._phase = "ready"
 
     # -- answers to the browser
@@ -155,7 +153,7 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"phase": self._phase, "note": self._note}
         if self._phase == "ready":
-            studies, benefits = self._displayed["studies"], self._displayed["benefits"]
+            studies, benefits = self._frames["studies"], self._frames["benefits"]
             state |= {
                 "banner": list(banner(self._frames["patient"])),
                 "counts": {"studies": len(studies), "benefits": len(benefits)},
@@ -166,8 +164,8 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
                 "columns": {name: list(view.columns.values()) for name, view in _VIEWS.items()},
                 "numbers": {name: view.numbers() for name, view in _VIEWS.items()},
                 "names": {name: list(view.columns) for name, view in _VIEWS.items()},
-                "totals": totals(benefits),
-                "months": months(benefits),
+                "totals": totals(countable(benefits)),
+                "months": months(countable(benefits)),
                 "currency": commonest_currency(benefits),
             }
         return state
@@ -175,7 +173,7 @@ class ExplorePanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
     def _page(self, content: Mapping[str, Any]) -> None:
         view = BENEFITS if content.get("table") == "benefits" else STUDIES
         self._table, self._query = view, Query.from_browser(content)
-        rows = filtered(self._displayed[view.name], view, self._query)
+        rows = filtered(self._frames[view.name], view, self._query)
         code = line_of_code(self._name, view, self._query)
         self._send_page(view, rows, content, code)
 

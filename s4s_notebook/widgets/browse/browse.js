@@ -132,7 +132,7 @@ class Panel {
     const { totals, months, currency } = this.state;
     const node = make("div", "s4s-sums");
     if (!totals.length) return node;
-    const columns = ["Type", "Claims", "Charged", "Paid", "Currency"];
+    const columns = ["Kind", "Claims", "Charged", "Paid", "Currency"];
     const numbers = [false, true, true, true, false];
     node.append(tableOf("Claims by type", columns, numbers, totals));
     if (months.length) node.append(monthChart(months, currency));

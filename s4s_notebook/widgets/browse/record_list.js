@@ -16,7 +16,7 @@ export class List {
     this.node = make("div", "s4s-list");
     this.filters = make("div", "s4s-filters");
     this.text = this.#filter("Text", "search");
-    this.kind = this.#choice(name === "studies" ? "Modality" : "Type");
+    this.kind = this.#choice(name === "studies" ? "Modality" : "Kind");
     this.since = this.#filter("From", "date");
     this.until = this.#filter("To", "date");
     this.table = make("table");

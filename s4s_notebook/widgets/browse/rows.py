@@ -61,15 +61,15 @@ BENEFITS = View(
     "benefits",
     "claim_id",
     "period_start",
-    "claim_type",
-    ("claim_id", "claim_type"),
+    "claim_kind",
+    ("claim_id", "claim_kind"),
     {
         "period_start": "From",
         "period_end": "To",
-        "claim_type": "Type",
+        "claim_kind": "Kind",
         "line_count": "Lines",
-        "total_charge_amount": "Charged",
-        "payment_amount": "Paid",
+        "submitted_charge_amount": "Charged",
+        "payer_paid_amount": "Paid",
         "currency": "Currency",
     },
 )
@@ -87,7 +87,7 @@ LINES = View(
         "quantity": "Quantity",
         "submitted_charge_amount": "Charged",
         "allowed_charge_amount": "Allowed",
-        "payment_amount": "Paid",
+        "payer_paid_amount": "Paid",
         "currency": "Currency",
     },
 )
@@ -145,8 +145,8 @@ def _exact_part(kind: str) -> str:
 def line_of_code(name: str, view: View, query: Query) -> str:
     """Return the Python that gives the same rows.
 
-    >>> print(line_of_code("me", BENEFITS, Query(since="2020-01-01", sort="payment_amount")))
-    me.benefits().query('period_start >= "2020-01-01"').sort_values("payment_amount")
+    >>> print(line_of_code("me", BENEFITS, Query(since="2020-01-01", sort="payer_paid_amount")))
+    me.benefits().query('period_start >= "2020-01-01"').sort_values("payer_paid_amount")
     """
     days = [(">=", query.since), ("<=", query.until)]
     parts = [f'{view.day} {sign} "{day}"' for sign, day in days if day]
@@ -191,21 +191,15 @@ def kinds(frame: pd.DataFrame, view: View) -> list[str]:
     return sorted(safe_text(part, 40) for part in parts if part)[:100]
 
 
-def with_charges(claims: pd.DataFrame) -> pd.DataFrame:
-    """Return the claims for showing: carrier claims give the submitted charge, others the total."""
-    charged = claims["total_charge_amount"].fillna(claims["submitted_charge_amount"])
-    return claims.assign(total_charge_amount=charged)
-
-
 def totals(claims: pd.DataFrame) -> list[list[str]]:
-    """Return type, claims, charged, paid and currency, a row for each type and currency."""
-    groups = claims.groupby(["claim_type", "currency"], dropna=False, sort=True)
+    """Return kind, claims, charged, paid and currency, a row for each kind and currency."""
+    groups = claims.groupby(["claim_kind", "currency"], dropna=False, sort=True)
     return [
         [
             cell(kind) or "other",
             f"{len(group):,}",
-            cell(group["total_charge_amount"].sum(min_count=1)),  # unknown is not 0.00
-            cell(group["payment_amount"].sum(min_count=1)),
+            cell(group["submitted_charge_amount"].sum(min_count=1)),  # unknown is not 0.00
+            cell(group["payer_paid_amount"].sum(min_count=1)),
             cell(currency),
         ]
         for (kind, currency), group in groups
@@ -221,7 +215,7 @@ def months(claims: pd.DataFrame, most: int = 240) -> list[tuple[str, float]]:
     part = claims[claims["currency"] == currency].dropna(subset=["period_start"])
     if part.empty:
         return []
-    sums = part.groupby(part["period_start"].dt.to_period("M"))["payment_amount"].sum()
+    sums = part.groupby(part["period_start"].dt.to_period("M"))["payer_paid_amount"].sum()
     every = pd.period_range(sums.index.min(), sums.index.max(), freq="M")[-most:]
     return [(str(month), round(float(sums.get(month, 0.0)), 2)) for month in every]
 
