@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .connection.download import Download
     from .errors import S4SError
     from .http.retry import WaitPolicy
-    from .imaging import Study, read
+    from .imaging import Ellipse, Line, Polygon, Rectangle, Study, read
     from .imaging.plot import Picture
     from .store import Store
     from .tables.linking import link
@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 _HOME = {
     "Connection": ".connection",
     "Download": ".connection.download",
+    "Ellipse": ".imaging",
+    "Line": ".imaging",
     "Picture": ".imaging.plot",
+    "Polygon": ".imaging",
+    "Rectangle": ".imaging",
     "S4SError": ".errors",
     "Sandbox": "._sandbox",
     "Store": ".store",
@@ -51,7 +55,11 @@ _MODULES = ("errors", "tables")
 __all__ = [
     "Connection",
     "Download",
+    "Ellipse",
+    "Line",
     "Picture",
+    "Polygon",
+    "Rectangle",
     "S4SError",
     "Sandbox",
     "Store",

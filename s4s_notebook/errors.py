@@ -38,7 +38,9 @@
     │   ├── DecodeFailed             the codec failed, died or hung
     │   ├── NotAnImage               SR, PDF, waveform, ...: see `.tags()`
     │   ├── AmbiguousVolume          several volumes, or none that the headers decide
-    │   └── UncertainSUV             PET whose headers do not decide the uptake value
+    │   ├── UncertainSUV             PET whose headers do not decide the uptake value
+    │   ├── InvalidRegion            a shape or mask that does not fit the pictures
+    │   └── UncertainMask            contours, segments or a dose whose place is not certain
     └── StoreError
         ├── DiskProblem              full, read-only, failing
         ├── StoreLocked              another process uses it
@@ -385,6 +387,18 @@ class UncertainSUV(DICOMError):
     """The headers do not decide the standardised uptake value; the attribute is named."""
 
     default_hint = "Use the volume's own values; `.unit` says what they are."
+
+
+class InvalidRegion(DICOMError):
+    """A shape or mask holds no pixel, or does not fit the pictures that are measured."""
+
+    default_hint = "Points are (column, row) in pixels; a mask has the shape of its series."
+
+
+class UncertainMask(DICOMError):
+    """The headers do not decide where a segment, a contour or a dose lies on a series."""
+
+    default_hint = "Check that both are of one frame of reference; masks(series) takes another."
 
 
 class StoreError(S4SError):

@@ -15,7 +15,11 @@ import s4s_notebook
 PUBLIC = [
     "Connection",
     "Download",
+    "Ellipse",
+    "Line",
     "Picture",
+    "Polygon",
+    "Rectangle",
     "S4SError",
     "Sandbox",
     "Store",

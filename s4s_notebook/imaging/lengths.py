@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 from pydicom.dataset import Dataset
 
 from .attributes import AttributeReader, FunctionalGroups
@@ -128,6 +130,28 @@ def scale_at(scales: Sequence[Scale], *points: Sequence[float]) -> Scale | None:
     ]
     first = of_points[0]
     return first if first is not None and any(first.units) and _all_same(of_points) else None
+
+
+def scale_of_pixels(scales: Sequence[Scale], rows: Any, columns: Any) -> Scale | None:
+    """Return the scale that holds at every one of some pixels; None where there are two, or none.
+
+    Args:
+        scales: those of the picture.
+        rows: the row of each pixel, an array.
+        columns: the column of each pixel.
+    """
+    left = np.ones(np.shape(rows), np.bool_)
+    result: Scale | None = None
+    for scale in sorted(scales, key=_rank):
+        mine = left
+        if scale.region is not None:
+            first, last, top, bottom = scale.region
+            mine = left & (columns >= first) & (columns <= last) & (rows >= top) & (rows <= bottom)
+        if mine.any():
+            if result is not None or not any(scale.units):
+                return None
+            result, left = scale, left & ~mine
+    return None if left.any() else result
 
 
 def _all_same(scales: Sequence[Scale | None]) -> bool:

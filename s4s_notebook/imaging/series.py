@@ -22,6 +22,7 @@ from .splitting import Split, split
 from .windows import PRESETS, Choice, Window
 
 if TYPE_CHECKING:
+    from .regions import Line
     from .suv import SUVVolume
     from .volume import Volume
     from .volume_stack import VolumeStack
@@ -246,6 +247,85 @@ class Series:
 
         frames = self.volume(index, split_by=split_by).frames
         return SUVVolume(frames, suv_scale(frames, norm, self.frames))
+
+    def measure(
+        self,
+        region: Any,
+        frame: int | None = None,
+        *,
+        volume: Volume | None = None,
+        percentiles: Sequence[float] = (5, 25, 75, 95),
+    ) -> Any:
+        """Return statistics of a region as a DataFrame, one row for each region.
+
+        A pixel counts where its centre is inside. ``sd`` is that of a population (divided by n).
+        Padding and pixels without a value are left out, and counted in ``excluded``; sizes count
+        them. Pictures in colour have a row for each channel.
+
+        Args:
+            region: an :class:`Ellipse`, :class:`Rectangle`, :class:`Polygon` or :class:`Line` in
+                (column, row); an array of bool, of one picture or of a volume; one of ``masks``;
+                or a list or mapping of these.
+            frame: in which picture a shape lies, from 0; needed where there are several.
+            volume: whose values are measured, such as ``series.suv()``; by default the modality
+                values of the series. A mask of a series of several volumes has a row for each.
+            percentiles: which to give, in columns p5, p25, ...
+
+        Returns:
+            Columns region, frame (or volume_index), n, excluded, unit (of the values), mean, sd,
+            min, max, median, sum and percentiles; area (n pixels) with area_unit and
+            outline_area (by the outline's geometry); volume with volume_unit; length with
+            length_unit; note (where a scale is from, or why an area is in pixels).
+
+        Raises:
+            InvalidRegion: no pixel centre is inside, or the mask does not fit.
+            AmbiguousVolume: the slices of a mask are not evenly spaced.
+            IndexError: there is no such frame.
+
+        >>> from pydicom.data import get_testdata_file
+        >>> from s4s_notebook.imaging import Ellipse, read
+        >>> series = read(get_testdata_file("CT_small.dcm")).series[0]
+        >>> table = series.measure(Ellipse((64, 64), (10, 10)))
+        >>> table[["n", "mean", "sd", "unit", "area", "area_unit"]].round(1)
+             n   mean     sd unit   area area_unit
+        0  317  441.3  303.6   HU  138.7       mm2
+        """
+        from .measure import statistics
+
+        return statistics(self, region, frame, volume, percentiles)
+
+    def histogram(
+        self,
+        region: Any,
+        frame: int | None = None,
+        *,
+        volume: Volume | None = None,
+        bins: int | None = None,
+    ) -> Any:
+        """Return how many values of a region lie from ``low`` to ``high``, as a DataFrame.
+
+        Args:
+            region: as for :meth:`measure`.
+            frame: as for :meth:`measure`.
+            volume: as for :meth:`measure`.
+            bins: how many from the smallest to the largest value; by default one for each whole
+                number, else 256 from the 0.1st to the 99.9th percentile and one at either end.
+
+        Returns:
+            Columns low, high and n; each bin is open at its high end, except the last.
+        """
+        from .measure import histogram
+
+        return histogram(self, region, frame, volume, bins)
+
+    def profile(self, line: Line, frame: int | None = None, *, volume: Volume | None = None) -> Any:
+        """Return the values along a line as a DataFrame: distance_mm (or distance_px) and value.
+
+        Values are half a pixel apart at most, both ends included, and interpolated linearly.
+        """
+        from .measure import profile
+
+        return profile(self, line, frame, volume)
 
     def stack4d(self, *, split_by: str | None = None) -> VolumeStack:
         """Return all volumes as one array with named axes, decoded slice by slice when used.

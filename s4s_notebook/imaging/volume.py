@@ -78,7 +78,7 @@ class Volume:
             through = direction / length
         elif between:
             between = abs(along) / (len(frames) - 1)
-        self.spacing = (between or _thickness(first), *first.spacing)
+        self.spacing = (between or stated_thickness(first) or 1.0, *first.spacing)
         self.axes: Floats = np.stack([through, column, row])
         self.affine: Floats = np.eye(4)
         self.affine[:3, :3] = (self.axes * np.array(self.spacing)[:, None])[::-1].T
@@ -433,8 +433,8 @@ def _dtype(frame: Frame) -> np.dtype[Any]:
     return np.dtype(np.float64)
 
 
-def _thickness(frame: Frame) -> float:
-    """Return the distance in mm that one slice stands for; 1.0 where the header has none."""
+def stated_thickness(frame: Frame) -> float | None:
+    """Return the distance in mm that one slice stands for, None where the header has none."""
     reader = AttributeReader(frame.instance.header())
     measures = FunctionalGroups(reader).of("PixelMeasuresSequence", frame.index)
     for item in (measures, None):
@@ -442,4 +442,4 @@ def _thickness(frame: Frame) -> float:
             value = reader.number(keyword, item)
             if value is not None and value > 0:
                 return value
-    return 1.0
+    return None
