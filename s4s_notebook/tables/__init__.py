@@ -80,6 +80,7 @@ _KINDS = {
             **long_tables.EMIT,
         },
         {**long_tables.AMEND, "benefits": complete, "benefit_lines": complete},
+        claims.context_of,
     ),
     **dict.fromkeys(("Practitioner", "Organization"), long_tables.PROVIDER),
 }

@@ -41,11 +41,14 @@ class Kind:
             together are what makes two copies the same. An empty key: told apart by content.
         emit: table name → what adds the rows.
         amend: table name → what completes the frame.
+        context: the resource → what several tables read from it, for ``rows.context()``: worked
+            out once.
     """
 
     identify: Callable[[Mapping[str, Any]], tuple[str, str, str]]
     emit: Mapping[str, Emit]
     amend: Mapping[str, Amend] | None = None
+    context: Callable[[Mapping[str, Any]], Any] | None = None
 
 
 class Accounting(Protocol):
@@ -121,8 +124,16 @@ class Builder:
         def report(path: str, value: Any, why: str) -> None:
             problems.append((path, value, why))
 
+        shared: list[Any] = []
+
+        def context() -> Any:
+            if not shared and kind.context is not None:
+                shared.append(kind.context(resource))
+            return shared[0]
+
         def drafted() -> bytes:
             for emit, rows in emits:
+                rows.context = context
                 emit(resource, key, rows, report)
             return digest_of([rows.draft for _, rows in emits])
 

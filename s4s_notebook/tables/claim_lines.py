@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from ..fhir.resources import objects
 from .builder import Emit
-from .claim_status import status_of
-from .claims import Member, add_paid, settle, team_of
+from .claims import Member, add_paid, settle
 from .coded import best, icd, is_hcpcs, is_masked, kind_of, ndc_11
 from .columns import BB
 from .extract import (
@@ -23,7 +22,7 @@ from .extract import (
     meaning,
 )  # fmt: skip
 from .npi import is_valid_npi
-from .providers import Pending, contained_providers
+from .providers import Pending
 from .rows import Rows, Table
 
 _LINE_BY_HAND = (
@@ -83,39 +82,42 @@ _PERFORMERS = ("rendering", "performing")
 _PROGRAM = "programCode"
 
 
+class _Claim(NamedTuple):
+    """What the lines of a claim read from it; ``pending`` collects what is filled in later."""
+
+    eob: Mapping[str, Any]
+    team: Mapping[int, Member]
+    tests: Mapping[str, BloodTest]
+    notes: Mapping[int, str]
+    pending: list[Pending]
+
+
 def emit_lines(eob: dict[str, Any], key: str, rows: Rows, report: Report) -> None:
     """Add one row per ``item`` or ``addItem``; a malformed one makes an empty row."""
-    patient = inner(eob, "patient", "reference")
-    status = status_of(eob)
-    period = eob.get("billablePeriod")
-    contained = contained_providers(eob) if "contained" in eob else {}
-    team = team_of(eob, contained)
-    tests = blood_tests(eob)
+    status, _, team = rows.context()
+    blank = LINES.blank.copy()
+    blank[_CLAIM], blank[_PATIENT] = key, inner(eob, "patient", "reference")
+    blank[_TYPE], blank[_KIND_OF], blank[_USE] = status.type or None, status.kind, status.use
+    blank[_STATUS], blank[_FINAL] = status.status, status.is_final
+    blank[_VERSION] = status.version
     drug = _drug(eob) if status.kind == "PHARMACY" else ()
-    notes = _notes(eob)
-    pending: list[Pending] = []
+    claim = _Claim(
+        eob,
+        team,
+        blood_tests(eob) if "contained" in eob else {},
+        _notes(eob) if "processNote" in eob else {},
+        [],
+    )
     element, position = "", 0
 
     def within(path: str, value: Any, why: str) -> None:
         report(f"{element}[{position}].{path}", value, why)
 
     for index, (element, position, line) in enumerate(line_items(eob), 1):
-        row = LINES.blank.copy()
-        row[_CLAIM], row[_PATIENT], row[_TYPE] = key, patient, status.type or None
-        row[_KIND_OF], row[_USE], row[_STATUS] = status.kind, status.use, status.status
-        row[_FINAL], row[_VERSION] = status.is_final, status.version
+        row = blank.copy()
         row[_INDEX], row[_KIND] = index, "item" if element == "item" else "added"
         if type(line) is dict:
-            LINES.extract(line, row, within)
-            _service(line, row, within)
-            _modifiers(line, row)
-            _revenue(line, row)
-            _money(line, row)
-            _performer(line, team, row, index - 1, pending)
-            _tested(line, eob, tests, row)
-            _noted(line, notes, row)
-            _dated(line, period, row, within)
-            _drug_quantity(line, row)
+            _fill(line, claim, row, index - 1, within)
         else:
             report(f"{element}[{position}]", line, OBJECT)
         row[_TOTAL] = row[_CENTER] == "0001"
@@ -123,20 +125,41 @@ def emit_lines(eob: dict[str, Any], key: str, rows: Rows, report: Report) -> Non
             if row[slot] is None:
                 row[slot] = value
         rows.add(row, position)
-    if pending:
-        rows.note(tuple(map(tuple, pending)))
+    if claim.pending:
+        rows.note(tuple(map(tuple, claim.pending)))
+
+
+def _fill(
+    line: dict[str, Any], claim: _Claim, row: list[Any], position: int, report: Report
+) -> None:
+    """Fill in what a line states, and what its claim states of it."""
+    LINES.extract(line, row, report)
+    _service(line, row, report)
+    if "modifier" in line or _PROGRAM in line:
+        _modifiers(line, row)
+    _revenue(line, row)
+    _money(line, row)
+    if claim.team:
+        _performer(line, claim.team, row, position, claim.pending)
+    if claim.tests:
+        _tested(line, claim.eob, claim.tests, row)
+    if claim.notes:
+        _noted(line, claim.notes, row)
+    _dated(line, claim.eob.get("billablePeriod"), row, report)
+    if row[_UNIT] is not None and row[_UNITS] is None:
+        _drug_quantity(line, row)
 
 
 def _tested(
     line: Mapping[str, Any], eob: Mapping[str, Any], tests: Mapping[str, BloodTest],
     row: list[Any],
 ) -> None:  # fmt: skip
-    if tests and (test := blood_test_of(line, eob, tests)) is not None:
+    if (test := blood_test_of(line, eob, tests)) is not None:
         row[_BLOOD], row[_BLOOD_VALUE] = test
 
 
 def _noted(line: Mapping[str, Any], notes: Mapping[int, str], row: list[Any]) -> None:
-    if notes and "noteNumber" in line:
+    if "noteNumber" in line:
         numbers = [n for n in listed(line, "noteNumber") if type(n) is int and n in notes]
         row[_NOTES] = "\n".join(notes[n] for n in numbers) or None
 
@@ -146,10 +169,9 @@ def _drug_quantity(line: Mapping[str, Any], row: list[Any]) -> None:
 
     CMS's second version gives it where that of the service belongs, its unit as a modifier.
     """
-    if row[_UNIT] is not None and row[_UNITS] is None:
-        row[_UNITS] = inner(line, "quantity", "value")
-        if row[_QUANTITY] is row[_UNITS]:
-            row[_QUANTITY] = None
+    row[_UNITS] = inner(line, "quantity", "value")
+    if row[_QUANTITY] is row[_UNITS]:
+        row[_QUANTITY] = None
 
 
 def _service(line: Mapping[str, Any], row: list[Any], report: Report) -> None:
@@ -196,8 +218,6 @@ def _ndc(given: list[Any], row: list[Any], report: Report) -> None:
 def _modifiers(line: Mapping[str, Any], row: list[Any]) -> None:
     """Fill in all modifiers of a line, wherever their codings stand; units are none."""
     concepts = line.get("modifier")
-    if concepts is None and _PROGRAM not in line:
-        return
     found: list[Any] = []
     for concept in objects(concepts):
         found += _modifiers_of(concept, row)
@@ -322,8 +342,6 @@ def _performer(
     pending: list[Pending],
 ) -> None:  # fmt: skip
     """Fill in who performed this line; a performer before the general ``primary`` of R4."""
-    if not team:
-        return
     links = line.get("careTeamLinkId") or line.get("careTeamSequence")
     members = [
         team[n] for n in (links if type(links) is list else ()) if type(n) is int and n in team

@@ -11,7 +11,6 @@ from .coded import best, icd
 from .extract import (
     Report,
     code_of,
-    codes_of,
     codings,
     first_code,
     inner,
@@ -79,28 +78,50 @@ def team_of(eob: Mapping[str, Any], contained: Mapping[str, Provider]) -> dict[i
     """Return the care team by sequence number; a member without one gets a negative number."""
     team: dict[int, Member] = {}
     for position, member in enumerate(objects(eob.get("careTeam")), 1):
-        specialties = codings(member.get("qualification"))
-        specialty = next(
-            (c.get("code") for c in specialties if meaning(str(c.get("system"))) in _SPECIALTIES),
-            None,
-        )
-        codes = {
-            meaning(url): inner(extension, "valueCoding", "code")
-            for extension in objects(member.get("extension"))
-            if type(url := extension.get("url")) is str
-        }
         sequence = member.get("sequence")
         number = sequence if type(sequence) is int else -position
-        person = Member(
-            resolve(member.get("provider"), contained),
-            code_of(member.get("role")),
-            specialty,
-            codes.get(_TYPE),
-            codes.get(_PARTICIPATES),
-            taxonomy_of(member.get("qualification")),
-        )
-        team.setdefault(number, person)
+        if number not in team:
+            team[number] = _member(member, contained)
     return team
+
+
+def _member(member: Mapping[str, Any], contained: Mapping[str, Provider]) -> Member:
+    specialty, codes = None, {}
+    qualification = member.get("qualification")
+    for coding in codings(qualification) if qualification is not None else ():
+        if specialty is None and meaning(str(coding.get("system"))) in _SPECIALTIES:
+            specialty = coding.get("code")
+    for extension in objects(member["extension"]) if "extension" in member else ():
+        if type(url := extension.get("url")) is str:
+            codes[meaning(url)] = inner(extension, "valueCoding", "code")
+    return Member(
+        resolve(member.get("provider"), contained),
+        code_of(member.get("role")),
+        specialty,
+        codes.get(_TYPE),
+        codes.get(_PARTICIPATES),
+        taxonomy_of(qualification) if qualification is not None else None,
+    )
+
+
+class Context(NamedTuple):
+    """What several tables read from a claim.
+
+    Attributes:
+        status: kind, version and finality.
+        contained: providers within the claim, by reference.
+        team: the care team by sequence number.
+    """
+
+    status: Status
+    contained: Mapping[str, Provider]
+    team: Mapping[int, Member]
+
+
+def context_of(eob: Mapping[str, Any]) -> Context:
+    """Return the context of a claim."""
+    contained = contained_providers(eob) if "contained" in eob else {}
+    return Context(status_of(eob), contained, team_of(eob, contained))
 
 
 _AT = BENEFITS.at
@@ -115,14 +136,14 @@ def emit_benefit(eob: dict[str, Any], key: str, rows: Rows, report: Report) -> N
     at = _AT
     row[at["claim_id"]] = key
     row[at["line_count"]] = len(listed(eob, "item")) + len(listed(eob, "addItem"))
-    status = status_of(eob)
+    status, contained, team = rows.context()
     row[at["claim_type"]] = status.type or None
     row[at["claim_kind"]], row[at["is_final"]] = status.kind, status.is_final
     row[at["claim_version"]] = status.version
     row[at["unique_claim_id"]] = unique_id(eob)
-    contained = contained_providers(eob) if "contained" in eob else {}
     pending: list[Pending] = []
-    _people(eob, status, contained, row, pending)
+    _people(eob, contained, row, pending)
+    _roles(team, status.type, row, pending)
     _coverage(eob, row, report)
     _bill(status.bill, row)
     _diagnoses(eob, row)
@@ -154,50 +175,51 @@ def settle(
         pending.append(Pending(name, position, referred.elsewhere, part))
 
 
+def _put(
+    referred: Referred, part: str, column: str, row: list[Any], pending: list[Pending]
+) -> None:
+    settle(referred, part, column, 0, row, _AT[column], pending)
+
+
 def _people(
-    eob: Mapping[str, Any], status: Status, contained: Mapping[str, Provider],
+    eob: Mapping[str, Any], contained: Mapping[str, Provider],
     row: list[Any], pending: list[Pending],
 ) -> None:  # fmt: skip
-    """Fill in who insures, bills, performs and is paid."""
-
-    def put(referred: Referred, part: str, column: str) -> None:
-        settle(referred, part, column, 0, row, _AT[column], pending)
-
-    insurer = resolve(eob.get("insurer"), contained)
-    put(insurer, "payer", "payer_id")
-    put(insurer, "name", "payer_name")
-    provider = resolve(eob.get("provider"), contained)
-    for part, column in (("npi", "billing_npi"), ("name", "billing_name"), ("other", "billing_id")):
-        put(provider, part, column)
-    if provider.provider.kind == "Organization":
-        put(provider, "npi", "organization_npi")
-    elif provider.provider.kind is None and provider.elsewhere is not None:
-        put(Referred(Provider(), provider.elsewhere), "npi", "organization_npi")
+    """Fill in who insures and bills, and where the services were."""
+    if "insurer" in eob:
+        insurer = resolve(eob["insurer"], contained)
+        _put(insurer, "payer", "payer_id", row, pending)
+        _put(insurer, "name", "payer_name", row, pending)
+    if "provider" in eob:
+        provider = resolve(eob["provider"], contained)
+        _put(provider, "npi", "billing_npi", row, pending)
+        _put(provider, "name", "billing_name", row, pending)
+        _put(provider, "other", "billing_id", row, pending)
+        if provider.provider.kind == "Organization":
+            _put(provider, "npi", "organization_npi", row, pending)
+        elif provider.provider.kind is None and provider.elsewhere is not None:
+            elsewhere = Referred(Provider(), provider.elsewhere)
+            _put(elsewhere, "npi", "organization_npi", row, pending)
     facility = row[_AT["service_facility_npi"]]
     if type(facility) is dict:
         row[_AT["service_facility_npi"]] = None
-        put(resolve(facility, contained), "npi", "service_facility_npi")
-    _roles(team_of(eob, contained), status, put)
+        _put(resolve(facility, contained), "npi", "service_facility_npi", row, pending)
 
 
-_NAMED = tuple(_ROLES.items())
+_COLUMNS = {role: name for name, roles in _ROLES.items() for role in roles}
 
 
-def _roles(team: Mapping[int, Member], status: Status, put: Any) -> None:
+def _roles(team: Mapping[int, Member], type_: str, row: list[Any], pending: list[Pending]) -> None:
     """Fill in the NPI of the first member of each role that has one."""
     people: dict[str | None, Referred] = {}
     for member in team.values():
         if member.role not in people or not people[member.role].has_npi:
             people[member.role] = member.provider
-    for name, roles in _NAMED:
-        for role in roles:
-            if role in people:
-                put(people[role], "npi", name)
-    column: str | None = (
-        "attending_npi" if status.type in _INSTITUTIONAL else _PRIMARY.get(status.type)
-    )
-    if column is not None and "primary" in people:
-        put(people["primary"], "npi", column)
+    for role, column in _COLUMNS.items():  # in order of preference
+        if role in people:
+            _put(people[role], "npi", column, row, pending)
+    if "primary" in people and type_ in _PRIMARY:
+        _put(people["primary"], "npi", _PRIMARY[type_], row, pending)
 
 
 _PRIMARY = {
@@ -247,16 +269,19 @@ def _concepts(row: list[Any]) -> None:
             row[_AT[name]] = first_code(row[_AT[name]])
 
 
+_DIAGNOSES = {name: _AT[f"{name}_diagnosis"] for name in ("principal", "admitting")}
+
+
 def _diagnoses(eob: Mapping[str, Any], row: list[Any]) -> None:
     """Fill in the principal and the admitting diagnosis."""
-    day = inner(eob, "billablePeriod", "end")
     for item in objects(eob.get("diagnosis")):
-        types = {code for t in objects(item.get("type")) for code in codes_of(t)}
-        for name in ("principal", "admitting"):
-            slot = _AT[f"{name}_diagnosis"]
-            if name in types and row[slot] is None:
-                found = icd(best(item.get("diagnosisCodeableConcept")), day, procedure=False)
-                row[slot] = found and found.code
+        for type_ in objects(item.get("type")):
+            for coding in codings(type_):
+                slot = _DIAGNOSES.get(str(coding.get("code")))
+                if slot is not None and row[slot] is None:
+                    day = inner(eob, "billablePeriod", "end")
+                    found = icd(best(item.get("diagnosisCodeableConcept")), day, procedure=False)
+                    row[slot] = found and found.code
 
 
 def _paid(row: list[Any]) -> None:

@@ -170,6 +170,7 @@ class _Rules(dict[str, Any]):
     def __init__(self, rules: Mapping[str, Any]) -> None:
         super().__init__()
         self._rules = rules
+        self._pairs: dict[tuple[Any, Any], Any] = {}
 
     def __missing__(self, text: str) -> Any:
         rule = self._rules.get(meaning(text))
@@ -181,23 +182,28 @@ class _Rules(dict[str, Any]):
         """Return the rule of a CodeableConcept; a variable decides over a general code."""
         if type(concept) is not dict:
             return None
-        general = variable = None
-        unknown = False
-        named: list[str] = []
         listed = concept.get("coding")
-        for coding in listed if type(listed) is list else (listed,):
-            code = coding.get("code") if type(coding) is dict else None
-            if type(code) is not str:
-                continue
-            rule = self[code]
-            named.append(code)
-            if is_variable(code):
-                variable, unknown = variable or rule, True
-            elif general is None:
-                general = rule
-        if variable is not None and len(named) == 2 and _is_misnamed(*named):
+        codings = listed if type(listed) is list else (listed,)
+        codes = [coding.get("code") for coding in codings if type(coding) is dict]
+        texts = [code for code in codes if type(code) is str]
+        if len(texts) == 1:
+            return self[texts[0]]
+        if len(texts) != 2:
+            return self._first(texts)
+        pair = texts[0], texts[1]
+        if pair not in self._pairs:
+            rule = self._first(texts)
+            if len(self._pairs) >= 4096:
+                return rule
+            self._pairs[pair] = rule
+        return self._pairs[pair]
+
+    def _first(self, codes: Sequence[str]) -> Any:
+        variables = [code for code in codes if is_variable(code)]
+        general = next((self[code] for code in codes if code not in variables), None)
+        if not variables or (len(codes) == 2 and _is_misnamed(*codes)):
             return general
-        return variable if unknown else general
+        return next((rule for code in variables if (rule := self[code]) is not None), None)
 
 
 class _Compiler:
@@ -314,89 +320,159 @@ class _Compiler:
 
         return read
 
-    def _rules(self, table: Mapping[str, Node]) -> _Rules:
-        """Return the rules of a selector: chains where single values are read, else a reader."""
-        return _Rules({key: sub.chains() or self.element(sub) for key, sub in table.items()})
-
     def _members(self, node: Node) -> Extract:
         """Return the reader of a list whose members say by one key what they are."""
         ((by, table),) = node.picks.items()
-        rules, keys, path = self._rules(table), self._keys(node), node.path
-        direct, take = by in _DIRECT, self._chains
+        rules, keys, path = self._rules(by, table), self._keys(node), node.path
+        if by in _DIRECT:
+            return _members_by_text(by, rules, keys, path)
+        return _members_by_concept(by, rules, keys, path)
 
-        def read(value: Any, row: list[Any], report: Report) -> None:
-            items = value if type(value) is list else (value,)
-            for item in items:
-                if type(item) is not dict:
-                    report(path, item, OBJECT)
-                    continue
-                key: Any = item.get(by)
-                try:
-                    rule = rules[key if direct else key["coding"][0]["code"]]
-                    if not direct and len(key["coding"]) > 1:
-                        rule = rules.of(key)
-                except (TypeError, IndexError, KeyError, AttributeError):
-                    rule = None if direct else rules.of(key)
-                if keys is not None:
-                    keys(item, row, report)
-                if rule is None:
-                    continue
-                if type(rule) is not tuple:
-                    rule(item, row, report)
-                    continue
-                take(item, rule, row, report, (rules, by, items))
+    def _rules(self, by: str, table: Mapping[str, Node]) -> _Rules:
+        """Return for each key what reads a member: (member, row, report, list)."""
+        made: dict[str, Any] = {}
+        rules = _Rules(made)
+        for key, sub in table.items():
+            chains = sub.chains()
+            made[key] = self._chains(chains, rules, by) if chains else _member(self.element(sub))
+        return rules
 
-        return read
+    def _chains(self, chains: tuple[Chain, ...], rules: _Rules, by: str) -> Any:
+        """Return what takes single values one or two objects below a member of a list."""
+        takers = [
+            self._amount(chain, rules, by) if chain.money else _single(chain) for chain in chains
+        ]
+        if len(takers) == 1:
+            return takers[0]
 
-    def _chains(
-        self, item: Any, rule: tuple[Chain, ...], row: list[Any], report: Report, within: Any = None
-    ) -> None:
-        """Take single values one or two objects below a member of a list."""
-        for outer, inner, money, unique, slot, path in rule:
-            owner, value = item, item.get(outer)
+        def take(member: Any, row: list[Any], report: Report, members: Any) -> None:
+            for each in takers:
+                each(member, row, report, members)
+
+        return take
+
+    def _amount(self, chain: Chain, rules: _Rules, by: str) -> Any:
+        """Return what takes an amount and its currency."""
+        outer, inner, _, unique, slot, path = chain
+        currency = self._currency
+
+        def take(member: Any, row: list[Any], report: Report, members: Any) -> None:
+            owner, value = member, member.get(outer)
             if inner is not None and value is not None:
                 if type(value) is not dict:
                     report(path, value, OBJECT)
-                    continue
+                    return
                 owner, value = value, value.get(inner)
             if value is None:
-                continue
-            if not money and row[slot] is None:
+                return
+            if row[slot] is None:
                 row[slot] = value
-            elif money and within is not None and _adds(item, rule, row[slot], value, *within):
+                if currency is not None:
+                    stated = owner.get("code") or owner.get("currency")
+                    if stated != row[currency]:
+                        note_currency(owner, row, currency, path, report)
+            elif _adds(member, rules, by, members, row[slot], value):
                 row[slot] += value
-            else:
-                self._store(owner, value, row, slot, money, unique, path, report)
+            elif unique and row[slot] != value:
+                report(path, value, _TWICE)
+
+        return take
 
     def _pick(self, by: str, table: Mapping[str, Node]) -> Extract:
         """Return the reader of an object whose key says which column it fills."""
-        rules, direct, take = self._rules(table), by in _DIRECT, self._chains
+        rules, direct = self._rules(by, table), by in _DIRECT
 
         def read(element: Any, row: list[Any], report: Report) -> None:
             key = element.get(by)
             rule = rules.of(key) if not direct else rules[key] if type(key) is str else None
-            if type(rule) is tuple:
-                take(element, rule, row, report)
-            elif rule is not None:
-                rule(element, row, report)
+            if rule is not None:
+                rule(element, row, report, ())
 
         return read
 
 
-def _adds(
-    item: Any, rule: Any, existing: Any, value: Any, rules: _Rules, by: str, items: Any
-) -> bool:
+def _member(read: Extract) -> Any:
+    """Return the reader of an object as one of a member of a list."""
+
+    def take(member: Any, row: list[Any], report: Report, _members: Any) -> None:
+        read(member, row, report)
+
+    return take
+
+
+def _single(chain: Chain) -> Any:
+    """Return what takes a value that is no amount."""
+    outer, inner, _, _, slot, path = chain
+
+    def direct(member: Any, row: list[Any], _report: Report, _members: Any) -> None:
+        if row[slot] is None:
+            row[slot] = member.get(outer)
+
+    def below(member: Any, row: list[Any], report: Report, _members: Any) -> None:
+        value = member.get(outer)
+        if type(value) is dict:
+            if row[slot] is None:
+                row[slot] = value.get(inner)
+        elif value is not None:
+            report(path, value, OBJECT)
+
+    return direct if inner is None else below
+
+
+def _members_by_text(by: str, rules: _Rules, keys: Extract | None, path: str) -> Extract:
+    """Return the reader of a list whose members are told apart by a text, such as a URL."""
+
+    def read(value: Any, row: list[Any], report: Report) -> None:
+        members = value if type(value) is list else (value,)
+        for member in members:
+            if type(member) is not dict:
+                report(path, member, OBJECT)
+                continue
+            if keys is not None:
+                keys(member, row, report)
+            text = member.get(by)
+            if type(text) is str and (rule := rules[text]) is not None:
+                rule(member, row, report, members)
+
+    return read
+
+
+def _members_by_concept(by: str, rules: _Rules, keys: Extract | None, path: str) -> Extract:
+    """Return the reader of a list whose members are told apart by a CodeableConcept."""
+    of = rules.of
+
+    def read(value: Any, row: list[Any], report: Report) -> None:
+        members = value if type(value) is list else (value,)
+        for member in members:
+            if type(member) is not dict:
+                report(path, member, OBJECT)
+                continue
+            if keys is not None:
+                keys(member, row, report)
+            try:  # the usual shape: a single coding
+                (coding,) = member[by]["coding"]
+                rule = rules[coding["code"]]
+            except (KeyError, TypeError, ValueError, AttributeError):
+                rule = of(member.get(by))
+            if rule is not None:
+                rule(member, row, report, members)
+
+    return read
+
+
+def _adds(member: Any, rules: _Rules, by: str, members: Any, existing: Any, value: Any) -> bool:
     """Return whether an amount is a further one of its kind in the same list.
 
     Two copayments are two amounts. A CMS variable that comes twice is an error of the holder.
     """
     numbers = {int, float}
-    if type(value) not in numbers or type(existing) not in numbers:
+    if by in _DIRECT or type(value) not in numbers or type(existing) not in numbers:
         return False
-    if any(is_variable(code) for code in codes_of(item.get(by))):
+    if any(is_variable(code) for code in codes_of(member.get(by))):
         return False
-    for other in items:
-        if other is item:
+    rule = rules.of(member.get(by))
+    for other in members:
+        if other is member:
             return False
         if type(other) is dict and rules.of(other.get(by)) is rule:
             return True

@@ -15,12 +15,11 @@ import pandas as pd
 
 from ..fhir.resources import objects, read_reference
 from .extract import codings, listed, meaning
-from .npi import is_valid_npi, npi_of, other_id
+from .npi import is_valid_npi, numbers_of
 from .values import preferred
 from .versions import stated_version
 
 TYPES = ("Practitioner", "Organization", "PractitionerRole", "Location")
-_PAYER_TYPES = ("payerid", "naiccode")
 _CONDITIONAL = re.compile(r"[?&]identifier=([^|&]+)\|([^&]+)")
 _CLAIM = "ExplanationOfBenefit"
 
@@ -68,15 +67,15 @@ class Pending(NamedTuple):
 
 def read_provider(resource: Mapping[str, Any]) -> Provider:
     """Return what a resource says of a provider."""
-    identifiers = resource.get("identifier")
+    numbers = numbers_of(resource.get("identifier"))
     kind = resource.get("resourceType")
     return Provider(
         kind if type(kind) is str else None,
-        npi_of(identifiers, undeclared=True),
+        numbers.npi,
         _name(resource.get("name")),
         _taxonomy(resource),
-        other_id(identifiers),
-        other_id(identifiers, *_PAYER_TYPES),
+        numbers.other,
+        numbers.payer,
     )
 
 
@@ -135,18 +134,14 @@ def resolve(reference: Any, contained: Mapping[str, Provider]) -> Referred:
     text = text.strip() if type(text) is str else ""
     if text in contained:
         return Referred(contained[text])
-    identifiers = reference.get("identifier")
-    conditional = _CONDITIONAL.search(text)
-    searched = {"system": conditional[1], "value": conditional[2]} if conditional else None
+    numbers = numbers_of(reference.get("identifier"))
+    conditional = _CONDITIONAL.search(text) if "?" in text else None
+    npi = numbers.npi
+    if conditional and npi is None:
+        npi = numbers_of({"system": conditional[1], "value": conditional[2]}).npi
     display = reference.get("display")
-    provider = Provider(
-        kind_of(reference),
-        npi_of(identifiers, undeclared=True) or npi_of(searched),
-        display if type(display) is str and display else None,
-        None,
-        other_id(identifiers),
-        other_id(identifiers, *_PAYER_TYPES),
-    )
+    name = display if type(display) is str and display else None
+    provider = Provider(kind_of(reference), npi, name, None, numbers.other, numbers.payer)
     readable = bool(text) and not text.startswith("#") and conditional is None
     return Referred(provider, text if readable else None)
 

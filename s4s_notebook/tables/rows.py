@@ -74,6 +74,8 @@ class Rows:
         self.table = table
         self._draft: list[tuple[Any, ...]] = []
         self._noted: tuple[Any, ...] = ()
+        self.context: Callable[[], Any] = tuple
+        """What the resource's kind works out once for all tables; see Kind."""
         self.notes: dict[Any, Any] = {}
         """What the table's module needs at the end, by the number of the resource."""
         self._report = report
@@ -113,13 +115,21 @@ class Rows:
             return
         owners = self._owners[len(self._owners) - len(rows) :]
         table = self.table
+        empty: dict[str, Sparse] = {}  # most columns of most blocks have no value
+        nulls = (None,) * len(rows)
         raw: list[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(table.blank)
         for slot, column in enumerate(table.columns):
 
             def report(position: int, value: Any, why: str, slot: int = slot) -> None:
                 self._report(owners[position], table.path(slot, rows[position][-1]), value, why)
 
-            block = sparse(column.kind, convert(column.kind, raw[slot], report))
+            values = raw[slot]
+            if values == nulls:
+                if column.kind not in empty:
+                    empty[column.kind] = _empty(column.kind, len(values))
+                block = empty[column.kind]
+            else:
+                block = sparse(column.kind, convert(column.kind, values, report))
             _append(self._columns[slot], block)
 
     def frame(self, rank: np.ndarray[Any, Any]) -> tuple[pd.DataFrame, np.ndarray[Any, Any]]:
@@ -196,6 +206,11 @@ def sparse(kind: str, block: Any) -> Sparse:
         present, texts = known_texts(block)
         return Sparse(len(present), np.packbits(present), texts)
     return Sparse(len(present), np.packbits(present), values[present])
+
+
+def _empty(kind: str, size: int) -> Sparse:
+    """Return a block of nulls."""
+    return sparse(kind, convert(kind, (None,) * size, lambda *_: None))
 
 
 def joined(blocks: Sequence[Sparse]) -> Sparse:
