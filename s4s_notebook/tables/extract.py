@@ -323,7 +323,8 @@ class _Compiler:
     def _members(self, node: Node) -> Extract:
         """Return the reader of a list whose members say by one key what they are."""
         ((by, table),) = node.picks.items()
-        rules, keys, path = self._rules(by, table), self._keys(node), node.path
+        rules, path = self._rules(by, table), node.path
+        keys = self._keys(node), tuple(node.keys)
         if by in _DIRECT:
             return _members_by_text(by, rules, keys, path)
         return _members_by_concept(by, rules, keys, path)
@@ -357,12 +358,12 @@ class _Compiler:
         currency = self._currency
 
         def take(member: Any, row: list[Any], report: Report, members: Any) -> None:
-            owner, value = member, member.get(outer)
-            if inner is not None and value is not None:
-                if type(value) is not dict:
-                    report(path, value, OBJECT)
-                    return
-                owner, value = value, value.get(inner)
+            owner = member if inner is None else member.get(outer)
+            if type(owner) is not dict:
+                if owner is not None:
+                    report(path, owner, OBJECT)
+                return
+            value = owner.get(inner or outer)
             if value is None:
                 return
             if row[slot] is None:
@@ -419,8 +420,13 @@ def _single(chain: Chain) -> Any:
     return direct if inner is None else below
 
 
-def _members_by_text(by: str, rules: _Rules, keys: Extract | None, path: str) -> Extract:
+Keys = tuple[Extract | None, tuple[str, ...]]
+"""What reads the elements that all members of a list have, and which elements those are."""
+
+
+def _members_by_text(by: str, rules: _Rules, keys: Keys, path: str) -> Extract:
     """Return the reader of a list whose members are told apart by a text, such as a URL."""
+    common, _ = keys
 
     def read(value: Any, row: list[Any], report: Report) -> None:
         members = value if type(value) is list else (value,)
@@ -428,8 +434,8 @@ def _members_by_text(by: str, rules: _Rules, keys: Extract | None, path: str) ->
             if type(member) is not dict:
                 report(path, member, OBJECT)
                 continue
-            if keys is not None:
-                keys(member, row, report)
+            if common is not None:
+                common(member, row, report)
             text = member.get(by)
             if type(text) is str and (rule := rules[text]) is not None:
                 rule(member, row, report, members)
@@ -437,9 +443,11 @@ def _members_by_text(by: str, rules: _Rules, keys: Extract | None, path: str) ->
     return read
 
 
-def _members_by_concept(by: str, rules: _Rules, keys: Extract | None, path: str) -> Extract:
+def _members_by_concept(by: str, rules: _Rules, keys: Keys, path: str) -> Extract:
     """Return the reader of a list whose members are told apart by a CodeableConcept."""
-    of = rules.of
+    of, (common, names) = rules.of, keys
+    first, last = (names[0], names[-1]) if names else ("", "")
+    always = len(names) > 2
 
     def read(value: Any, row: list[Any], report: Report) -> None:
         members = value if type(value) is list else (value,)
@@ -447,8 +455,8 @@ def _members_by_concept(by: str, rules: _Rules, keys: Extract | None, path: str)
             if type(member) is not dict:
                 report(path, member, OBJECT)
                 continue
-            if keys is not None:
-                keys(member, row, report)
+            if common is not None and (always or first in member or last in member):
+                common(member, row, report)
             try:  # the usual shape: a single coding
                 (coding,) = member[by]["coding"]
                 rule = rules[coding["code"]]
