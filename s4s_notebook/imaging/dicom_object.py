@@ -27,6 +27,7 @@ class DicomObject:
     Attributes:
         path: the file, None for a Dataset.
         sop_uid, study_uid, series_uid, sop_class: UIDs as text, empty when absent.
+        frame_of_reference: UID of the space in which positions are stated, empty when absent.
         declared, count: frames that the header declares, and those that can be there.
         kind: what the object is, as DICOM names its SOP class ("CT Image Storage").
         pixels: where the pixel data lie, None for an object without any.
@@ -55,6 +56,7 @@ class DicomObject:
         self.sop_class = text("SOPClassUID") or str(meta.get("MediaStorageSOPClassUID", ""))
         name = UID(self.sop_class).name if self.sop_class else "object of no stated class"
         self.kind = safe_text(name, 80)
+        self.frame_of_reference = text("FrameOfReferenceUID")
         self.modality = safe_text(text("Modality"), 16)
         self.description = safe_text(text("SeriesDescription"), 64)
         self.localizer = "LOCALIZER" in text("ImageType").upper()

@@ -25,6 +25,14 @@ from .reader import NATIVE, Header, read_header
 from .structure import PIXEL_KEYWORDS, PixelLocation
 from .windows import Table
 
+#: Segmentations, label maps, structure sets and doses: they lie on the pictures of a series.
+OVER_PICTURES = (
+    "1.2.840.10008.5.1.4.1.1.66.4",
+    "1.2.840.10008.5.1.4.1.1.66.7",
+    "1.2.840.10008.5.1.4.1.1.481.3",
+    "1.2.840.10008.5.1.4.1.1.481.2",
+)
+
 
 @methods_without_variables
 class Instance(DicomObject):

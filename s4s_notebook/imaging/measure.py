@@ -178,7 +178,10 @@ def _parts(
         for at, grid in enumerate(volumes):
             check_same_grid(region, grid)
             about = {"volume_index": at} if len(volumes) > 1 else {}
-            yield _of_volume(mask, grid, about)
+            part = _of_volume(mask, grid, about)
+            notes = [*getattr(region, "notes", ()), part.sizes["note"]]
+            part.sizes["note"] = "; ".join(note for note in notes if note)
+            yield part
         return
     frames = series.frames if volume is None else volume.frames or range(len(volume))
     index = _which(len(frames), frame)

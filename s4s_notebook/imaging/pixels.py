@@ -127,6 +127,8 @@ def _native(instance: DicomObject, file: BinaryIO, index: int) -> Array:
     if instance.syntax in _LITTLE and instance.samples == 1 and instance.bits_allocated in _PLAIN:
         file.seek(start + bits // 8 * index)
         return _plain(instance, file.read(bits // 8))
+    if instance.syntax in _LITTLE and instance.samples == 1 and instance.bits_allocated == 1:
+        return _bits(instance, file, start, bits * index, bits)
     file.seek(start)
     decoder = _decoder(instance.syntax)
     try:
@@ -138,6 +140,14 @@ def _native(instance: DicomObject, file: BinaryIO, index: int) -> Array:
 
 _LITTLE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 _PLAIN = (8, 16, 32)  # bits allocated
+
+
+def _bits(instance: DicomObject, file: BinaryIO, start: int, first: int, count: int) -> Array:
+    """Return a frame of one bit a pixel, lowest bit first; it may begin within a byte."""
+    file.seek(start + first // 8)
+    data = np.frombuffer(file.read((first % 8 + count + 7) // 8), np.uint8)
+    values = np.unpackbits(data, bitorder="little")[first % 8 : first % 8 + count]
+    return values.reshape(instance.rows, instance.columns)
 
 
 def _plain(instance: DicomObject, data: bytes) -> Array:

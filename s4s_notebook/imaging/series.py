@@ -17,11 +17,12 @@ from ..tracebacks import methods_without_variables
 from ..wording import count
 from . import geometry
 from .frame import Frame
-from .instance import Instance
+from .instance import OVER_PICTURES, Instance
 from .splitting import Split, split
 from .windows import PRESETS, Choice, Window
 
 if TYPE_CHECKING:
+    from .masks import Dose, Mask
     from .regions import Line
     from .suv import SUVVolume
     from .volume import Volume
@@ -39,6 +40,7 @@ class Series:
         frames: the pictures, volume by volume, each sorted along the normal; empty for an object
             without pictures.
         copies: problems of files that were left out, because their SOP Instance UID was there.
+        over: segmentations, structure sets and doses of the study.
         number, numbers: of the one volume that this is, from 1, and how many there are; 0 for all.
     """
 
@@ -50,6 +52,7 @@ class Series:
     copies: tuple[Problem, ...] = ()
     number: int = 0
     numbers: int = 0
+    over: tuple[Instance, ...] = ()
 
     @property
     def key(self) -> str:
@@ -248,6 +251,54 @@ class Series:
         frames = self.volume(index, split_by=split_by).frames
         return SUVVolume(frames, suv_scale(frames, norm, self.frames))
 
+    @property
+    def masks(self) -> list[Mask]:
+        """The segments and contours of the study on the grid of this series.
+
+        Segmentations (binary, fractional, label maps) and structure sets of the same frame of
+        reference; read when they are used. What has no mask here is named in a warning.
+
+        Raises:
+            UncertainMask: none of those that the study holds lies evidently in the space of this
+                series; the message says why.
+            NotAnImage: the frames make no volume.
+        """
+        from .contours import contour_masks
+        from .masks import CONTOURS, DOSE, laid
+        from .segments import segment_masks
+
+        objects = [entry for entry in self.over if entry.sop_class != DOSE]
+        return laid(
+            objects,
+            lambda entry, others: (contour_masks if entry.sop_class == CONTOURS else segment_masks)(
+                entry, self._grid, others
+            ),
+        )
+
+    @property
+    def doses(self) -> list[Dose]:
+        """The radiotherapy doses of the study in Gy, on the grid of this series. Needs scipy.
+
+        Interpolated linearly; NaN outside of the dose grid.
+
+        Raises:
+            UncertainMask: none of those that the study holds lies evidently in the space of this
+                series, or is in Gy.
+        """
+        from .masks import DOSE, dose_on, laid
+
+        objects = [entry for entry in self.over if entry.sop_class == DOSE and entry.frames]
+        return laid(objects, lambda entry, _: [dose_on(entry, self._grid)])
+
+    @property
+    def _grid(self) -> Volume:
+        """The volume on whose grid masks lie: the first, where all lie at the same places."""
+        from .volume_stack import check_grid
+
+        volumes = self.volumes
+        check_grid(volumes)
+        return volumes[0]
+
     def measure(
         self,
         region: Any,
@@ -409,9 +460,15 @@ class Series:
 def arrange(instances: Iterable[Instance]) -> list[Series]:
     """Arrange instances into the series of a study, by series number, then stack."""
     by_uid: dict[str, list[Instance]] = {}
+    instances = list(instances)
+    over = tuple(element for element in instances if element.sop_class in OVER_PICTURES)
     for element in instances:
         by_uid.setdefault(element.series_uid, []).append(element)
-    result = [series for uid, total in by_uid.items() for series in _of_uid(uid, total)]
+    result = [
+        replace(series, over=over)
+        for uid, total in by_uid.items()
+        for series in _of_uid(uid, total)
+    ]
     return sorted(result, key=_order)
 
 

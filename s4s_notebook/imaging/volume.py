@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from .attributes import AttributeReader, FunctionalGroups
 from .frame import Frame, one_map
 from .mosaic import is_mosaic
 from .nifti import RGB, extra, write_nifti, write_sidecars
+from .resampling import Grid, projected, sampled
 from .windows import Array, Floats
 
 SHEARED = "The slices are sheared; programs on ITK refuse such a file."
@@ -38,6 +40,7 @@ class Volume:
         axes: 3x3, the unit vectors of slice, row index and column index, as rows (LPS).
         affine: 4x4, (column, row, slice, 1) → (x, y, z, 1) in mm, LPS, as ITK has it.
         unit: of the values ("HU", "BQML"), "" when not stated.
+        reference: Frame of Reference UID (0020,0052), "" when not stated.
     """
 
     colored = False
@@ -57,6 +60,8 @@ class Volume:
                 hint="Use .frames[i].values() for the mosaics as they are.",
             )
         self.frames, self.unit = tuple(frames), first.unit
+        self.reference = first.instance.frame_of_reference
+        self.series_uid = first.instance.series_uid
         self.shape: tuple[int, int, int] = (len(frames), first.rows, first.columns)
         self.dtype = np.result_type(*{_dtype(frame) for frame in frames})
         self.origin = first.position
@@ -87,8 +92,6 @@ class Volume:
     @property
     def depths(self) -> Floats:
         """Where each slice lies, in mm from the first along the first axis."""
-        if not self.frames:
-            return np.asarray(np.arange(self.shape[0]) * self.spacing[0], np.float64)
         places = np.array([frame.position for frame in self.frames], np.float64)
         return np.asarray((places - self.origin) @ self.axes[0])
 
@@ -199,31 +202,136 @@ class Volume:
             raise NotAnImage("A volume that was resampled has no stored values to map.")
         return _QuantityVolume(self.frames, unit)
 
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie, uneven steps included."""
+        return Grid(self.shape, self.affine, self.depths)
+
     def resample(
         self,
         to: Volume | None = None,
         spacing: float | tuple[float, float, float] | None = None,
+        *,
+        fill: float | None = None,
+        aligned: bool = False,
     ) -> Volume:
         """Return this volume on another grid, by linear interpolation. Needs scipy.
 
         Args:
-            to: the volume whose grid it gets; both are of one frame of reference.
+            to: the volume whose grid it gets, uneven steps included.
             spacing: mm between voxels, or between slices, rows and columns. By default that of
                 this volume, with orthogonal axes and even steps.
+            fill: stands outside of this volume, and where it is padding; by default -1024 for HU,
+                else its lowest value. NaN makes whole numbers floats.
+            aligned: the caller knows that both volumes lie in one patient space, where the files
+                do not say so by one Frame of Reference UID.
 
         Returns:
-            A volume in memory. Outside of this one it holds -1024 for HU, else its lowest value.
+            A volume in memory. Values are interpolated, not averaged, on a coarser grid.
+
+        Raises:
+            AmbiguousVolume: the frames of reference differ or are not stated, or a single slice
+                has no stated thickness.
         """
-        source: Any = np.asarray(self, np.float32)
-        affine = self.affine
-        if self.uneven > 0.0:
-            source = _evened(source, self.depths)
-        fill: float = _AIR if self.unit == "HU" else float(source.min(initial=0.0))
+        if to is not None and not aligned:
+            self._check_reference(to)
+        if to is None and len(self) == 1 and self.frames and not stated_thickness(self.frames[0]):
+            raise AmbiguousVolume("This is one slice, and the file does not say how thick it is.")
+        source = self._unpadded()
+        if fill is None:
+            finite = source[np.isfinite(source)]
+            fill = _AIR if self.unit == "HU" else float(finite.min()) if finite.size else 0.0
+        source[np.isnan(source)] = fill
         if to is None:
-            shape, grid = self.orthogonal_grid(spacing)
+            shape, affine = self.orthogonal_grid(spacing)
+            step = float(np.linalg.norm(affine[:3, 2]))
+            grid = Grid(shape, affine, np.arange(shape[0], dtype=np.float64) * step)
         else:
-            shape, grid = to.shape, to.affine
-        return _ArrayVolume(_transformed(source, affine, shape, grid, fill, self.dtype), grid, self)
+            grid = to.grid
+        values = sampled(source, self.grid, grid, fill)
+        if self.dtype.kind in "iu" and math.isfinite(fill):
+            values = np.rint(values).astype(self.dtype)
+        elif self.dtype.kind == "f":
+            values = values.astype(self.dtype)
+        return _ArrayVolume(values, grid, self)
+
+    def with_values(self, values: Array, grid: Grid) -> Volume:
+        """Return a volume in memory, on ``grid``, with this one's unit."""
+        return _ArrayVolume(values, grid, self)
+
+    def _check_reference(self, to: Volume) -> None:
+        """Raise AmbiguousVolume unless both are stated to be of one frame of reference."""
+        if self.reference == to.reference and (self.reference or self.series_uid == to.series_uid):
+            return
+        why = "are of two frames of reference" if self.reference and to.reference else (
+            "do not both state a frame of reference"
+        )  # fmt: skip
+        raise AmbiguousVolume(
+            f"The two volumes {why}, so where one lies in the other is not certain.",
+            hint="resample(to=..., aligned=True) where you know that they lie in one space.",
+        )
+
+    def _unpadded(self) -> Array:
+        """Return all values as floats, with NaN in place of padding."""
+        small = self.dtype.itemsize <= 2 or self.dtype == np.float32
+        values = np.array(self, np.float32 if small else np.float64)
+        for at, frame in enumerate(self.frames):
+            if frame.padding is not None:
+                stored = frame.stored()
+                values[at][(stored >= frame.padding.low) & (stored <= frame.padding.high)] = np.nan
+        return values
+
+    def isotropic(self, spacing: float | None = None) -> Volume:
+        """Return this volume with cubic voxels, of its smallest spacing or of ``spacing`` in mm.
+
+        Raises:
+            AmbiguousVolume: as for :meth:`resample`.
+        """
+        return self.resample(spacing=min(self.spacing) if spacing is None else spacing)
+
+    def mip(self, slab: float | None = None, axis: str = "z", kind: str = "max") -> Volume:
+        """Return the largest value through the volume, or through a slab around each slice.
+
+        Distances are in mm. A sheared volume is resampled to orthogonal axes first. Padding
+        takes no part; where there is nothing else, the lowest value stands.
+
+        Args:
+            slab: thickness in mm; by default all, which leaves one slice.
+            axis: along which to look: "z" (from slice to slice), "y" (rows) or "x" (columns).
+            kind: "max", "min" (airways) or "mean" (a thick slice).
+
+        Returns:
+            A volume in memory, of one slice where ``slab`` is None; the axis comes first.
+        """
+        if axis not in "zyx" or len(axis) != 1 or kind not in ("max", "min", "mean"):
+            raise ValueError('axis is "z", "y" or "x"; kind is "max", "min" or "mean".')
+        if slab is not None and not slab > 0:
+            raise ValueError("slab is above 0 mm.")
+        volume = self.resample() if self.sheared else self
+        number = "zyx".index(axis)
+        if number:
+            volume.check_even()
+        values = np.moveaxis(volume._unpadded(), number, 0)
+        places = volume.depths
+        if number:
+            places = np.asarray(np.arange(len(values)) * volume.spacing[number], np.float64)
+        lowest = np.nanmin(values) if np.isfinite(values).any() else 0.0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # slabs of padding alone
+            result = projected(values, places, slab, kind)
+        result = np.where(np.isnan(result), lowest, result)
+        order = [number, *(at for at in range(3) if at != number)]
+        affine = volume.affine.copy()
+        affine[:3, :3] = affine[:3, :3][:, [2 - at for at in order[::-1]]]
+        extent = float(places[-1] - places[0]) if len(places) > 1 else 0.0
+        if slab is None:
+            across = affine[:3, 2] / np.linalg.norm(affine[:3, 2])
+            affine[:3, 3] += across * extent / 2
+            affine[:3, 2] = across * (extent + volume.spacing[number])
+            places = np.zeros(1)
+        shape = (result.shape[0], result.shape[1], result.shape[2])
+        kept = self.dtype if kind != "mean" else np.dtype(np.float32)
+        return _ArrayVolume(result.astype(kept), Grid(shape, affine, np.array(places)), self)
 
     def orthogonal_grid(
         self, spacing: float | tuple[float, float, float] | None = None
@@ -338,10 +446,13 @@ class _QuantityVolume(Volume):
 
 
 class _ArrayVolume(Volume):
-    """A volume whose values are in memory, on an orthogonal grid."""
+    """A volume whose values are in memory."""
 
-    def __init__(self, values: Array, affine: Floats, source: Volume) -> None:
-        self._values, self.frames, self.unit = values, (), source.unit
+    def __init__(self, values: Array, grid: Grid, source: Volume) -> None:
+        affine = grid.affine
+        self._values, self._depths = values, grid.depths
+        self.frames, self.unit = (), source.unit
+        self.reference, self.series_uid = source.reference, source.series_uid
         self.shape = (values.shape[0], values.shape[1], values.shape[2])
         self.dtype, self.affine = values.dtype, affine
         columns = affine[:3, :3].T[::-1]
@@ -351,6 +462,11 @@ class _ArrayVolume(Volume):
         self.origin = (float(affine[0, 3]), float(affine[1, 3]), float(affine[2, 3]))
         self.sheared = bool(abs(self.axes[0] @ np.cross(self.axes[2], self.axes[1])) < 1 - 1e-9)
 
+    @property
+    def depths(self) -> Floats:
+        """Where each slice lies, in mm from the first along the first axis."""
+        return self._depths
+
     def slice(self, index: int) -> Array:
         """Return one slice, rows x columns."""
         return np.asarray(self._values[index])
@@ -358,41 +474,6 @@ class _ArrayVolume(Volume):
     def fresh_slice(self, index: int) -> Array:
         """Return the same: it is in no cache."""
         return self.slice(index)
-
-
-def _evened(values: Any, depths: Floats) -> Any:
-    """Interpolate slices linearly onto evenly spaced depths."""
-    even: Any = np.linspace(depths[0], depths[-1], len(depths))
-    above = np.clip(np.searchsorted(depths, even), 1, len(depths) - 1)
-    weight = (even - depths[above - 1]) / (depths[above] - depths[above - 1])
-    weight = weight.astype(np.float32)[:, None, None]
-    return values[above - 1] * (1 - weight) + values[above] * weight
-
-
-def _transformed(
-    values: Array,
-    affine: Floats,
-    shape: tuple[int, int, int],
-    grid: Floats,
-    fill: float,
-    dtype: np.dtype[Any],
-) -> Array:
-    """Interpolate values linearly on another grid; whole numbers are rounded."""
-    matrix = np.linalg.inv(affine) @ grid
-    order = [2, 1, 0]  # SciPy counts slice, row, column
-    offset = matrix[:3, 3][order]
-    result = np.asarray(
-        extra("scipy.ndimage").affine_transform(
-            values,
-            matrix[:3, :3][np.ix_(order, order)],
-            np.round(offset, 9),
-            output_shape=shape,
-            order=1,
-            mode="constant",
-            cval=fill,
-        )
-    )
-    return np.rint(result).astype(dtype) if dtype.kind in "iu" else result.astype(dtype)
 
 
 def lazy_array(
