@@ -16,6 +16,7 @@ from .windows import Array, Floats
 
 _ORDER = [2, 1, 0]  # SciPy counts slice, row, column
 _EVEN = 1e-6  # of a step
+_SHRINK, _ROUNDING = 1e-9, 1e-6
 
 
 class Grid(NamedTuple):
@@ -57,11 +58,15 @@ def sampled(values: Array, source: Grid, target: Grid, fill: float, order: int =
     """
     matrix = np.linalg.inv(source.affine) @ target.affine
     if source.even and target.even:
+        # Towards the centre by 1e-9, so that no rounding puts an edge outside.
+        middle = (np.array(source.shape) - 1) / 2
+        rotation = np.round(matrix[:3, :3][np.ix_(_ORDER, _ORDER)], 12) * (1 - _SHRINK)
+        offset = np.round(matrix[:3, 3][_ORDER], 9)
         return np.asarray(
             extra("scipy.ndimage").affine_transform(
                 values,
-                matrix[:3, :3][np.ix_(_ORDER, _ORDER)],
-                np.round(matrix[:3, 3][_ORDER], 9),
+                rotation,
+                middle + (offset - middle) * (1 - _SHRINK),
                 output_shape=target.shape,
                 order=order,
                 mode="constant",
@@ -76,10 +81,17 @@ def sampled(values: Array, source: Grid, target: Grid, fill: float, order: int =
             :3, 3, None, None
         ].round(9)
         place = _index(place * source.step, source.depths)
+        row, column = _within(row, source.shape[1]), _within(column, source.shape[2])
         result[at] = extra("scipy.ndimage").map_coordinates(
             values, [place, row, column], order=order, mode="constant", cval=fill
         )
     return result
+
+
+def _within(index: Floats, size: int) -> Floats:
+    """Return indices, with those that rounding put outside at the edge."""
+    near = np.clip(index, 0, size - 1)
+    return np.where(np.abs(near - index) < _ROUNDING, near, index)
 
 
 def _index(depth: Floats, depths: Floats) -> Floats:
