@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from calendar import monthrange
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -203,8 +204,13 @@ def instant(epoch: float) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
-def read_date(text: str) -> tuple[date, str]:
+def read_date(text: str, *, last: bool = False) -> tuple[date, str]:
     """Return the calendar day as written, and a caution where a part of it is missing.
+
+    Args:
+        text: a FHIR date or dateTime.
+        last: it is the end of a period: of a year or a month the last day counts, else the first
+            (FHIR R4 section 2.24.0.11).
 
     Raises:
         ValueError: not a FHIR date or dateTime.
@@ -214,11 +220,16 @@ def read_date(text: str) -> tuple[date, str]:
         raise ValueError("not a date")
     year, month, day = match.groups()
     try:
-        result = date(int(year), int(month or 1), int(day or 1))
+        first_month, first_day = (12, 31) if last else (1, 1)
+        if last and month and not day:
+            first_day = monthrange(int(year), int(month))[1]
+        result = date(int(year), int(month or first_month), int(day or first_day))
     except ValueError as error:
         raise ValueError("not a day of the calendar") from error
-    precision = "month" if month else "year"
-    return result, "" if day else f"only the {precision} is given; its first day is taken"
+    if day:
+        return result, ""
+    precision, end = "month" if month else "year", "last" if last else "first"
+    return result, f"only the {precision} is given; its {end} day is taken"
 
 
 def read_instant(text: str) -> tuple[datetime, str]:

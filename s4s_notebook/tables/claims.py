@@ -245,7 +245,7 @@ def _coverage(eob: Mapping[str, Any], row: list[Any], report: Report) -> None:
 def _bill(bill: str | None, row: list[Any]) -> None:
     """Fill in the type of bill and its digits, the one from the other."""
     row[_AT["type_of_bill"]] = bill
-    if bill is not None and len(bill) == 4 and bill.isalnum():
+    if bill is not None and len(bill) == 4 and bill[:3].isdigit():
         for slot, digit in zip(_BILL, bill[1:], strict=True):
             if row[slot] is None:
                 row[slot] = digit

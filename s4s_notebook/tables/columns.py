@@ -39,11 +39,15 @@ DTYPES = {
     "number": "float64",
     "money": "float64",
     "date": "datetime64[us]",
+    "last date": "datetime64[us]",
     "instant": "datetime64[us, UTC]",
     "flag": "boolean",
 }
 """What each kind of value becomes. ``ref`` is the id within a reference, ``uid`` a DICOM UID
-without ``urn:oid:``, ``date`` the calendar day as written, ``instant`` a moment in UTC."""
+without ``urn:oid:``, ``date`` the calendar day as written, ``last date`` the end of a
+period, ``instant`` a moment in UTC."""
+
+TIMES = {"date", "last date", "instant"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ _AMOUNT = "amount.value"
 _INFO = {
     "money": (),
     "date": ("timingDate", "valueDate"),
+    "last date": ("timingDate", "valueDate"),
     "int": ("valueQuantity.value", "valueInteger"),
     "number": ("valueQuantity.value", "valueDecimal"),
     "str": ("code.coding.code", "valueString"),
@@ -107,6 +112,7 @@ _INFO = {
 _EXTENSION = {
     "money": ("valueMoney.value",),
     "date": ("valueDate",),
+    "last date": ("valueDate",),
     "int": ("valueQuantity.value", "valueInteger", "valueUnsignedInt"),
     "number": ("valueQuantity.value", "valueDecimal"),
     "str": ("valueCoding.code", "valueString", "valueIdentifier.value"),

@@ -128,6 +128,9 @@ def tree(paths: Sequence[Sequence[str]], moneys: set[int]) -> Node:
         for slot, ranked in enumerate(paths):
             if rank < len(ranked) and not ranked[rank].startswith("("):
                 _plant(root, ranked[rank], slot, slot in moneys)
+    if "total" in root.keys and "adjudication" in root.keys:
+        # Read in this order: a total counts before the adjudication of the claim's header.
+        root.keys["adjudication"] = root.keys.pop("adjudication")
     return root
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from .columns import LONG_TABLES, TABLES, declared
+from .columns import LONG_TABLES, TABLES, TIMES, declared
 
 _EXCEL_CELL = 32_767  # characters
 _STATA_TEXT = 2_045  # bytes; longer ones are strL
@@ -30,7 +30,7 @@ def read_csv(name: str, path: Any) -> pd.DataFrame:
     kinds = {column.name: column for column in declared(name)}
     for column in [kinds[name] for name in frame.columns if name in kinds]:
         text: Any = frame[column.name]
-        if column.kind in {"date", "instant"}:
+        if column.kind in TIMES:
             text = pd.to_datetime(text, utc=column.kind == "instant", format="ISO8601")
         elif column.kind == "flag":
             text = text.map({"True": True, "False": False})

@@ -156,11 +156,19 @@ def kind_of(reference: Mapping[str, Any]) -> str | None:
     return text.partition("?")[0] if "?" in text else read_reference(text).type or None
 
 
+class _Entry(NamedTuple):
+    """A provider, and the reference to the practitioner where it is the role of one."""
+
+    version: bytes
+    provider: Provider
+    person: str | None
+
+
 class Directory:
     """The practitioners and organizations among the resources, by participant and reference."""
 
     def __init__(self) -> None:
-        self._providers: dict[tuple[str, str], tuple[bytes, Provider]] = {}
+        self._providers: dict[tuple[str, str], _Entry] = {}
 
     def __len__(self) -> int:
         return len(self._providers)
@@ -171,16 +179,30 @@ class Directory:
         if type(id_) is not str or not id_:
             return
         key, version = (participant, f"{resource['resourceType']}/{id_}"), stated_version(resource)
-        if key not in self._providers or self._providers[key][0] <= version:
-            self._providers[key] = version, read_provider(resource)
+        if key not in self._providers or self._providers[key].version <= version:
+            person = resource.get("practitioner")
+            text = person.get("reference") if type(person) is dict else None
+            entry = _Entry(version, read_provider(resource), text if type(text) is str else None)
+            self._providers[key] = entry
 
     def find(self, participant: str, text: str) -> Provider:
-        """Return the provider of a relative, absolute or urn: reference; an empty one for none."""
+        """Return the provider of a relative, absolute or urn: reference; an empty one for none.
+
+        What a PractitionerRole does not state is taken from its practitioner.
+        """
+        entry = self._entry(participant, text)
+        person = self._entry(participant, entry.person) if entry and entry.person else None
+        if entry is None or person is None:
+            return entry.provider if entry is not None else Provider()
+        pairs = zip(entry.provider, person.provider, strict=True)
+        return Provider(*(other if own is None else own for own, other in pairs))
+
+    def _entry(self, participant: str, text: str) -> _Entry | None:
         reference = read_reference(text)
         types = (reference.type,) if reference.type else TYPES
         keys = ((participant, f"{type_}/{reference.id}") for type_ in types)
         found = (self._providers.get(key) for key in keys)
-        return next((entry[1] for entry in found if entry is not None), Provider())
+        return next((entry for entry in found if entry is not None), None)
 
 
 def complete(frame: pd.DataFrame, notes: Mapping[Any, Any], directory: Directory) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .columns import declared
+from .columns import TIMES, declared
 from .extract import compile_paths
 from .values import NOT_A_TIME, concatenated, convert, known_texts, take_texts
 
@@ -198,7 +198,7 @@ def sparse(kind: str, block: Any) -> Sparse:
         present = ~mask
     elif kind in {"number", "money"}:
         values, present = block, ~np.isnan(block)
-    elif kind in {"date", "instant"}:
+    elif kind in TIMES:
         values, present = block, block != NOT_A_TIME
     elif isinstance(block, np.ndarray):
         values, present = block, np.array([value is not None for value in block], dtype=bool)
@@ -230,7 +230,7 @@ def spread(kind: str, blocks: list[Sparse], position: Array, count: int) -> Any:
     """
     if kind in {"number", "money"}:
         return _filled(np.full(count, np.nan), blocks, position)
-    if kind in {"date", "instant"}:
+    if kind in TIMES:
         times = pd.Series(
             _filled(np.full(count, NOT_A_TIME), blocks, position).view("datetime64[us]"), copy=False
         )

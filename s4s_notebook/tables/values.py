@@ -36,6 +36,7 @@ NOT_A_TIME = -(2**63)
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _DAY = 86_400_000_000  # microseconds
+_NO_DATE = 1000, 9999  # years from which payers take days that stand for none
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -233,9 +234,15 @@ def _uid(text: str) -> tuple[str, str]:
     return uid, ""
 
 
-def _day_number(text: str) -> tuple[int, str]:
-    day, caution = read_date(text)
+def _day_number(text: str, *, last: bool = False) -> tuple[int, str]:
+    day, caution = read_date(text, last=last)
+    if not _NO_DATE[0] < day.year < _NO_DATE[1]:
+        raise ValueError("a day that stands for no date")
     return (day.toordinal() - _EPOCH) * _DAY, caution
+
+
+def _last_day_number(text: str) -> tuple[int, str]:
+    return _day_number(text, last=True)
 
 
 def _moment_number(text: str) -> tuple[int, str]:
@@ -246,6 +253,7 @@ def _moment_number(text: str) -> tuple[int, str]:
 
 
 _DAYS = _Parsed(_day_number, NOT_A_TIME)
+_LAST_DAYS = _Parsed(_last_day_number, NOT_A_TIME)
 MOMENTS = _Parsed(_moment_number, NOT_A_TIME)
 _REFERENCES = _Parsed(reference_id, None)
 _UIDS = _Parsed(_uid, None)
@@ -259,6 +267,7 @@ _CONVERT: dict[str, Callable[[Sequence[Any], CellReport], Any]] = {
     "number": _numbers,
     "money": _numbers,
     "date": lambda values, report: np.array(_DAYS.all(values, report), dtype="int64"),
+    "last date": lambda values, report: np.array(_LAST_DAYS.all(values, report), dtype="int64"),
     "instant": lambda values, report: np.array(MOMENTS.all(values, report), dtype="int64"),
     "flag": _flags,
 }

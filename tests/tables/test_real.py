@@ -100,7 +100,7 @@ def test_only_known_oddities_are_told(shared_data: Path) -> None:
     twice = "given twice with different values; the first is kept"
     unclear = "several, and not one is focal: no coverage is given"
     assert {name: found for name, found in why.items() if found} == {
-        "cms-ab2d-r4": {unclear, twice},
+        "cms-ab2d-r4": {unclear, twice, "a day that stands for no date"},
         "cms-bb2-web-v2-r4": {unclear},
         "cms-bbdataserver-2020-stu3": {"not a drug code of eleven digits; see ndc_given"},
         "cms-bcda-v1-stu3": {differ},
