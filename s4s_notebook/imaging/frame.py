@@ -16,6 +16,7 @@ from .acquisition import Acquisition
 from .attributes import RealWorldMap
 from .dicom_object import DicomObject
 from .lengths import Length, Scale, measured_length
+from .overlays import Overlay, overlays_of
 from .windows import Array, Choice, Floats, Table
 
 Triple = tuple[float, float, float]
@@ -121,6 +122,15 @@ class Frame:
         33.07 mm
         """
         return measured_length(self.scales, start, end, self.aspect)
+
+    @property
+    def overlays(self) -> tuple[Overlay, ...]:
+        """Graphics that the file lays on the picture (groups 60xx), each as a mask.
+
+        Raises:
+            MalformedDICOM: one does not fit its size, or lies in unused bits of the pixels.
+        """
+        return overlays_of(self.instance.header(), self.index, (self.rows, self.columns))
 
     def stored(self) -> Array:
         """Return stored values, rows x columns, integers or floats; colour: x 3 (RGB).

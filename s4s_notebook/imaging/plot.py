@@ -28,6 +28,7 @@ from .reader import parse
 from .windows import Choice, Table, Window
 
 _MOST = 12
+_OVERLAY = (1.0, 0.9, 0.0, 1.0)
 _FRAME = 'frame is a number, several, None or "montage".'
 _NICE = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 _EDGES = {
@@ -94,6 +95,7 @@ def draw(
     colorbar: bool = True,
     letters: bool = True,
     scale: bool = True,
+    overlays: bool = False,
 ) -> Picture:
     """Draw one slice, several, or a montage.
 
@@ -109,6 +111,7 @@ def draw(
         colorbar: whether to draw the grey scale.
         letters: whether to letter the edges.
         scale: whether to draw a scale bar.
+        overlays: whether to draw the file's overlays (groups 60xx), in yellow.
 
     Returns:
         The drawn figure.
@@ -131,6 +134,8 @@ def draw(
         _slice(axis, drawn, choice, alone=len(at) == 1)
         if len(at) > 1:
             axis.set_title(f"{index + 1}", fontsize=8, pad=2)
+        if overlays:
+            _overlays(axis, drawn)
         if letters:
             _letters(axis, drawn)
     if scale:
@@ -213,6 +218,14 @@ def _slice(axis: Axes, frame: Frame, choice: Choice | None, *, alone: bool) -> N
         axis.text(0.5, 0.5, words, ha="center", va="center", transform=axis.transAxes, fontsize=8)
         return
     axis.imshow(grey, cmap="gray", vmin=0, vmax=255, aspect=frame.aspect)
+
+
+def _overlays(axis: Axes, frame: Frame) -> None:
+    """Draw the overlays of a frame over it."""
+    for overlay in frame.overlays:
+        color = np.zeros((*overlay.mask.shape, 4))
+        color[overlay.mask] = _OVERLAY
+        axis.imshow(color, aspect=frame.aspect, interpolation="nearest")
 
 
 def _letters(axis: Axes, frame: Frame) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import AmbiguousVolume, DICOMError, NotAnImage
+from ..errors import AmbiguousVolume, DICOMError, MalformedDICOM, NotAnImage
 from ..problems import Problem
 from ..tracebacks import methods_without_variables
 from ..wording import count
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .suv import SUVVolume
     from .volume import Volume
     from .volume_stack import VolumeStack
+
+
+_WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 
 
 @methods_without_variables
@@ -83,7 +86,7 @@ class Series:
     def label(self) -> str:
         """Short and without names: "CT · Chest · axial · 60 slices"."""
         parts = [self.modality, self.description, self.plane]
-        if self.modality == "SEG" and self.frames:  # a mask, not a picture of the person
+        if self.frames and (self.modality == "SEG" or self._tiles):  # no picture as others are
             parts.insert(1, self.kind)
         parts.append(self.part)
         parts.append(self.kind if not self.frames else self._amount)
@@ -108,7 +111,14 @@ class Series:
         return ", ".join(part for part in parts if part)
 
     @property
+    def _tiles(self) -> bool:
+        """Whether each frame is a part of one large picture of a microscope."""
+        return self.instances[0].sop_class == _WHOLE_SLIDE
+
+    @property
     def _noun(self) -> str:
+        if self._tiles:
+            return "tile"
         return "frame" if self.frame_time is not None else "slice" if self.plane else "image"
 
     @property
@@ -441,6 +451,30 @@ class Series:
             frame.save_png(Path(folder) / f"{at:0{width}}.png", shared, bits)
             for at, frame in enumerate(self.frames, 1)
         ]
+
+    def save_document(self, path: str | Path, index: int = 0) -> Path:
+        """Write the document that an object encapsulates (PDF, CDA, STL), byte by byte.
+
+        Args:
+            path: the file to write.
+            index: which of ``instances``, from 0.
+
+        Raises:
+            NotAnImage: the object holds no document.
+            MalformedDICOM: it is said to be a PDF and does not begin as one.
+        """
+        header = self.instances[index].header()
+        data = header.get("EncapsulatedDocument")
+        if not data:
+            raise NotAnImage(f"This holds no document; it is: {self.kind}.")
+        length = int(header.get("EncapsulatedDocumentLength", 0) or 0)
+        data = data[:length] if 0 < length <= len(data) else data
+        if header.get("MIMETypeOfEncapsulatedDocument") == "application/pdf" and (
+            b"%PDF-" not in data[:1024]
+        ):
+            raise MalformedDICOM("The document is said to be a PDF, and does not begin as one.")
+        Path(path).write_bytes(data)
+        return Path(path)
 
     def plot(self, frame: Any = None, **options: Any) -> Any:
         """Draw this series: see :meth:`Study.plot`."""

@@ -22,10 +22,12 @@ from ..problems import Problem
 from ..tracebacks import methods_without_variables, without_variables
 from ..wording import count, safe_text
 from .attributes import AttributeReader
+from .dicom_object import DicomObject
 from .instance import Instance
 from .reader import PARSE_ERRORS, parse
 from .series import Series, arrange
 from .structure import DEEPEST
+from .structured_report import Report
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -232,6 +234,7 @@ class Study:
             window: "lung", (center, width), 1, "auto", ...; the image's own by default.
             name: True writes the person's name in the title.
             columns, size, colorbar, letters, scale: how it is laid out.
+            overlays: True draws the overlays of the file (groups 60xx).
             **options: ``window`` and what stands below it.
 
         Raises NotAnImage when the study has no picture; see also :meth:`Frame.stored`.
@@ -259,6 +262,25 @@ class Study:
             entry = self._pick(series)
             return frame_of([(total.index(entry) if entry in total else 0, entry.instances[0])])
         return frame_of([(at, entry.instances[0]) for at, entry in enumerate(total)])
+
+    def report(self, series: int | Series | None = None) -> Report:
+        """Return the structured reports of the study, or of ``series``: text and measurements.
+
+        Print it for the text; ``.measurements`` is a DataFrame.
+
+        Raises:
+            NotAnImage: there is no report; the message says what there is.
+
+        >>> from pydicom.data import get_testdata_file
+        >>> study = read(get_testdata_file("reportsi.dcm"))
+        >>> print(study.report().text.splitlines()[0])
+        Document Title
+        """
+        from .structured_report import report_of
+
+        total = self.series if series is None else [self._pick(series)]
+        objects: list[DicomObject] = [e for entry in total for e in entry.instances]
+        return report_of(list(dict.fromkeys(objects)), [entry.kind for entry in total])
 
     def _pick(self, series: int | Series | None) -> Series:
         if isinstance(series, Series):
