@@ -54,13 +54,21 @@ _BY_HAND = (
     "contained[resourceType=Observation].code.coding.code",
     "contained[resourceType=Observation].valueQuantity.value",
     "contained.id",
+    "insurer.reference",
+    "provider.reference",
+    "careTeam.provider.reference",
+    "insurer.identifier.type.coding.code",
+    "provider.identifier.type.coding.code",
+    "careTeam.provider.identifier.type.coding.code",
+    "contained.identifier.type.coding.code",
 )
 """What modules read without a path of their own in a declaration."""
 
+_OF_ENDPOINT = ("address", "connectionType.code", "id", "status")
 _ENDPOINTS = (
     *(
         f"contained[resourceType=Endpoint].{path}"
-        for path in ("address", "connectionType.code", "id", "status")
+        for path in _OF_ENDPOINT
     ),
     "endpoint.reference",
     "series.endpoint.reference",
@@ -176,9 +184,14 @@ def _tree(resource_type: str) -> Node | None:
         of = _PROVIDERS if table == "providers" else (_TYPES.get(table, _CLAIM),)
         if resource_type in of:
             _plant(root, table, READ if table in TABLES else LONG)
-    if not root.keys:
+    if not root.keys and resource_type != "Endpoint":
         return None
-    by_hand = {_CLAIM: _BY_HAND, "ImagingStudy": _ENDPOINTS}.get(resource_type, ())
+    by_hand = {
+        _CLAIM: _BY_HAND,
+        "ImagingStudy": _ENDPOINTS,
+        **dict.fromkeys(_PROVIDERS, ("identifier.type.coding.code",)),
+        "Endpoint": _OF_ENDPOINT,
+    }.get(resource_type, ())
     for path in (*_ALWAYS, *by_hand):
         root.plant(path, READ)
     if resource_type == _CLAIM:
@@ -354,11 +367,11 @@ class Accountant:
             elif node.picks and system:
                 what = "system" if "url" not in owner else "category"
         for below, leaf, parent in _leaves(value, path):
-            if _ignored(below):
+            inside = parent if parent is not None else owner
+            if _ignored(below) or (below.endswith(".text") and "coding" in inside):
                 self._counts[IGNORED] += 1
                 continue
             kind = "reference" if below.endswith(".reference") else what
-            inside = parent if parent is not None else owner
             code = _code(below, leaf, inside)
             own = inside.get("system") if code is not None and "url" not in owner else None
             named = own if type(own) is str else system
