@@ -66,10 +66,7 @@ _BY_HAND = (
 
 _OF_ENDPOINT = ("address", "connectionType.code", "id", "status")
 _ENDPOINTS = (
-    *(
-        f"contained[resourceType=Endpoint].{path}"
-        for path in _OF_ENDPOINT
-    ),
+    *(f"contained[resourceType=Endpoint].{path}" for path in _OF_ENDPOINT),
     "endpoint.reference",
     "series.endpoint.reference",
     "series.instance.uid",

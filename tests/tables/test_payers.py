@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 from s4s_notebook import tables
+from tests.tables import sources
+from tests.tables.coverage import payers, repeated
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "cases" / "tables"
 CARIN = "http://hl7.org/fhir/us/carin-bb/CodeSystem/"
@@ -451,3 +453,48 @@ def all_money(element: Any) -> float:
         return 0.0
     own = element["value"] if "currency" in element and "value" in element else 0.0
     return float(own) + sum(map(all_money, element.values()))
+
+
+@pytest.mark.needs("shared-data")
+@pytest.mark.parametrize("payer", ["cms-ab2d-r4", "cms-bfd-v3-r4"])
+def test_every_modifier_of_cms_is_read(payer: str, shared_data: Path) -> None:
+    """Counted in the JSON without the code under test."""
+    raw: dict[tuple[str, int], list[str]] = {}
+    resources = sources.read(shared_data / "fhir" / payer)
+    for one in resources:
+        for index, item in enumerate(one.get("item", ()), 1):
+            for each in item.get("modifier", ()):
+                codes = [
+                    c["code"] for c in each["coding"] if "unitsofmeasure" not in c.get("system", "")
+                ]
+                raw.setdefault((one.get("id"), index), []).extend(dict.fromkeys(codes))
+    lines = tables.benefit_lines(resources)
+    read = {
+        (row.claim_id, row.line_index): row.modifiers.split()
+        for row in lines.itertuples()
+        if pd.notna(row.modifiers)
+    }
+    assert sum(map(len, raw.values())) > 2
+    assert sorted(read.values()) == sorted(codes for codes in raw.values() if codes)
+
+
+@pytest.mark.needs("shared-data")
+def test_the_third_version_of_cms_fills_its_columns(shared_data: Path) -> None:
+    for payer in ("cms-ab2d-r4", "cms-bfd-v3-r4"):
+        frame = tables.benefits(sources.read(shared_data / "fhir" / payer))
+        assert frame["claim_kind"].notna().all()
+        assert frame["claim_type"].notna().all()
+        inpatient = frame[frame["claim_kind"] == "INPATIENT"]
+        for name in ("drg", "discharge_status", "type_of_bill", "attending_npi", "admitted"):
+            assert inpatient[name].notna().all(), (payer, name)
+        assert inpatient["drg"].str.fullmatch("[0-9]{3}").all()
+        assert inpatient["type_of_bill"].str.fullmatch("0[0-9]{2}[0-9A-Z]").all()
+
+
+@pytest.mark.needs("shared-data")
+def test_no_amount_stands_in_two_columns_of_one_meaning(shared_data: Path) -> None:
+    assert [
+        (payer, found)
+        for payer, resources in payers(shared_data / "fhir").items()
+        for found in repeated(resources)
+    ] == []
