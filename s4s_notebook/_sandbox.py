@@ -29,7 +29,9 @@ class Sandbox(SandboxServer):
         access_lifetime: seconds for which an access token is valid.
         public_url: how a browser reaches this server when it must come through a proxy;
             used for the authorise and manage pages alone.
-        personality: ``"broker-2018"`` or ``"smart-imaging"``: the quirks of real holders.
+        personality: ``"broker-2018"`` or ``"smart-imaging"``: the quirks of real holders;
+            ``"carin"``: a health plan (CARIN Blue Button 2.2, FHIR R4) with the claims of the
+            same people, and no images.
         pacs: ``"AET@host:port"`` or a ``Pacs``: images from a DICOM archive.
         open_access: serve data without sign-in too; by default unless ``pacs`` is given.
         scope_versions: the versions of SMART whose scopes are granted, ``"v1"`` and ``"v2"``.

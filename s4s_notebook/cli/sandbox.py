@@ -110,7 +110,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=1288992, help="of the claims")
     add("--wado", metavar="URL", help="hand out this WADO-RS base instead of our own")
     add("--public-url", metavar="URL", help="how browsers reach --port through a proxy")
-    add("--personality", choices=sorted(PERSONALITIES), help="quirks of a real holder")
+    add(
+        "--personality",
+        choices=sorted(PERSONALITIES),
+        help="quirks of a real holder; carin: a health plan",
+    )
     add("--pacs", metavar="AET@HOST:PORT", help="serve the studies of this DICOM archive")
     add("--aet", default="S4S", help="our own AE title for it")
     add("--store-port", type=int, default=11112, help="where it may send images to")

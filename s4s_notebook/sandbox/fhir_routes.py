@@ -28,6 +28,7 @@ from .context import (
 )
 from .data.people import Resource
 from .resources import (
+    SHARED_TYPES,
     about_patients,
     archive_resources,
     endpoint_resources,
@@ -172,7 +173,7 @@ class FhirEndpoint:
         if resource is None:
             return error_response(request, 404, "not-found", f"there is no {type_} of that id")
         owner = id_.removeprefix("wado-") if type_ == "Endpoint" else patient_of(resource)
-        if patient_id is not None and owner != patient_id:
+        if patient_id is not None and owner != patient_id and type_ not in SHARED_TYPES:
             raise DeniedError(403, "this approval is for another patient")
         headers = {"ETag": f'W/"{resource["meta"]["versionId"]}"'} if "meta" in resource else {}
         return fhir_response(request, self._represent(context, resource), headers=headers)
@@ -187,7 +188,9 @@ class FhirEndpoint:
             ids = patients or tuple(p.id for p in context.resources.people)
             return archive_resources(e for id_ in ids for e in context.archive.listing(id_))
         resources = context.resources.of_type(type_)
-        return resources if patients is None else about_patients(resources, patients)
+        if patients is None or type_ in SHARED_TYPES:
+            return resources
+        return about_patients(resources, patients)
 
     def _endpoints(
         self, context: SandboxContext, patients: tuple[str, ...] | None
@@ -263,6 +266,8 @@ _PARAMETER_TYPES = {
 def smart_configuration(context: SandboxContext) -> dict[str, Any]:
     """Return the SMART discovery document, with the origin of the images."""
     imaging = context.settings.wado or context.imaging_origin
+    has_images = "ImagingStudy" in context.settings.served_types
+    endpoint = {"url": imaging, "capabilities": ["dicom-wado-rs"]}
     return {
         **authorization_server(context),
         "capabilities": [
@@ -274,9 +279,9 @@ def smart_configuration(context: SandboxContext) -> dict[str, Any]:
             "permission-offline",
             *(f"permission-{version}" for version in context.settings.granted_versions),
             "authorize-post",
-            "smart-imaging-access",
+            *(["smart-imaging-access"] if has_images else []),
         ],
-        "associated_endpoints": [{"url": imaging, "capabilities": ["dicom-wado-rs"]}],
+        **({"associated_endpoints": [endpoint]} if has_images else {}),
     }
 
 

@@ -14,13 +14,18 @@ from .data.archive import (
     endpoint_resource,
     imaging_study_resource,
 )
+from .data.carin_claims import CARIN
+from .data.carin_parties import member_coverages, member_resource, party_resources
+from .data.claims import MEDICARE
 from .data.history import ClaimGenerator, GroundTruth, ground_truth
 from .data.people import PEOPLE, Person, Resource, coverage_resources, find_person, patient_resource
 from .data.r4 import as_r4
-from .settings import TYPES, Personality
+from .settings import PLAN_TYPES, TYPES, Personality
 
 # Replaced by the WADO-RS base when a resource is sent: it depends on the request.
 ADDRESS = "about:wado"
+# Resources about no patient, which everybody may read whose approval covers the type.
+SHARED_TYPES = ("Practitioner", "Organization")
 
 
 class ResourceStore:
@@ -31,22 +36,32 @@ class ResourceStore:
         truth: Which claim line paid for which study.
     """
 
-    def __init__(self, patients: Iterable[str], library: SampleArchive, seed: int) -> None:
+    def __init__(
+        self, patients: Iterable[str], library: SampleArchive, seed: int, *, carin: bool = False
+    ) -> None:
         self._lock = threading.Lock()
         self._resources: dict[tuple[str, str], Resource] = {}
         self.people = tuple(_person(patient_id) for patient_id in patients)
         records = []
         for person in self.people:
             studies = [s for s in library.studies() if s.patient_id == person.id]
-            self._add(patient_resource(person, "2015-02-03T10:11:12.345Z"))
-            for resource in coverage_resources(person, "2015-11-20T04:05:06.789Z"):
+            patient, coverages = (
+                (member_resource, member_coverages)
+                if carin
+                else (patient_resource, coverage_resources)
+            )
+            self._add(patient(person, "2015-02-03T10:11:12.345Z"))
+            for resource in coverages(person, "2015-11-20T04:05:06.789Z"):
                 self._add(resource)
             for number, study in enumerate(studies, start=1):
                 self._add(_study_resource(person, study, number))
-            record = ClaimGenerator(person, studies, seed).generate()
+            forms = CARIN if carin else MEDICARE
+            record = ClaimGenerator(person, studies, seed, forms).generate()
             for claim in record.claims:
                 self._add(claim)
             records.append(record)
+        for resource in party_resources() if carin else ():
+            self._add(resource)
         self.truth: GroundTruth = ground_truth(records)
 
     def _add(self, resource: Resource) -> None:
@@ -74,8 +89,9 @@ class ResourceStore:
             ValueError: The sandbox does not serve this resource type.
         """
         key = (resource["resourceType"], resource["id"])
-        if key[0] not in TYPES:
-            raise ValueError(f"the sandbox serves {', '.join(TYPES)}, not {key[0]}")
+        types = dict.fromkeys((*TYPES, *PLAN_TYPES))
+        if key[0] not in types:
+            raise ValueError(f"the sandbox serves {', '.join(types)}, not {key[0]}")
         with self._lock:
             old = self._resources.get(key)
             version = int(old["meta"]["versionId"]) + 1 if old else 1
@@ -153,6 +169,8 @@ def represent(
         personality: The deviations of the data holder.
         wado_base: Returns the WADO-RS base for a patient id.
     """
+    if personality.carin:
+        return resource
     if resource["resourceType"] != "ImagingStudy":
         return as_r4(resource) if personality.r4 else resource
     study = dict(resource)

@@ -137,6 +137,8 @@ PATIENT_PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "ImagingStudy": ("patient",),
     "ExplanationOfBenefit": ("patient",),
     "Endpoint": (),
+    "Practitioner": (),
+    "Organization": (),
 }
 OWN_PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "Patient": ("identifier",),
@@ -144,6 +146,8 @@ OWN_PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "ImagingStudy": ("identifier", "started"),
     "ExplanationOfBenefit": ("identifier",),
     "Endpoint": ("identifier",),
+    "Practitioner": ("identifier",),
+    "Organization": ("identifier",),
 }
 _PAGING = ("_count", "startIndex", "_format", "_pretty", "_include", "_total", "_totalMethod")
 

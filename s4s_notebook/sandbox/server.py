@@ -50,7 +50,8 @@ class SandboxServer:
         access_lifetime: Seconds an access token is valid.
         public_url: Address of the server for browsers behind a proxy, used for the pages
             alone.
-        personality: ``"broker-2018"`` or ``"smart-imaging"``: deviations of real holders.
+        personality: ``"broker-2018"`` or ``"smart-imaging"``: deviations of real holders;
+            ``"carin"``: a health plan with the claims of the same people, and no images.
         pacs: ``"AET@host:port"`` or a :class:`Pacs`: images from a DICOM archive.
         open_access: Whether FHIR, images and the debug calls are also served without sign-in; by
             default unless the images are those of a DICOM archive.
@@ -152,12 +153,15 @@ class SandboxServer:
         delay = PreparationDelay(settings.retry_after, settings.clock)
         self._delays = [delay]
         archive = _archive(settings)
+        personality = find_personality(settings.personality)
         images: ImageSource = archive or SampleImages(library, delay)
         return SandboxContext(
             archive=archive,
             settings=settings,
-            personality=find_personality(settings.personality),
-            resources=ResourceStore(settings.patients, library, settings.seed),
+            personality=personality,
+            resources=ResourceStore(
+                settings.patients, library, settings.seed, carin=personality.carin
+            ),
             images=images,
             authority=Authority(settings),
         )

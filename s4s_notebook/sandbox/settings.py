@@ -12,6 +12,8 @@ from .data.people import PEOPLE
 from .scopes import VERSIONS
 
 TYPES = ("Patient", "Coverage", "ImagingStudy", "ExplanationOfBenefit", "Endpoint")
+# What a health plan serves: claims with the parties that they refer to, and no images.
+PLAN_TYPES = ("Patient", "Coverage", "ExplanationOfBenefit", "Practitioner", "Organization")
 REAL_PACS_SECONDS = 300.0  # example of Sync for Science, Imaging Data use case
 _PACS = re.compile(r"(?P<aet>[ -~]{1,16})@(?P<host>[^@:/\s]+):(?P<port>\d{1,5})")
 
@@ -124,7 +126,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Personality:
-    """How a data holder deviates from Sync for Science, Imaging Data use case."""
+    """How a data holder deviates from Sync for Science, Imaging Data use case.
+
+    ``carin`` is a health plan instead of a provider: its resources follow the CARIN guide (C4BB
+    2.2, FHIR R4), and it has no images.
+    """
 
     name: str = "plain"
     fractional_retry_after: bool = False
@@ -143,6 +149,7 @@ class Personality:
     lists_images: bool = True
     token_extension: bool = False
     r4: bool = False
+    carin: bool = False
     scope_versions: tuple[str, ...] = VERSIONS
     types: tuple[str, ...] = TYPES
     one_approval_per_client: bool = False
@@ -172,6 +179,7 @@ PERSONALITIES: dict[str, Personality] = {
         token_extension=True,
         r4=True,
     ),
+    "carin": Personality(name="carin", r4=True, carin=True, types=PLAN_TYPES),
 }
 
 

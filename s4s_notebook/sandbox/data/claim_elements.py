@@ -7,7 +7,7 @@ and ``insurance`` is a single object.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -257,6 +257,31 @@ class ClaimHeader:
     updated: str
     provider: str
     diagnoses: tuple[str, ...]
+
+
+# Returns a header for the first and last day of a claim, and its diagnoses.
+HeaderMaker = Callable[[str, str, tuple[str, ...]], ClaimHeader]
+
+
+@dataclass(frozen=True)
+class ClaimForms:
+    """How a payer writes the claims of one history.
+
+    Attributes:
+        professional: writes a physician's claim.
+        outpatient: writes a hospital's claim for an outpatient.
+        inpatient: writes the claim of a stay, from its lines, DRG and payment.
+        pharmacy: writes the claim of a drug.
+        versions: returns a claim, and after it the earlier versions that it replaced.
+        further: returns claims of services that only this payer covers.
+    """
+
+    professional: Callable[[ClaimHeader, Sequence[ServiceLine]], Resource]
+    outpatient: Callable[[ClaimHeader, Sequence[ServiceLine]], Resource]
+    inpatient: Callable[[ClaimHeader, Sequence[ServiceLine], str, float], Resource]
+    pharmacy: Callable[..., Resource]
+    versions: Callable[[Resource], list[Resource]] = lambda claim: [claim]
+    further: Callable[[HeaderMaker], Iterable[Resource]] = lambda _: ()
 
 
 def claim_resource(

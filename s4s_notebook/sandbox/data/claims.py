@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from .claim_elements import (
     HCPCS,
     NPI,
+    ClaimForms,
     ClaimHeader,
     ServiceLine,
     adjudication,
@@ -302,3 +303,11 @@ def _drug_line(date: str, ndc: str, drug: str, cost: float, *, days: int, fill: 
         "adjudication": [adjudication(name, amount) for name, amount in amounts.items()],
         "detail": [{"sequence": 1, "type": invoice}],
     }
+
+
+MEDICARE = ClaimForms(
+    professional=carrier_claim,
+    outpatient=outpatient_claim,
+    inpatient=inpatient_claim,
+    pharmacy=prescription_drug_event,
+)

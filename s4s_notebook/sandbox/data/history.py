@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import claims
 from .archive import ArchivedStudy
-from .claim_elements import ClaimHeader, ServiceLine
+from .claim_elements import ClaimForms, ClaimHeader, ServiceLine
+from .claims import MEDICARE
 from .people import Person, Resource
 
 # HCPCS code, charge and allowed charge in dollars.
@@ -218,9 +218,17 @@ class ClaimGenerator:
         person: the beneficiary.
         studies: studies of the person in the archive, in the order in which they are billed.
         seed: seed of the random numbers.
+        forms: how the payer writes its claims.
     """
 
-    def __init__(self, person: Person, studies: Sequence[ArchivedStudy], seed: int) -> None:
+    def __init__(
+        self,
+        person: Person,
+        studies: Sequence[ArchivedStudy],
+        seed: int,
+        forms: ClaimForms = MEDICARE,
+    ) -> None:
+        self._forms = forms
         self._person = person
         self._studies = studies
         self._random = random.Random(f"{seed}/{person.id}")  # noqa: S311 - data, not secrets
@@ -236,9 +244,11 @@ class ClaimGenerator:
             self._add_imaging_claims(study)
         for service in UNRELATED_SERVICES.get(self._person.id, ()):
             line = ServiceLine(service.code, service.charge, service.allowed, service.modifiers)
-            claim = self._claim(claims.carrier_claim, service.date, [line])
+            claim = self._claim(self._forms.professional, service.date, [line])
             self._history.non_matches.append(NonMatch(self._person.id, claim, 1, service.reason))
         self._add_routine_claims()
+        for further in self._forms.further(self._header):
+            self._add(further)
         return self._history
 
     def _add_imaging_claims(self, study: ArchivedStudy) -> None:
@@ -256,7 +266,7 @@ class ClaimGenerator:
         """Add the claims of a charge; yield component, claim id and line of each payment."""
 
         def carrier_claim(*lines: ServiceLine) -> str:
-            return self._claim(claims.carrier_claim, day, lines, (charge.diagnosis,))
+            return self._claim(self._forms.professional, day, lines, (charge.diagnosis,))
 
         if charge.billing == "global":
             consultation = ServiceLine("99213", 145, 74.1)
@@ -270,7 +280,7 @@ class ClaimGenerator:
         elif charge.billing == "split":
             clinic = ServiceLine("G0463", 190, 98.0, revenue="0510")
             lines = [clinic, charge.service_line(0.7, revenue=charge.revenue)]
-            claim = self._claim(claims.outpatient_claim, day, lines, (charge.diagnosis,))
+            claim = self._claim(self._forms.outpatient, day, lines, (charge.diagnosis,))
             yield "technical", claim, 2
         else:
             yield "stay", self._stay(_add_days(day, -1), 4, charge, "065", 7410.0), 2
@@ -302,7 +312,7 @@ class ClaimGenerator:
         return self._add(build(self._header(day, day, diagnoses), lines))
 
     def _add(self, claim: Resource) -> str:
-        self._history.claims.append(claim)
+        self._history.claims += self._forms.versions(claim)
         return str(claim["id"])
 
     def _stay(
@@ -315,7 +325,7 @@ class ClaimGenerator:
             lines.append(ServiceLine("", charge.charge, 0, revenue=charge.revenue))
         lines.append(ServiceLine("", 812.35, 0, revenue="0250", units=11))
         lines.append(ServiceLine("", 1440.0, 0, revenue="0300", units=9))
-        return self._add(claims.inpatient_claim(header, lines, drg, paid))
+        return self._add(self._forms.inpatient(header, lines, drg, paid))
 
     def _add_routine_claims(self) -> None:
         for year in range(2009, 2020):
@@ -324,13 +334,13 @@ class ClaimGenerator:
                 lines += [
                     ServiceLine(*service) for service in self._random.sample(OFFICE_SERVICES, 2)
                 ]
-                self._claim(claims.carrier_claim, self._day(year), lines)
+                self._claim(self._forms.professional, self._day(year), lines)
             if year % 3 == 0:
                 lines = [
                     ServiceLine("99283", 610, 221.4, revenue="0450"),
                     ServiceLine("80053", 85, 14.5, revenue="0301"),
                 ]
-                self._claim(claims.outpatient_claim, self._day(year), lines)
+                self._claim(self._forms.outpatient, self._day(year), lines)
         for drg, _, paid in INPATIENT_STAYS:
             self._stay(self._day(self._random.randrange(2010, 2018)), 3, None, drg, paid)
         for fill in range(16):
@@ -339,7 +349,7 @@ class ClaimGenerator:
             cost = price * self._random.uniform(0.9, 1.3)
             header = self._header(day, day, ())
             number = fill // len(DRUGS)
-            self._add(claims.prescription_drug_event(header, ndc, drug, cost, days=30, fill=number))
+            self._add(self._forms.pharmacy(header, ndc, drug, cost, days=30, fill=number))
 
     def _day(self, year: int) -> str:
         day = dt.date(year, 1, 1) + dt.timedelta(days=self._random.randrange(365))
