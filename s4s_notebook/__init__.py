@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .imaging.plot import Picture
     from .store import Store
     from .tables.linking import link
+    from .tracebacks import traceback
     from .widgets import explore
 
 _HOME = {
@@ -49,6 +50,7 @@ _HOME = {
     "link": ".tables",
     "read": ".imaging",
     "timeline": "._timeline",
+    "traceback": ".tracebacks",
 }
 _MODULES = ("errors", "tables")
 
@@ -75,6 +77,7 @@ __all__ = [
     "read",
     "tables",
     "timeline",
+    "traceback",
 ]
 
 

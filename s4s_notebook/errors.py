@@ -3,6 +3,8 @@
 ::
 
     S4SError
+    ├── InvalidArgument              what was passed names nothing; says what to write
+    │   └── OutOfRange               there is no slice or series of this number
     ├── HolderUnavailable            the holder is down, unreachable or too slow
     ├── HTTPStatusError              an answer that is neither success nor "come back later"
     │   ├── NotFound                 404, 410: unknown patient, study or page
@@ -48,12 +50,21 @@
 
 No message and no attribute ever holds a token, a code, a secret or a name of a person:
 URLs are redacted when a :class:`Request` is made, not when it is shown.
+
+In a notebook an error is shown as the person's own line, the problem, the request and the next
+step; ``s4s.traceback()`` prints the whole traceback. Scripts and logs have Python's own.
 """
 
 from __future__ import annotations
 
+import linecache
+from collections.abc import Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, ClassVar
+
+_MOST_LINES = 8  # of an error in a notebook
+_RED, _PLAIN = "\x1b[1;31m", "\x1b[0m"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +123,39 @@ class S4SError(Exception):
         if self.hint:
             lines.append(f"Next: {self.hint}")
         return "\n".join(lines)
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows in place of a traceback: 8 at most."""
+        problem = [line.strip() for line in str(self).splitlines() if line.strip()]
+        problem[0] = f"{_RED}{type(self).__name__}{_PLAIN}: {problem[0]}"
+        first = own_line(self.__traceback__)
+        spare = _MOST_LINES - 1 - len(first)
+        if len(problem) > spare:
+            problem[spare - 3 : -2] = ["…"]
+        return [*first, *problem, "The whole traceback: s4s.traceback()"]
+
+
+def own_line(traceback: TracebackType | None) -> Sequence[str]:
+    """Return the last line of the person's own code that a traceback leads through, marked."""
+    shown: Sequence[str] = ()
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if frame.f_globals.get("__name__") == "__main__":
+            number, file = traceback.tb_lineno, frame.f_code.co_filename
+            text = linecache.getline(file, number, frame.f_globals).strip()
+            shown = [f"----> {number} {text}"] if text else ()
+        traceback = traceback.tb_next
+    return shown
+
+
+class InvalidArgument(S4SError, TypeError, ValueError):
+    """An argument that is unknown or names nothing; the next step says what to write."""
+
+    default_hint = "help() of the function has its arguments."
+
+
+class OutOfRange(InvalidArgument, IndexError):
+    """A number of a series or slice that is not there."""
 
 
 class HolderUnavailable(S4SError):
@@ -273,6 +317,16 @@ class Cancelled(WaitError):
     """A person pressed Cancel or the interrupt button."""
 
     default_hint = "Call again to continue; what arrived so far is kept."
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{self.problem} {self.hint}"]
+
+
+class Stopped(KeyboardInterrupt):
+    """The interrupt button or Ctrl-C; a notebook shows its one line alone."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
 
 
 class ContentError(S4SError):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
-from .errors import Cancelled, Request
+from .errors import Cancelled, Request, Stopped
 from .tracebacks import clear_variables
 
 T = TypeVar("T")
@@ -24,6 +24,7 @@ _POLL = 0.1  # seconds; the longest delay of the interrupt button
 _INTERVAL = 0.1  # seconds between two reports, unless the phase changes
 _LAST_CALLS = 2.0  # seconds in which the callbacks get the final state before the work has ended
 ENDED = ("done", "failed", "cancelled")
+_STOPPED = "Stopped waiting; the work goes on. result() waits again, cancel() ends it."
 
 
 class Clock(Protocol):
@@ -119,6 +120,7 @@ class TaskState:
         bytes_expected: bytes announced, or None.
         rate: bytes a second, or None.
         message: a sentence, may be empty.
+        awaits_approval: whether it goes on once somebody has pressed Authorise and approved.
         error: why it failed, or None.
     """
 
@@ -132,6 +134,7 @@ class TaskState:
     bytes_expected: int | None = None
     rate: float | None = None
     message: str = ""
+    awaits_approval: bool = False
     error: BaseException | None = None
 
 
@@ -175,6 +178,13 @@ class _Calls:
         """Wait at most ``seconds`` until all calls have been made; return whether they have."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._running, seconds)
+
+
+class StoppedWaiting(asyncio.CancelledError):
+    """The interrupt button while a cell awaits a task; a notebook shows its one line alone."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
 
 
 class Task(Generic[T]):
@@ -282,6 +292,10 @@ class Task(Generic[T]):
                 if callback in listeners:
                     listeners.remove(callback)
 
+    def _await_approval(self, text: str) -> None:
+        """Show that it waits for an approval; "" when it has come."""
+        self._set(phase="asking", message=text, awaits_approval=bool(text))
+
     def _show_wait(self, waiting: Waiting) -> None:
         """Show a wait before a repeated request; for ``on_wait=``."""
         remaining = waiting.seconds_left if waiting.seconds_left > 0 else None
@@ -316,17 +330,18 @@ class Task(Generic[T]):
                 if end is not None and time.monotonic() > end:
                     raise TimeoutError("Not done yet; it goes on. Call result() again.")
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                "Stopped waiting; the work goes on. result() waits again, cancel() ends it."
-            ) from None
+            raise Stopped(_STOPPED) from None
         return self._outcome()
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._wait().__await__()
 
     async def _wait(self) -> T:
-        while not self._ended.is_set():
-            await asyncio.sleep(_POLL)
+        try:
+            while not self._ended.is_set():
+                await asyncio.sleep(_POLL)
+        except asyncio.CancelledError:
+            raise StoppedWaiting(_STOPPED) from None
         return self._outcome()
 
     def _outcome(self) -> T:

@@ -35,6 +35,7 @@ PUBLIC = [
     "read",
     "tables",
     "timeline",
+    "traceback",
 ]
 HEAVY = ["pandas", "numpy", "matplotlib", "pydicom", "ipywidgets", "httpx"]
 

@@ -193,7 +193,7 @@ def test_no_call_of_a_store_or_of_the_tables_shows_a_row(tmp_path, server):
         store.participant(server.base, PATIENT)
         for name in (name for name in dir(store) if name in s4s.tables.TABLES):
             assert outcome(getattr(store, name)), name
-        assert outcome(lambda: store.table(NAME.lower()[:1])) == "ValueError"
+        assert outcome(lambda: store.table(NAME.lower()[:1])) == "InvalidArgument"
         assert outcome(lambda: store.study(store.participant(server.base, PATIENT), "x"))
         assert outcome(lambda: store.purge(participant=(server.base, PATIENT, 1)))
     tables, frame = s4s.tables, pd.DataFrame({"study": [NAME]})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
-from ..errors import Cancelled, Incomplete, NotFound, S4SError
+from ..errors import Cancelled, Incomplete, NotFound, S4SError, Stopped
 from ..fhir.resources import REFERRED, RESOURCE_TYPES
 from ..http.client import Exchange
 from ..http.redact import Secret
@@ -16,11 +17,11 @@ from ..store.participant import Participant
 from ..store.store import Store
 from ..task import Cancel, Clock
 from ..tracebacks import methods_without_variables
-from .download import Download, requested_studies
+from .download import Download, requested_studies, skipped_words
 from .frames import Frames, changes
 from .known_holders import Holders
 from .loading import Loading
-from .options import ConnectOptions
+from .options import ConnectOptions, spells_out
 from .session import Session
 from .study_download import DownloadSource
 
@@ -44,6 +45,7 @@ class Connection:
         ask: called with an unknown origin; True is consent.
         display: called with each Download and Loading that starts.
         clock: time, for tests.
+        share_approval: use an approval that this process has for the same holder, client and scope.
         **options: those of :func:`s4s_notebook.connect`: ``patient``, ``access_token``,
             ``client_id``, ``client_secret``, ``redirect_uri``, ``scope``, ``store``,
             ``allow_origins``, ``waits``, ``remember``, ``legacy``, ``overlap``, ``page_size``,
@@ -58,6 +60,7 @@ class Connection:
         HolderUnavailable: the holder did not answer.
     """
 
+    @spells_out()
     def __init__(
         self,
         url: str | ConnectOptions,
@@ -65,6 +68,7 @@ class Connection:
         ask: Callable[[str], bool] | None = None,
         display: Callable[[Any], object] | None = None,
         clock: Clock | None = None,
+        share_approval: bool = False,
         **options: Any,
     ) -> None:
         settings = url if isinstance(url, ConnectOptions) else ConnectOptions(url, **options)
@@ -75,7 +79,9 @@ class Connection:
         self._frames = Frames()
         self._study_only: set[str] = set()
         self._started: WeakSet[Loading[Connection] | Download] = WeakSet()
-        self.session = Session(settings, store=self.store, ask=ask, clock=clock)
+        self.session = Session(
+            settings, store=self.store, ask=ask, clock=clock, share_approval=share_approval
+        )
         if not self._is_loaded("ImagingStudy") and not self._is_loaded("ExplanationOfBenefit"):
             try:
                 _ = self.session.holder
@@ -330,22 +336,26 @@ class Connection:
             raise
         return changes(self.participant, loading.runs)
 
-    def download(self, what: Any) -> Download:
+    def download(self, studies: str | Iterable[str] | pd.Series | pd.DataFrame) -> Download:
         """Download studies to files.
 
         Starts at once in the background; ``await`` it, or call ``.result()``: one study gives
         a Study, a frame or list of them a list of Study. See :class:`Download` for what those
-        raise.
+        raise. Without an approval it waits for one, as :meth:`studies` does.
 
         Args:
-            what: a Study Instance UID, a row of :meth:`studies`, or a frame of such rows.
+            studies: a Study Instance UID, a row of :meth:`studies`, or a frame of such rows, of
+                which those that are not ``downloadable`` are skipped (``Download.skipped``, and
+                the line or a warning say so); or several UIDs: a list, or a column of a frame.
 
         Raises:
             InvalidUID: that is no study UID; nothing was requested.
-            TypeError: that names no study; nothing was requested.
+            InvalidArgument: that names no study (a TypeError); nothing was requested.
         """
-        uids, several = requested_studies(what)
-        return self._start(Download(self._download_source(), uids, several=several))
+        request = requested_studies(studies)
+        if request.skipped and self._display is None:
+            warnings.warn(skipped_words(request.skipped), stacklevel=3)
+        return self._start(Download(self._download_source(), request))
 
     def _start(self, work: _Work) -> _Work:
         self._started.add(work)
@@ -359,7 +369,7 @@ class Connection:
             loading.result()
         except KeyboardInterrupt:
             loading.cancel()
-            raise KeyboardInterrupt(
+            raise Stopped(
                 "Stopped. Call again to continue: what was received so far is stored."
             ) from None
 

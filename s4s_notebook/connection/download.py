@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._viewer import open_viewer
-from ..errors import Cancelled, Incomplete, S4SError
+from ..errors import AuthorizationRequired, Cancelled, Incomplete, InvalidArgument, S4SError
 from ..fhir.resources import check_uid
 from ..task import ENDED, TICK, Task, TaskState, Unsubscribe
+from ..wording import count
 from .study_download import DownloadSource, StudyDownload
 
 if TYPE_CHECKING:
     from ..imaging import Study
+    from ..imaging.windows import WindowLike
 
 _PARALLEL = 4  # studies that are transferred, or asked for, at once
 _MOST_THREADS = 500  # a study that waits for its archive keeps a thread
@@ -41,13 +43,18 @@ class Download(Task["Study | list[Study]"]):
         Cancelled: Cancel was pressed; calling again continues.
         S4SError: as the request ended; the error names it.
 
+    Attributes:
+        skipped: UIDs that the frame calls not downloadable; they were not requested.
+
     Implements WADO-RS retrieval (DICOM PS3.18 §10.4) as the Sync for Science, Imaging Data use case
     specifies: ``GET {Endpoint.address}/studies/{uid}``.
     """
 
-    def __init__(self, source: DownloadSource, uids: Sequence[str], *, several: bool) -> None:
+    def __init__(self, source: DownloadSource, request: RequestedStudies) -> None:
+        uids, several = request.uids, request.several
         super().__init__(TaskState(study_uid=None if several else uids[0]))
         self._source, self._uids, self._several = source, tuple(dict.fromkeys(uids)), several
+        self.skipped = request.skipped
         self._downloads: dict[str, StudyDownload] = {}
         self._instance_callbacks: list[Callable[[Path], None]] = []
         self._news = threading.Event()  # the state of a study changed
@@ -77,11 +84,26 @@ class Download(Task["Study | list[Study]"]):
 
         return unsubscribe
 
-    def view(self, **options: Any) -> Any:
+    def view(
+        self,
+        *,
+        window: WindowLike = None,
+        height: int = 480,
+        memory: int = 512,
+        snapshot: bool = True,
+    ) -> Any:
         """Open the viewer now: slices appear as they are received (see ``Study.view``)."""
-        return open_viewer(self, **options)
+        return open_viewer(self, window=window, height=height, memory=memory, snapshot=snapshot)
+
+    def _wait_for_approval(self) -> None:
+        """Wait for an approval where it is not even known whose studies these are."""
+        try:
+            self._source.participant()
+        except AuthorizationRequired:
+            self._source.prepare(self._switch, self._await_approval)
 
     def _work(self) -> Study | list[Study]:
+        self._wait_for_approval()
         queued, failed = list(self._uids), dict[str, BaseException]()
         active: list[str] = []
         while queued or active:
@@ -104,6 +126,9 @@ class Download(Task["Study | list[Study]"]):
                 self._news.wait(TICK)
         self._unfollow(cancel=False)
         self._show_all(last=True)
+        if self._several:
+            words = [skipped_words(self.skipped)] if self.skipped else []
+            self._set(message="; ".join([count(len(self._uids), "study", "studies"), *words]))
         return self._gather(failed)
 
     def _has_room(self, active: Sequence[str]) -> bool:
@@ -167,8 +192,10 @@ class Download(Task["Study | list[Study]"]):
         studies = [self._study(uid) for uid in self._uids if uid not in failed]
         if failed:
             error = next(iter(failed.values()))
+            problem = getattr(error, "problem", error)
             raise Incomplete(
-                f"{len(failed)} of {len(self._uids)} studies are not complete. One: {error}",
+                f"{len(failed)} of {len(self._uids)} studies are not complete. One: {problem}",
+                request=getattr(error, "request", None),
                 partial=studies,
                 missing=tuple(failed),
             ) from error
@@ -202,6 +229,7 @@ def _combined(current: TaskState, states: list[TaskState]) -> dict[str, Any]:
         "instances": sum(state.instances for state in states),
         "instances_expected": None if None in expected else sum(e or 0 for e in expected),
         "bytes": sum(state.bytes for state in states),
+        "awaits_approval": any(state.awaits_approval for state in states),
         "rate": sum(s.rate or 0 for s in states if s.phase == "receiving") or None,
         "message": f"{ended} of {len(states)} studies have ended",
     }
@@ -212,29 +240,57 @@ class RequestedStudies(NamedTuple):
 
     uids: list[str]
     several: bool
+    skipped: tuple[str, ...] = ()
 
 
 def requested_studies(studies: Any) -> RequestedStudies:
     """Return the studies that the argument of ``download`` names.
 
     Args:
-        studies: a UID, a row of ``studies()``, a frame of such rows, or a list of UIDs.
+        studies: a UID, a row of ``studies()``, a frame of such rows, or UIDs: a list, a column.
 
     Raises:
         InvalidUID: that is no study UID.
-        TypeError: that names no study at all.
+        InvalidArgument: that names no study at all.
     """
     if isinstance(studies, str):
         return RequestedStudies([check_uid(studies)], several=False)
-    if isinstance(studies, list | tuple):
-        return RequestedStudies([check_uid(uid) for uid in studies], several=True)
-    try:
-        uids = studies["study_uid"]
-    except (LookupError, TypeError) as error:
-        raise TypeError(
-            "download() takes a study UID, a row of studies(), or a frame of such rows; "
-            f"a {type(studies).__name__} without study_uid names no study."
-        ) from error
-    if hasattr(studies, "columns"):
-        return RequestedStudies([check_uid(uid) for uid in uids], several=True)
-    return RequestedStudies([check_uid(uids)], several=False)
+    if hasattr(studies, "columns") and "study_uid" in studies.columns:
+        return _of_frame(studies)
+    if isinstance(studies, Mapping) or hasattr(studies, "iloc"):
+        if "study_uid" in studies:
+            return RequestedStudies([check_uid(studies["study_uid"])], several=False)
+        if getattr(studies, "name", None) != "study_uid":
+            raise _names_no_study(studies)
+    if not isinstance(studies, Iterable):
+        raise _names_no_study(studies)
+    uids = list(studies)
+    if not all(isinstance(uid, str) for uid in uids):
+        raise _names_no_study(studies)
+    return RequestedStudies([check_uid(uid) for uid in uids], several=True)
+
+
+def _of_frame(frame: Any) -> RequestedStudies:
+    """Return the studies of a frame, without those that it says cannot be downloaded."""
+    uids = [check_uid(uid) for uid in frame["study_uid"]]
+    refused = [False] * len(uids)
+    if "downloadable" in frame.columns:
+        refused = list((frame["downloadable"] == False).fillna(False))  # noqa: E712 - elementwise
+    requested = [uid for uid, no in zip(uids, refused, strict=True) if not no]
+    skipped = tuple(uid for uid, no in zip(uids, refused, strict=True) if no)
+    return RequestedStudies(requested, several=True, skipped=skipped)
+
+
+def skipped_words(uids: Sequence[str]) -> str:
+    """Return the sentence about the studies that cannot be downloaded."""
+    verb = "is" if len(uids) == 1 else "are"
+    named = ", ".join(uids[:3]) + (", …" if len(uids) > 3 else "")
+    return f"{count(len(uids), 'study', 'studies')} {verb} not downloadable and skipped ({named})"
+
+
+def _names_no_study(studies: object) -> InvalidArgument:
+    return InvalidArgument(
+        f"download() takes studies; a {type(studies).__name__} without study_uid names no study.",
+        hint="Write download(frame), download(frame.iloc[0]) or download(uid), "
+        "with frame = me.studies().",
+    )

@@ -275,7 +275,7 @@ class Loading(Task[T]):
             self._set(message="Everything is stored already")
             return self._value
         self._set(phase="asking")
-        self._session.ready(self._switch, lambda text: self._set(message=text))
+        self._session.ready(self._switch, self._await_approval)
         self._set(phase="searching", message=f"Requesting {', '.join(self._kinds)}")
         with ThreadPoolExecutor(len(self._kinds)) as pool:
             futures = {

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import wraps
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Literal, ParamSpec, TypeVar
 
+from ..errors import InvalidArgument
 from ..http.retry import WaitPolicy
 from ..store.store import Store
 
@@ -45,9 +46,9 @@ class ConnectOptions:
 
     def __post_init__(self) -> None:
         if not self.overlap >= MIN_OVERLAP:
-            raise ValueError(f"overlap is {MIN_OVERLAP:g} seconds at least")
+            raise InvalidArgument(f"overlap is {MIN_OVERLAP:g} seconds at least.")
         if self.page_size is not None and self.page_size < 1:
-            raise ValueError("page_size is 1 at least")
+            raise InvalidArgument("page_size is 1 at least.")
 
 
 def accepts(options: Callable[P, Options]) -> Callable[[Callable[[Options], T]], Callable[P, T]]:
@@ -66,5 +67,27 @@ def accepts(options: Callable[P, Options]) -> Callable[[Callable[[Options], T]],
             return_annotation=returns
         )
         return wrapper
+
+    return decorate
+
+
+def spells_out(*left_out: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Give a function that passes ``**options`` on a signature with each option by its name.
+
+    Args:
+        *left_out: options that the function gives itself.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        own = list(signature(function).parameters.values())[:-1]
+        names = {parameter.name for parameter in own} | {"self", *left_out}
+        further = [
+            option.replace(kind=Parameter.KEYWORD_ONLY)
+            for name, option in signature(ConnectOptions).parameters.items()
+            if name not in names
+        ]
+        form = signature(function).replace(parameters=[*own, *further])
+        function.__signature__ = form  # type: ignore[attr-defined]
+        return function
 
     return decorate

@@ -27,7 +27,7 @@ from ..smart import registration as smart
 from ..smart.approval import OVER, Approval, Status
 from ..smart.authorization import scope_for, state_hash
 from ..smart.registration import Client, Grant, Login
-from ..smart.token_store import FileTokenStore, KeyringTokenStore
+from ..smart.token_store import FileTokenStore, KeyringTokenStore, MemoryTokenStore
 from ..smart.tokens import FixedToken, Tokens, from_record
 from ..store.participant import Participant
 from ..store.store import Store
@@ -49,6 +49,7 @@ class Session:
         store: where remembered approvals, consents and waits are.
         ask: called with an unknown origin; True is consent.
         clock: time, for tests.
+        share_approval: use an approval that this process has for the same holder, client and scope.
 
     Attributes:
         base: FHIR base address.
@@ -67,6 +68,7 @@ class Session:
         store: Store,
         ask: Callable[[str], bool] | None,
         clock: Clock | None,
+        share_approval: bool = False,
     ) -> None:
         self.base = discovery.check_base(options.url or "")
         self.store = store
@@ -77,6 +79,10 @@ class Session:
         self._scope, self._legacy = options.scope, options.legacy
         self._ask = ask
         self._remember = options.remember
+        self._shared: MemoryTokenStore | None = None
+        if share_approval and not options.remember:
+            requested = (options.client_id, options.redirect_uri, options.scope, options.patient)
+            self._shared = MemoryTokenStore((self.base, *(part or "" for part in requested)))
         self._guard = threading.RLock()
         self.overlap, self._page_size = options.overlap, options.page_size
         self.read_referred = options.read_referred
@@ -100,11 +106,23 @@ class Session:
         if options.access_token is not None:
             self.transport.tokens = fixed = FixedToken(options.access_token, self.approval)
             self.approval.accept(fixed)
-        elif self._has_grant(self.patient):
+        elif self._has_grant(self.patient) or self._is_shared():
             self.approval.accept(None)
         elif options.patient is not None:
             self.approval.accept(None, status=Status.OPEN)
         self._allow_consented()
+
+    def _is_shared(self) -> bool:
+        """Return whether this process has an approval for this patient; take over the patient."""
+        record = self._shared.load() if self._shared is not None else None
+        patient = record["patient"] if record else None
+        if self._shared is None or patient is None or self.patient not in (None, patient):
+            return False
+        self.patient = patient
+        for origin in self._shared.origins:
+            self.origins.allow(origin)
+            self._consented(origin)
+        return True
 
     # What the store holds
 
@@ -202,8 +220,7 @@ class Session:
             ReauthorizationRequired: there is no panel, and the approval ended.
             AccessDenied, LoginExpired: how the sign-in ended while this waited.
         """
-        if self.status is Status.APPROVED and self.transport.tokens is None:
-            self._recall_grant()
+        self.recall()
         self._renew_approval()
         if not self.approval.usable:
             if not self.approval.observed:
@@ -220,7 +237,7 @@ class Session:
                     hint="Then give the address that your browser lands on to "
                     "connection.finish(address).",
                 )
-            report("Waiting for your approval: press Authorise above")
+            report("Waiting for your approval: press Authorise")
             self.wait(cancel)
             report("")
         _ = self.holder
@@ -354,11 +371,13 @@ class Session:
             token_store=self._token_store(self.patient),
             approval=self.approval,
         )
-        tokens.save()
-        self.transport.tokens = tokens
         origins = [origin_of(url) for url in self._allow_origins]
         if self.approval.observed:  # a panel showed them: consented to by pressing Authorise
             origins += self.holder.imaging_origins
+        if self._shared is not None:
+            self._shared.origins = tuple(origins)
+        tokens.save()
+        self.transport.tokens = tokens
         for origin in origins:
             self.origins.allow(origin)
             self._consented(origin)
@@ -367,9 +386,9 @@ class Session:
 
     # Remembering and forgetting
 
-    def _token_store(self, patient: str | None) -> FileTokenStore | None:
+    def _token_store(self, patient: str | None) -> FileTokenStore | MemoryTokenStore | None:
         if not self._remember:
-            return None
+            return self._shared
         if self._remember != "file" and not KeyringTokenStore.available():
             raise AuthorizationError(
                 "There is no keyring here to remember the approval in.",
@@ -381,11 +400,17 @@ class Session:
 
     def _has_grant(self, patient: str | None) -> bool:
         """Return whether an approval was remembered for this holder, client and patient."""
-        token_store = self._token_store(patient) if patient is not None else None
+        if patient is None or not self._remember:
+            return False
+        token_store = self._token_store(patient)
         return token_store is not None and token_store.load() is not None
 
+    def recall(self) -> None:
+        """Use the remembered approval, if there is one of this holder and patient."""
+        if self.status is Status.APPROVED and self.transport.tokens is None:
+            self._recall_grant()
+
     def _recall_grant(self) -> None:
-        """Use the remembered approval, if it is of this holder and patient."""
         token_store = self._token_store(self.patient)
         remembered = None if token_store is None else from_record(self.holder, token_store.load())
         if remembered is None or remembered[1].patient not in (None, self.patient):
@@ -407,8 +432,7 @@ class Session:
 
     def revoke(self) -> str:
         """Revoke the approval; see ``Connection.revoke``."""
-        if self.status is Status.APPROVED and self.transport.tokens is None:
-            self._recall_grant()
+        self.recall()
         tokens = self.transport.tokens
         if not isinstance(tokens, Tokens):
             raise AuthorizationError("There is no approval to revoke.")
@@ -437,6 +461,8 @@ class Session:
         for token_store in self.store.remembered(self.base, self.patient):
             with token_store.lock():  # a refresh under way would store its new token after this
                 token_store.forget()
+        if self._shared is not None:
+            self._shared.forget()
         if self.patient is not None:
             self.participant.forget_consents()
         self.origins.forget()

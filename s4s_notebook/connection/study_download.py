@@ -139,7 +139,7 @@ class StudyDownload(Task[list[Path]]):
     def _fetch(self, folder: StudyFolder) -> None:
         """Download from the first endpoint that has all, or from each of several archives."""
         source, cancel = self._source, self._switch
-        transport = source.prepare(cancel, lambda text: self._set(message=text))
+        transport = source.prepare(cancel, self._await_approval)
         study = source.find_study(self.uid, cancel)
         copies: Sequence[Mapping[str, Any]] = source.participant().study_resources(self.uid)
         copies = copies or [study]

@@ -17,7 +17,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
-from ..errors import DICOMError, MalformedDICOM
+from ..errors import DICOMError, InvalidArgument, MalformedDICOM
 from .dicom_object import DicomObject
 from .reader import PARSE_ERRORS, parse
 from .windows import Array, Choice, Floats, Window, chosen, spread
@@ -65,7 +65,7 @@ def png(frame: Picture, window: Any = None, bits: int = 8) -> bytes:
     Raises ValueError for another depth, or 16 bits of colour; and what :func:`shown` raises.
     """
     if bits not in (8, 16) or (bits == 16 and frame.color):
-        raise ValueError("bits is 8, or 16 for pictures without colour.")
+        raise InvalidArgument("bits is 8, or 16 for pictures without colour.")
     if bits == 8:
         picture = shown(frame, window)
     else:

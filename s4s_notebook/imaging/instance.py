@@ -11,7 +11,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from ..errors import InvalidDICOM, NotAnImage
+from ..errors import InvalidArgument, InvalidDICOM, NotAnImage
 from ..tracebacks import methods_without_variables, without_variables
 from ..wording import safe_text
 from .acquisition import read_acquisition
@@ -335,7 +335,7 @@ def _as_frame(image: Frame | Instance | Dataset | Path | str) -> Frame:
     elif isinstance(image, str | os.PathLike):
         instance = Instance.from_path(Path(image).expanduser())
     else:
-        raise TypeError(
+        raise InvalidArgument(
             "render() takes a frame (study.series[0].frames[0]), an instance, a pydicom Dataset "
             f"or a path, not {type(image).__name__}."
         )

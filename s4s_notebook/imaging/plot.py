@@ -7,7 +7,7 @@ import html
 import io
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,18 +18,20 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
 
-from ..errors import DICOMError
+from ..errors import DICOMError, InvalidArgument, OutOfRange
 from ..wording import count, safe_text
 from .attributes import AttributeReader
 from .frame import Frame
 from .geometry import edges
 from .grey_levels import choose, shown
 from .reader import parse
-from .windows import Choice, Table, Window
+from .windows import Choice, Table, Window, WindowLike
 
 _MOST = 12
 _OVERLAY = (1.0, 0.9, 0.0, 1.0)
+FrameLike: TypeAlias = int | Sequence[int] | str | None
 _FRAME = 'frame is a number, several, None or "montage".'
+_WRITE = 'Write plot(frame=3), plot(frame=[0, 5]) or plot("montage").'
 _NICE = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 _EDGES = {
     "left": (0.02, 0.5, "left", "center"),
@@ -86,9 +88,9 @@ def draw(
     frames: Sequence[Frame],
     heading: Sequence[str],
     noun: str,
-    frame: int | Sequence[int] | str | None = None,
+    frame: FrameLike = None,
     *,
-    window: Any = None,
+    window: WindowLike = None,
     name: bool = False,
     columns: int | None = None,
     size: float | None = None,
@@ -152,7 +154,7 @@ def draw(
     return figure
 
 
-def which(total: int, frame: int | Sequence[int] | str | None) -> list[int]:
+def which(total: int, frame: FrameLike) -> list[int]:
     """Return the indices of the slices that ``frame`` selects. Raises IndexError, ValueError."""
     if frame is None:
         return [total // 2]
@@ -160,13 +162,18 @@ def which(total: int, frame: int | Sequence[int] | str | None) -> list[int]:
         return sorted({round(n) for n in np.linspace(0, total - 1, min(total, _MOST))})
     indices = [frame] if isinstance(frame, int | np.integer) else frame
     if isinstance(indices, str) or not isinstance(indices, Iterable):
-        raise ValueError(_FRAME)  # noqa: TRY004 - a wrong word, most often
+        raise InvalidArgument(_FRAME, hint=_WRITE)
     indices = list(indices)
     if not indices:
-        raise ValueError("No slice was chosen.")
+        raise InvalidArgument("No slice was chosen.", hint=_WRITE)
     for index in indices:
+        if not isinstance(index, int | np.integer):
+            raise InvalidArgument(f"{safe_text(index, 40)!r} is no number of a slice.", hint=_WRITE)
         if not -total <= index < total:
-            raise IndexError(f"There is no slice {index}: the series has {count(total, 'slice')}.")
+            raise OutOfRange(
+                f"There is no slice {index}: the series has {count(total, 'slice')}.",
+                hint=f"They are counted from 0 to {total - 1}.",
+            )
     return [int(index) % total for index in indices]
 
 

@@ -19,10 +19,11 @@ from . import geometry
 from .frame import Frame
 from .instance import OVER_PICTURES, Instance
 from .splitting import Split, split
-from .windows import PRESETS, Choice, Window
+from .windows import PRESETS, Choice, Window, WindowLike
 
 if TYPE_CHECKING:
     from .masks import Dose, Mask
+    from .plot import FrameLike, Picture
     from .regions import Line
     from .suv import SUVVolume
     from .volume import Volume
@@ -476,16 +477,41 @@ class Series:
         Path(path).write_bytes(data)
         return Path(path)
 
-    def plot(self, frame: Any = None, **options: Any) -> Any:
+    def plot(
+        self,
+        frame: FrameLike = None,
+        *,
+        window: WindowLike = None,
+        name: bool = False,
+        columns: int | None = None,
+        size: float | None = None,
+        colorbar: bool = True,
+        letters: bool = True,
+        scale: bool = True,
+        overlays: bool = False,
+    ) -> Picture:
         """Draw this series: see :meth:`Study.plot`."""
         from .plot import draw
 
+        if isinstance(frame, str) and frame.strip().casefold() != "montage":
+            frame, window = None, frame  # plot("lung")
         if not self.frames:
             raise NotAnImage(f"This is no image but: {self.kind}.")
         heading = [self.modality, self.description, self.part, self.plane]
-        if options.get("window") is None:
-            options["window"] = self.grey_range
-        return draw(self.frames, heading, self._noun, frame, **options)
+        return draw(
+            self.frames,
+            heading,
+            self._noun,
+            frame,
+            window=self.grey_range if window is None else window,
+            name=name,
+            columns=columns,
+            size=size,
+            colorbar=colorbar,
+            letters=letters,
+            scale=scale,
+            overlays=overlays,
+        )
 
     def __repr__(self) -> str:
         return f"<Series {self.label}>"

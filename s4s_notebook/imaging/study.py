@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
@@ -17,7 +17,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from .._viewer import open_viewer
-from ..errors import DICOMError, InvalidDICOM, NotAnImage
+from ..errors import DICOMError, InvalidArgument, InvalidDICOM, NotAnImage, OutOfRange
 from ..problems import Problem
 from ..tracebacks import methods_without_variables, without_variables
 from ..wording import count, safe_text
@@ -28,6 +28,12 @@ from .reader import PARSE_ERRORS, parse
 from .series import Series, arrange
 from .structure import DEEPEST
 from .structured_report import Report
+from .windows import WindowLike
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .plot import FrameLike, Picture
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -41,7 +47,9 @@ def expand_paths(paths: Paths) -> list[Path]:
     for entry in total:
         if not isinstance(entry, str | os.PathLike):
             description = type(entry if isinstance(paths, list | tuple | set) else paths).__name__
-            raise TypeError(f"A study is read from files and folders, not from {description}.")
+            raise InvalidArgument(
+                f"A study is read from files and folders, not from {description}."
+            )
     return [Path(entry).expanduser() for entry in total]
 
 
@@ -224,32 +232,75 @@ class Study:
             result.append(Problem(self.uid, "StudyInstanceUID", "", why))
         return tuple(result + [problem for entry in self.series for problem in entry.problems])
 
-    def plot(self, series: int | Series | None = None, frame: Any = None, **options: Any) -> Any:
+    def plot(
+        self,
+        series: int | Series | str | None = None,
+        frame: FrameLike = None,
+        *,
+        window: WindowLike = None,
+        name: bool = False,
+        columns: int | None = None,
+        size: float | None = None,
+        colorbar: bool = True,
+        letters: bool = True,
+        scale: bool = True,
+        overlays: bool = False,
+    ) -> Picture:
         """Draw a series as a matplotlib Figure.
 
         Args:
-            series: which, by number or itself; the one with most pictures by default.
+            series: which, by number or itself; the one with most pictures by default. A name is
+                that of a window, or "montage": ``plot("lung")``, ``plot("montage")``.
             frame: which slice, from 0 (negative counts from the end); a sequence for several;
                 "montage" for up to 12 spread evenly; None for the middle one.
             window: "lung", (center, width), 1, "auto", ...; the image's own by default.
             name: True writes the person's name in the title.
-            columns, size, colorbar, letters, scale: how it is laid out.
+            columns: of a montage.
+            size: width in inches.
+            colorbar: False leaves out the grey scale.
+            letters: False leaves out the letters of the edges.
+            scale: False leaves out the scale bar.
             overlays: True draws the overlays of the file (groups 60xx).
-            **options: ``window`` and what stands below it.
 
-        Raises NotAnImage when the study has no picture; see also :meth:`Frame.stored`.
+        Raises NotAnImage when the study has no picture, InvalidArgument (a ValueError) for an
+        unknown window, IndexError for a slice that is not there; see also :meth:`Frame.stored`.
         """
-        return self._pick(series).plot(frame, **options)
+        if isinstance(series, str):
+            if series.strip().casefold() == "montage":
+                series, frame = None, series
+            else:
+                series, window = None, series
+        return self._pick(series).plot(
+            frame,
+            window=window,
+            name=name,
+            columns=columns,
+            size=size,
+            colorbar=colorbar,
+            letters=letters,
+            scale=scale,
+            overlays=overlays,
+        )
 
-    def view(self, **options: Any) -> Any:
+    def view(
+        self,
+        *,
+        window: WindowLike = None,
+        height: int = 480,
+        memory: int = 512,
+        snapshot: bool = True,
+    ) -> Any:
         """Open the interactive viewer; in a notebook, make it a cell's last line.
 
-        ``height`` of the picture in CSS pixels (480); ``memory``: MiB of slices that the browser
-        keeps (512); ``snapshot=False`` leaves the PNG of the first slice out of the notebook.
+        Args:
+            window: "lung", (center, width), 1, ...: what it opens with; the image's own by default.
+            height: of the picture in CSS pixels.
+            memory: MiB of slices that the browser keeps.
+            snapshot: False leaves the PNG of the first slice out of the notebook.
         """
-        return open_viewer(self, **options)
+        return open_viewer(self, window=window, height=height, memory=memory, snapshot=snapshot)
 
-    def tags(self, series: int | Series | None = None) -> Any:
+    def tags(self, series: int | Series | None = None) -> pd.DataFrame:
         """All elements of the first object of each series (or of ``series``) as a DataFrame.
 
         An object whose frames make several stacks is listed once, with the first of them.
@@ -287,9 +338,17 @@ class Study:
             return series
         total = self.series
         if series is not None:
+            if not isinstance(series, int):
+                raise InvalidArgument(
+                    f"A {type(series).__name__} is no series.",
+                    hint="Write the number of a series, from 0, or one of study.series.",
+                )
             if not -len(total) <= series < len(total):
                 amount = count(len(total), "series", "series")
-                raise IndexError(f"There is no series {series}: the study has {amount}.")
+                raise OutOfRange(
+                    f"There is no series {series}: the study has {amount}.",
+                    hint="They are counted from 0; study.series lists them.",
+                )
             return total[series]
         pictures = [entry for entry in total if entry.frames]
         if not pictures:
@@ -316,7 +375,7 @@ COLUMNS = ["series", "path", "tag", "vr", "name", "value"]
 _LONGEST = 200
 
 
-def frame_of(objects: Iterable[tuple[int, Instance]]) -> Any:
+def frame_of(objects: Iterable[tuple[int, Instance]]) -> pd.DataFrame:
     """Return a DataFrame with one row per element, nested ones with their path."""
     import pandas as pd
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydicom.dataset import Dataset
 
-from ..errors import UncertainSUV
+from ..errors import InvalidArgument, UncertainSUV
 from .acquisition import clock_seconds, datetime_seconds, private_numbers
 from .attributes import AttributeReader
 from .frame import Frame
@@ -85,7 +85,7 @@ def suv_scale(frames: Sequence[Frame], norm: str = "bw", series: Sequence[Frame]
         ValueError: ``norm`` is none of these.
     """
     if norm not in UNITS:
-        raise ValueError(f"norm is one of {', '.join(UNITS)}, not {norm!r}.")
+        raise InvalidArgument(f"norm is one of {', '.join(UNITS)}, not {norm!r}.")
     readers = [_Reader(frame) for frame in frames]
     first = readers[0]
     if first.text("Modality") != "PT":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..errors import InvalidArgument
 
 Array: TypeAlias = NDArray[Any]
 Floats: TypeAlias = NDArray[np.float64]
@@ -25,6 +27,7 @@ PRESETS: dict[str, tuple[float, float]] = {
     "subdural": (75, 215),
     "angio": (300, 600),
 }
+_HINT = 'Write window="auto", window=(40, 400), or the name of one that there is.'
 _KINDS = "A window is a name, a number, (center, width) or (center, width, function)."
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
@@ -41,11 +44,11 @@ class Window:
     def __post_init__(self) -> None:
         least = 1.0 if self.function == "LINEAR" else 0.0
         if self.function not in FUNCTIONS:
-            raise ValueError(f"The window's function is one of {', '.join(FUNCTIONS)}.")
+            raise InvalidArgument(f"The window's function is one of {', '.join(FUNCTIONS)}.")
         if not (math.isfinite(self.center) and math.isfinite(self.width)):
-            raise ValueError("A window's center and width are finite numbers.")
+            raise InvalidArgument("A window's center and width are finite numbers.")
         if self.width < least or (self.width == 0 and self.function != "LINEAR"):
-            raise ValueError(f"The width of a {self.function} window is at least {least:g}.")
+            raise InvalidArgument(f"The width of a {self.function} window is at least {least:g}.")
 
     def levels(self, values: Array, black: float = 0.0, white: float = 255.0) -> Floats:
         """Return grey levels from ``black`` to ``white``, not yet truncated, in the values' shape.
@@ -92,6 +95,7 @@ class Table:
 
 
 Choice: TypeAlias = Window | Table
+WindowLike: TypeAlias = Window | Table | str | int | Sequence[float | str] | None
 
 
 def spread(values: Array) -> Window:
@@ -122,15 +126,17 @@ def chosen(window: Any, own: tuple[Choice, ...], unit: str) -> Choice | None:
         return _named(window, own, unit)
     if isinstance(window, int | np.integer) and not isinstance(window, bool):
         if not 0 <= window < len(own):
-            raise ValueError(f"The image has {len(own)} windows of its own, counted from 0.")
+            raise InvalidArgument(
+                f"The image has {len(own)} windows of its own, counted from 0.", hint=_HINT
+            )
         return own[int(window)]
     numbers = tuple(window) if isinstance(window, Iterable) else ()
     if len(numbers) not in (2, 3):
-        raise ValueError(_KINDS)
+        raise InvalidArgument(_KINDS, hint=_HINT)
     try:
         center, width = float(numbers[0]), float(numbers[1])
     except (TypeError, ValueError) as error:
-        raise ValueError(_KINDS) from error
+        raise InvalidArgument(_KINDS, hint=_HINT) from error
     return Window(center, width, *(str(n).upper() for n in numbers[2:]))
 
 
@@ -147,5 +153,9 @@ def _named(name: str, own: tuple[Choice, ...], unit: str) -> Choice | None:
     if unit == "HU":
         names += PRESETS
     elif requested in PRESETS:
-        raise ValueError(f"{name!r} is a window in HU, but these values are not in HU.")
-    raise ValueError(f"No window is called {name!r}. There are: {', '.join(['auto', *names])}.")
+        raise InvalidArgument(
+            f"{name!r} is a window in HU, but these values are not in HU.", hint=_HINT
+        )
+    raise InvalidArgument(
+        f"No window is called {name!r}. There are: {', '.join(['auto', *names])}.", hint=_HINT
+    )

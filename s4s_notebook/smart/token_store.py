@@ -1,6 +1,6 @@
-"""Where a refresh token may be kept between sessions: the system keyring, or a 0600 file.
+"""Where an approval may be kept: the system keyring, a 0600 file, or this process's memory.
 
-An entry belongs to one issuer, client and patient and is given back for exactly those. Both
+An entry belongs to one issuer, client and patient and is given back for exactly those. All
 kinds implement :class:`.tokens.TokenStore`: ``lock() load() saved() save() forget()``.
 """
 
@@ -10,12 +10,14 @@ import hashlib
 import json
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import private_files as private_files
 from ..errors import StoreError, UnsafeStore
+from ..http.redact import Secret
 
 _SERVICE = "s4s-notebook"
 _FOLDER = "tokens"
@@ -138,6 +140,47 @@ class KeyringTokenStore(FileTokenStore):
         super()._write(json.dumps({"for": list(self.key)}))
         with _opening():
             self._ring.set_password(_SERVICE, self._name, text)
+
+
+class MemoryTokenStore:
+    """The approvals of this process: a second connection to a holder needs no second one.
+
+    Args:
+        key: holder, client, scope and patient, as they were requested.
+
+    Attributes:
+        origins: the origins that the person consented to with this approval.
+    """
+
+    _grants: ClassVar[dict[tuple[str, ...], tuple[Secret, tuple[str, ...]]]] = {}
+    _locks: ClassVar[dict[tuple[str, ...], threading.RLock]] = {}
+
+    def __init__(self, key: tuple[str, ...]) -> None:
+        self._key = key
+        self.origins: tuple[str, ...] = self._grants[key][1] if key in self._grants else ()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """One refresh at a time, over all threads."""
+        with self._locks.setdefault(self._key, threading.RLock()):
+            yield
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the grant, or None."""
+        entry = self._grants.get(self._key)
+        return None if entry is None else dict(json.loads(entry[0].reveal()))
+
+    def saved(self) -> bool:
+        """Return whether there is a grant."""
+        return self._key in self._grants
+
+    def save(self, grant: dict[str, Any]) -> None:
+        """Keep the grant, and the origins."""
+        self._grants[self._key] = Secret(json.dumps(grant)), self.origins
+
+    def forget(self) -> None:
+        """Drop the grant."""
+        self._grants.pop(self._key, None)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .. import private_files as system
 from .. import temporary
-from ..errors import Incomplete, InvalidUID, StoreError
+from ..errors import Incomplete, InvalidArgument, InvalidUID, StoreError
 from ..fhir.resources import REFERRED, study_uid
 from ..smart.token_store import FileTokenStore, KeyringTokenStore, remembered
 from ..tracebacks import methods_without_variables
@@ -310,7 +310,7 @@ class Store:
             DiskProblem: the disk is full or failing; the next call goes on.
         """
         if [what, patient, study].count(None) != 2:
-            raise ValueError('purge("all"), purge(patient=...) or purge(study=...)')
+            raise InvalidArgument('purge("all"), purge(patient=...) or purge(study=...)')
         if what == "all":
             self._purge_all()
         elif patient is not None:

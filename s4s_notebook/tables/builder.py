@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from ..errors import InvalidArgument
 from ..problems import Problem
 from ..tracebacks import methods_without_variables
 from ..wording import safe_text
@@ -219,7 +220,7 @@ def unbundled(
         TypeError: those are no resources, but text, or nothing.
     """
     if resources is None or isinstance(resources, str | bytes):
-        raise TypeError(
+        raise InvalidArgument(
             f"resources are FHIR resources as dicts, not {type(resources).__name__}; "
             "json.loads(text) makes them of text."
         )

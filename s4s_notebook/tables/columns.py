@@ -28,6 +28,8 @@ from importlib.resources import files
 
 import pandas as pd
 
+from ..errors import InvalidArgument
+
 BB = "https://bluebutton.cms.gov/resources/"
 PREFIXES = {"bb:": BB + "variables/", "bbcs:": BB + "codesystem/"}
 
@@ -187,7 +189,7 @@ def dictionary(table: str) -> pd.DataFrame:
 def check(table: str) -> None:
     """Raise ValueError unless there is such a table."""
     if table not in TABLES and table not in LONG_TABLES:
-        raise ValueError(f"no table {table!r}; there are {', '.join((*TABLES, *LONG_TABLES))}")
+        raise InvalidArgument(f"no table {table!r}; there are {', '.join((*TABLES, *LONG_TABLES))}")
 
 
 def spell_out(path: str) -> str:

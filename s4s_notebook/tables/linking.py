@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
+from ..errors import InvalidArgument
 from ..tracebacks import without_variables
 from .examinations import Examination, examination_of_code
 from .pairing import Assignment
@@ -152,7 +153,9 @@ def link(
 def _check(name: str, frame: pd.DataFrame, columns: tuple[str, ...]) -> None:
     lacks = [column for column in columns if column not in frame]
     if lacks:
-        raise ValueError(f"{name} is no frame of s4s.tables.{name}: it lacks {', '.join(lacks)}.")
+        raise InvalidArgument(
+            f"{name} is no frame of s4s.tables.{name}: it lacks {', '.join(lacks)}."
+        )
 
 
 def _frame(rows: list[dict[str, Any]], further: list[str]) -> pd.DataFrame:
@@ -182,7 +185,9 @@ def _examined(studies: pd.DataFrame, zone: str | None) -> pd.DataFrame:
     try:
         local = ZoneInfo(zone) if zone is not None else None
     except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f"no time zone {zone!r}; an IANA name such as America/Chicago") from error
+        raise InvalidArgument(
+            f"no time zone {zone!r}; an IANA name such as America/Chicago"
+        ) from error
     studies = studies.assign(_day=studies["started_date"], _hour=None)
     if "started" not in studies or "started_zone" not in studies:
         return studies

@@ -54,7 +54,7 @@ def test_one_slice_several_and_a_montage(study) -> None:
     assert sum(len(axis.images) for axis in montage.axes[:12]) == 12
     with pytest.raises(IndexError, match="20 slices"):
         study.plot(frame=20)
-    with pytest.raises(ValueError, match="montage"):
+    with pytest.raises(ValueError, match="No window is called 'mosaic'"):
         study.plot(frame="mosaic")
     with pytest.raises(ValueError, match="montage"):
         study.plot(frame=1.5)

@@ -85,7 +85,8 @@ class ConnectPanel(anywidget.AnyWidget):
         return url, session.login.state_hash
 
     def _say(self, problem: str) -> None:
-        self._problem = _lines(problem)
+        declined = self._connection.status == "declined"  # which the status says
+        self._problem = "" if declined else _lines(problem)
         self._draw()
 
     def _draw(self) -> None:

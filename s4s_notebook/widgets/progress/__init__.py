@@ -15,6 +15,7 @@ import anywidget
 import ipywidgets
 import traitlets
 
+from ...errors import AccessDenied
 from ...wording import clock, safe_text, size
 from ...wording import count as counted
 from ..bundle import link, style
@@ -181,17 +182,23 @@ def _receiving(state: State) -> str:
 def _done(state: State) -> str:
     if not state.study_uid and not state.instances:
         return f"✔ {safe_text(state.message) or 'Loaded.'}"
-    name = f"Study {safe_text(state.study_uid, 64)}" if state.study_uid else "Downloaded"
-    return f"✔ {name}: {counted(state.instances, 'instance')}, {size(state.bytes)}"
+    received = f"{counted(state.instances, 'instance')}, {size(state.bytes)}"
+    if not state.study_uid:
+        return f"✔ {received}: {safe_text(state.message)}"
+    return f"✔ Study {safe_text(state.study_uid, 64)}: {received}"
 
 
 def _failed(state: State) -> str:
-    return f"✘ {safe_text(state.error or state.message or 'That failed.', 600)}"
+    if isinstance(state.error, AccessDenied):  # the panel and the cell say it
+        return "✘ Nothing was loaded."
+    problem = getattr(state.error, "problem", state.error)
+    return f"✘ {safe_text(problem or state.message or 'That failed.', 600)}"
 
 
 def _cancelled(state: State) -> str:
-    stored = counted(state.instances, "instance")
-    return f"■ Cancelled; {stored} kept. Call again to go on."
+    images = bool(state.study_uid or state.instances)
+    stored = f"; {counted(state.instances, 'instance')} kept" if images else ""
+    return f"■ Cancelled{stored}. Call again to go on."
 
 
 _WORDS: Mapping[str, Callable[[State], str]] = {

@@ -24,6 +24,7 @@ from ...errors import S4SError
 from ...imaging.frame import Frame
 from ...imaging.grey_levels import shown
 from ...imaging.study import Study
+from ...imaging.windows import WindowLike
 from ..bundle import link, style
 from ..comm import leave_thread_to_front_end
 from .pictures import Pictures
@@ -146,19 +147,28 @@ def png(frame: Frame, window: Any = None) -> bytes:
 
 
 def view(
-    study: Study | GrowingStudy, *, snapshot: bool = True, height: int = 480, memory: int = 512
+    study: Study | GrowingStudy,
+    *,
+    window: WindowLike = None,
+    snapshot: bool = True,
+    height: int = 480,
+    memory: int = 512,
 ) -> Viewer:
     """Open the viewer on a study, or on a download whose slices then appear as they come.
 
     Args:
         study: A study, or a download of one.
+        window: What it opens with, as for ``plot``; the image's own by default.
         snapshot: Whether a saved notebook shows a PNG of the first slice.
         height: Height of the picture in CSS pixels.
         memory: MiB of slices that the browser stores at most.
+
+    Raises:
+        InvalidArgument: No series of the study has this window.
     """
     options: dict[str, Any] = {"snapshot": snapshot, "height": height, "memory": memory}
     if isinstance(study, Study):
-        return Viewer(Pictures(study), **options)
+        return Viewer(Pictures(study, window=window), **options)
     download, stored = study, Study()
     download.on_instance(stored.add)
-    return Viewer(Pictures(stored, growing=lambda: not download.done()), **options)
+    return Viewer(Pictures(stored, growing=lambda: not download.done(), window=window), **options)

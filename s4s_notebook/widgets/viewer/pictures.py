@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import NotAnImage
+from ...errors import DICOMError, InvalidArgument, NotAnImage
 from ...imaging.frame import Frame
 from ...imaging.geometry import edges
-from ...imaging.grey_levels import measured, shown
+from ...imaging.grey_levels import choose, measured, shown
 from ...imaging.series import Series
 from ...imaging.study import Study
-from ...imaging.windows import Array, Choice, Table, Window, spread
+from ...imaging.windows import Array, Choice, Table, Window, WindowLike, spread
 from ...wording import count, safe_text
 from .planes import Cuts
 
@@ -43,8 +43,17 @@ class Pictures:
     more files come; no UID and no name is in them.
     """
 
-    def __init__(self, study: Study, growing: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        study: Study,
+        growing: Callable[[], bool] = lambda: False,
+        window: WindowLike = None,
+    ) -> None:
         self._study = study
+        self._window = window
+        series = [one for one in study.series if one.frames] if window is not None else []
+        if series and not any(map(self._opens, series)):
+            choose(series[0].frames[0], window)  # raises, and lists the windows that there are
         self._growing = growing
         self._lock = threading.RLock()
         self._numbers: dict[Hashable, str] = {}
@@ -113,9 +122,29 @@ class Pictures:
         return next((item.frames[0] for item in self._study.series if item.frames), None)
 
     def first_range(self) -> Choice | None:
-        """Return the window of the series of that slice, where its file states none."""
+        """Return the window that was asked for, else that of the series where its file has none."""
         first = next((item for item in self._study.series if item.frames), None)
+        if first is not None and self._opens(first):
+            return choose(first.frames[0], self._window)
         return first.stacks[0].grey_range if first and not self._growing() else None
+
+    def _opens(self, series: Series) -> dict[str, Any]:
+        """Return how the browser first looks at a series; {} for its own window."""
+        if self._window is None or series.frames[0].color:
+            return {}
+        frame = series.frames[0]
+        try:
+            choice = choose(frame, self._window)
+        except (InvalidArgument, DICOMError):  # a window of another series
+            return {}
+        at = next((at for at, own in enumerate(frame.windows) if own is choice), None)
+        if at is not None:
+            return {"choice": f"file:{at}"}
+        if not isinstance(choice, Window):
+            return {}
+        preset = isinstance(self._window, str) and choice.name in series.window_choices
+        name = f"preset:{choice.name}" if preset else "custom"
+        return {"choice": name, "window": window(choice, [])}
 
     def _existing(self, items: Mapping[str, Any], key: str) -> Any:
         try:
@@ -147,6 +176,7 @@ class Pictures:
             "modality": series.modality,
             "rate": 1000 / time if time else None,
             "presets": presets(series),
+            "opens": self._opens(series),
             "planes": [own, *([] if growing else self._cuts.planes(series))],
         }
 

@@ -19,7 +19,7 @@ export class Place {
   /** How the plane is looked at: slice, window, inversion, zoom, pan, pace, lengths. */
   get view() {
     const { group } = this;
-    if (!this.#views.has(group)) this.#views.set(group, fresh());
+    if (!this.#views.has(group)) this.#views.set(group, { ...fresh(), ...this.series?.opens });
     return this.#views.get(group);
   }
 
@@ -75,6 +75,6 @@ export class Place {
   /** The slice stays, all else is as at first. */
   reset() {
     const { id, index } = this.view;
-    this.#views.set(this.group, { ...fresh(), id, index });
+    this.#views.set(this.group, { ...fresh(), ...this.series?.opens, id, index });
   }
 }
