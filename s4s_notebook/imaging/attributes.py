@@ -6,12 +6,15 @@ Values that break the standard become problems, never exceptions (PS3.3 C.7.6, C
 from __future__ import annotations
 
 import math
+import re
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
@@ -60,6 +63,11 @@ class AttributeReader:
 
     def text(self, keyword: str) -> str:
         """Return the value as stripped text, "" when it is absent."""
+        raw = self.dataset._dict.get(_tag(keyword))
+        if isinstance(raw, RawDataElement) and raw.value:
+            plain = _plain_word(raw.VR or "", raw.value)
+            if plain is not None:
+                return plain
         value = self.get(keyword)
         return "" if value is None else str(value).strip()
 
@@ -74,22 +82,45 @@ class AttributeReader:
         self, keyword: str, item: Dataset | None = None, *, least: int = 1, positive: bool = False
     ) -> tuple[float, ...] | None:
         """All numbers of an element; None, with a problem, unless all are finite."""
+        result = self._plain_numbers(keyword) if item is None else None
+        if result is None:
+            result = self._converted_numbers(keyword, item)
+        if result is None:
+            return None
+        if len(result) < least or not all(map(math.isfinite, result)):
+            self.report(keyword, self.get(keyword, item), f"not {least} finite numbers")
+            return None
+        if positive and min(result) <= 0:
+            self.report(keyword, self.get(keyword, item), "not above 0")
+            return None
+        return result
+
+    def _plain_numbers(self, keyword: str) -> tuple[float, ...] | None:
+        """Return well-formed numbers of the top level from their bytes, None for any others.
+
+        As pydicom does it, without the objects that it makes: headers are read by the thousand.
+        """
+        raw = self.dataset._dict.get(_tag(keyword))
+        if not isinstance(raw, RawDataElement) or not raw.value:
+            return None
+        if raw.VR in ("DS", "IS"):
+            return _plain_text(raw.VR, raw.value)
+        form = _BINARY.get(raw.VR or "")
+        if form is None or len(raw.value) % struct.calcsize(form):
+            return None
+        number = len(raw.value) // struct.calcsize(form)
+        return struct.unpack(f"{'<' if raw.is_little_endian else '>'}{number}{form}", raw.value)
+
+    def _converted_numbers(self, keyword: str, item: Dataset | None) -> tuple[float, ...] | None:
         value = self.get(keyword, item)
         if value is None:
             return None
         total = [value] if isinstance(value, str | bytes | int | float) else value
         try:
-            result = tuple(float(entry) for entry in total)
+            return tuple(float(entry) for entry in total)
         except PARSE_ERRORS:
             self.report(keyword, value, "not a number")
             return None
-        if len(result) < least or not all(map(math.isfinite, result)):
-            self.report(keyword, value, f"not {least} finite numbers")
-            return None
-        if positive and min(result) <= 0:
-            self.report(keyword, value, "not above 0")
-            return None
-        return result
 
     def number(self, keyword: str, item: Dataset | None = None) -> float | None:
         """Return the first number of an element, None without one."""
@@ -100,6 +131,44 @@ class AttributeReader:
         """Return the first number as an integer, ``default`` without one."""
         result = self.number(keyword)
         return default if result is None else int(result)
+
+
+_BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
+_NUMBER = {
+    "DS": re.compile(rb" {0,15}[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)? {0,15}"),
+    "IS": re.compile(rb" {0,11}[+-]?[0-9]+ {0,11}"),
+}
+_LONGEST = {"DS": 16, "IS": 12}
+
+
+@lru_cache(maxsize=4096)
+def _plain_text(vr: str, data: bytes) -> tuple[float, ...] | None:
+    """Return the numbers of a text that keeps the standard (PS3.5 6.2), None for any other."""
+    parts = data.split(b"\\")
+    if len(parts) > 16:
+        return None
+    if any(len(part) > _LONGEST[vr] or not _NUMBER[vr].fullmatch(part) for part in parts):
+        return None
+    return tuple(map(float, parts))
+
+
+_WORD = {
+    "UI": re.compile(rb"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*\0?"),
+    "CS": re.compile(rb"[A-Z0-9 _]{1,16}"),
+    "DA": re.compile(rb"[0-9]{8}"),
+    "TM": re.compile(rb"[0-9]{6}(?:\.[0-9]{1,6})? ?"),
+    "LO": re.compile(rb"[A-Za-z0-9 .,:;_+-]{1,64}"),
+    "SH": re.compile(rb"[A-Za-z0-9 .,:;_+-]{1,16}"),
+}
+
+
+@lru_cache(maxsize=4096)
+def _plain_word(vr: str, data: bytes) -> str | None:
+    """Return one value of ASCII that keeps the standard, None for any other."""
+    form = _WORD.get(vr)
+    if form is None or len(data) > 64 or not form.fullmatch(data):
+        return None
+    return data.decode("ascii").strip("\0 ")
 
 
 def windows(

@@ -160,6 +160,22 @@ class Frame:
         """Return modality values as :meth:`values` does, without the cache of decoded frames."""
         return self.modality(self._decode())
 
+    def values_into(self, out: Array) -> bool:
+        """Read whole modality values straight into ``out``; False where they must be decoded.
+
+        ``out`` is of a type that holds all of them; what passes its ends in between comes back.
+        """
+        whole = self.slope.is_integer() and self.intercept.is_integer()
+        if self.color or self.tile is not None or self.table is not None or not whole:
+            return False
+        if not pixels.decode_into(self.instance, self.index, out):
+            return False
+        if self.slope != 1:
+            out *= int(self.slope)
+        if self.intercept:
+            out += int(self.intercept)
+        return True
+
     def real_world_values(self, unit: str | None = None) -> Floats:
         """Return the physical quantity that the file maps its stored values to; NaN outside.
 

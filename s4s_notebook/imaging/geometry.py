@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from functools import lru_cache
+from statistics import median
 
 import numpy as np
 import numpy.typing as npt
@@ -155,7 +156,7 @@ def positions(frames: Sequence[Frame]) -> list[int]:
     steps = np.diff(np.array([depths[at] for at in order], np.float64))
     least = 1e-3 * (frames[0].spacing or (1.0, 1.0))[1] if frames else 0.0
     apart = steps[steps > least]
-    tolerance = min(0.05 * float(np.median(apart)), 0.1) if apart.size else 0.1
+    tolerance = min(0.05 * median(apart.tolist()), 0.1) if apart.size else 0.1
     result, number = [0] * len(depths), 0
     for rank, at in enumerate(order):
         if rank and steps[rank - 1] > tolerance:
@@ -171,7 +172,7 @@ def step(frames: Sequence[Frame]) -> float | None:
         return None
     steps = np.diff(depths)
     steps = steps[steps > 1e-3]
-    return float(np.median(steps)) if steps.size else None
+    return median(steps.tolist()) if steps.size else None
 
 
 def remarks(frames: Sequence[Frame], series: str) -> list[Problem]:

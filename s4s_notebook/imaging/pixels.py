@@ -126,7 +126,7 @@ def _native(instance: DicomObject, file: BinaryIO, index: int) -> Array:
         raise MalformedDICOM(f"The pixel data end too early: {have:,} bytes of {need:,}.")
     if instance.syntax in _LITTLE and instance.samples == 1 and instance.bits_allocated in _PLAIN:
         file.seek(start + bits // 8 * index)
-        return _plain(instance, file.read(bits // 8))
+        return _plain(instance, file, bits // 8)
     if instance.syntax in _LITTLE and instance.samples == 1 and instance.bits_allocated == 1:
         return _bits(instance, file, start, bits * index, bits)
     file.seek(start)
@@ -150,10 +150,45 @@ def _bits(instance: DicomObject, file: BinaryIO, start: int, first: int, count: 
     return values.reshape(instance.rows, instance.columns)
 
 
-def _plain(instance: DicomObject, data: bytes) -> Array:
+def decode_into(instance: DicomObject, index: int, out: Array) -> bool:
+    """Read a frame of whole numbers straight into an array; False where it must be decoded.
+
+    Only pixel data that lie in the file as the array has them are read so; all others, and any
+    that are too short, go through :func:`decode`, which says what is wrong.
+    """
+    bits = instance.bits_allocated
+    if (
+        instance.path is None
+        or instance.syntax not in _LITTLE
+        or instance.samples != 1
+        or instance.high_bit != instance.bits_stored - 1
+        or instance.located().keyword != "PixelData"
+        or (out.dtype.kind, out.dtype.itemsize * 8) != ("i", bits)
+        or out.shape != (instance.rows, instance.columns)
+    ):
+        return False
+    check_budget(instance)
+    with instance.open_pixels() as file:
+        file.seek(out.nbytes * index, os.SEEK_CUR)
+        room = instance.located().length or 0
+        if out.nbytes * (index + 1) > room or file.readinto(out.reshape(-1).view(np.uint8)) != (  # type: ignore[attr-defined]
+            out.nbytes
+        ):
+            return False
+    own = out if instance.signed else out.view(f"<u{out.dtype.itemsize}")
+    if unused := bits - instance.bits_stored:
+        own <<= unused
+        own >>= unused
+    return True
+
+
+def _plain(instance: DicomObject, file: BinaryIO, size: int) -> Array:
     """Return the values of one frame without colour, little endian, as they lie in the file."""
     kind = "f" if instance.located().keyword != "PixelData" else "i" if instance.signed else "u"
-    values = np.frombuffer(bytearray(data), f"<{kind}{instance.bits_allocated // 8}")
+    data = np.empty(size, np.uint8)
+    if file.readinto(data) != size:  # type: ignore[attr-defined]
+        raise MalformedDICOM("The pixel data end too early.")
+    values: Array = data.view(f"<{kind}{instance.bits_allocated // 8}")
     values = values.reshape(instance.rows, instance.columns)
     unused = instance.bits_allocated - instance.bits_stored
     if kind != "f" and unused and instance.high_bit == instance.bits_stored - 1:

