@@ -14,8 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..wording import safe_text
+from .acquisition import private_numbers
 from .attributes import AttributeReader, FunctionalGroups
 from .frame import Frame
+from .geometry import normal
 from .mosaic import slice_times
 from .windows import Array, Floats
 
@@ -42,6 +44,8 @@ _NUMBERS = (
     ("SpacingBetweenSlices", "SpacingBetweenSlices", 1.0),
     ("EchoTrainLength", "EchoTrainLength", 1.0),
 )
+_AXIAL = 0.9  # cosine of the normal and the body's axis
+_SAME_TIME = 0.01  # seconds
 _AXES = {"COL": "j", "COLUMN": "j", "ROW": "i"}
 
 
@@ -169,9 +173,8 @@ def described(
     encoding = reader.text("InPlanePhaseEncodingDirection").upper()
     if encoding in _AXES:
         result["PhaseEncodingAxis"] = _AXES[encoding]
-    slices = slice_times(reader) if frame.tile else None
-    if slices:
-        result["SliceTiming"] = [slices[one.index] / 1000 for one in volumes[0].frames]
+    if slices := _slice_timing(reader, volumes):
+        result["SliceTiming"] = slices
     if frame.instance.modality == "PT":
         _put_tracer(result, reader, volumes)
     if times is not None:
@@ -179,6 +182,35 @@ def described(
     result["ConversionSoftware"] = "s4s-notebook"
     result["ConversionSoftwareVersion"] = version("s4s-notebook")
     return result
+
+
+def _slice_timing(reader: AttributeReader, volumes: Sequence[SliceSource]) -> list[float] | None:
+    """Return seconds from the first acquired slice to each; None where it is not certain.
+
+    Mosaics state it. Others have a clock for each slice, which is taken where the slices of a
+    volume lie within one repetition time and two volumes agree.
+    """
+    first = volumes[0].frames
+    if first[0].tile:
+        stated = slice_times(reader)
+        return None if stated is None else [stated[entry.index] / 1000 for entry in first]
+    repetition = reader.number("RepetitionTime")
+    plain = reader.text("Modality") == "MR" and reader.text("MRAcquisitionType") != "3D"
+    if not plain or not repetition or len(first) < 2:
+        return None
+    times = [_since_first(volume.frames) for volume in volumes[:2]]
+    if any(entry is None or not 0 < max(entry) < repetition / 1000 for entry in times):
+        return None
+    apart = np.abs(np.subtract(times[0] or (), times[-1] or ()))
+    return times[0] if apart.max() <= _SAME_TIME else None
+
+
+def _since_first(frames: Sequence[Frame]) -> list[float] | None:
+    clocks = [frame.acquisition.acquisition_clock for frame in frames]
+    stated = [clock for clock in clocks if clock is not None]
+    if len(stated) < len(clocks):
+        return None
+    return [round(clock - min(stated), 6) for clock in stated]
 
 
 def _put(result: dict[str, Any], name: str, value: float | None, scale: float) -> None:
@@ -233,7 +265,7 @@ def b_vectors(volumes: Sequence[SliceSource], b_values: Sequence[float]) -> Floa
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     result = np.zeros((len(volumes), 3))
     for at, (volume, b_value) in enumerate(zip(volumes, b_values, strict=True)):
-        direction = volume.frames[0].acquisition.direction
+        direction = _direction(volume.frames[0])
         if b_value > 0 and direction is not None:
             unit = np.array(direction) / np.linalg.norm(direction)
             result[at] = axes.T @ (_TO_RAS[:3, :3] @ unit)
@@ -242,14 +274,60 @@ def b_vectors(volumes: Sequence[SliceSource], b_values: Sequence[float]) -> Floa
     return result + 0.0  # no -0
 
 
+_GE_DIRECTION = tuple((0x0019, 0x1000 + element) for element in (0xBB, 0xBC, 0xBD))
+_UIH_DIRECTION = (0x0065, 0x1037)
+
+
+def _maker(reader: AttributeReader) -> str:
+    """Return "GE" or "UIH" for the vendors that state directions along axes of their own."""
+    maker = reader.text("Manufacturer").upper()
+    if maker == "GE" or maker.startswith(("GE ", "GE_", "GEMS")):
+        return "GE"
+    return "UIH" if maker.startswith("UIH") else ""
+
+
+def _is_proven(frame: Frame, reader: AttributeReader) -> bool:
+    """Return whether GE's axes are known: axial, head first, supine, phase along the columns."""
+    through = normal(frame.orientation or ())
+    return (
+        reader.text("InPlanePhaseEncodingDirection").upper() in ("COL", "COLUMN")
+        and reader.text("PatientPosition") == "HFS"
+        and float(through[2]) > _AXIAL
+    )
+
+
+def _direction(frame: Frame) -> tuple[float, ...] | None:
+    """Return the gradient direction of a frame in patient coordinates (LPS), None without one.
+
+    GE states it along frequency, phase and slice, UIH along row, column and slice of the picture.
+    """
+    reader = AttributeReader(frame.instance.header())
+    maker = _maker(reader)
+    if not maker or frame.orientation is None:
+        return frame.acquisition.direction
+    tags = _GE_DIRECTION if maker == "GE" else (_UIH_DIRECTION,)
+    elements = [reader.dataset.get(tag) for tag in tags]
+    parts = [
+        private_numbers(None if element is None else element.value, 1 if maker == "GE" else 3)
+        for element in elements
+    ]
+    along = [value for part in parts for value in part or ()]
+    if len(along) != 3 or not any(along):
+        return None
+    row, column = np.array(frame.orientation[:3]), np.array(frame.orientation[3:])
+    sign = -1.0 if maker == "GE" else 1.0
+    result = sign * (along[0] * row + along[1] * column) + along[2] * normal(frame.orientation)
+    return tuple(float(part) for part in result)
+
+
 def _uncertain(volumes: Sequence[SliceSource], b_values: Sequence[float]) -> str:
     first = volumes[0].frames[0]
     if volumes[0].sheared:
         return "the slices are sheared"
-    maker = AttributeReader(first.instance.header()).text("Manufacturer").upper()
-    if maker.startswith(("GE ", "GE_", "GEMS", "UIH")) or maker == "GE":
+    reader = AttributeReader(first.instance.header())
+    if _maker(reader) == "GE" and not _is_proven(first, reader):
         return "this vendor states directions along axes of its own"
-    directed = [volume.frames[0].acquisition.direction is not None for volume in volumes]
+    directed = [_direction(volume.frames[0]) is not None for volume in volumes]
     if not all(known for known, b in zip(directed, b_values, strict=True) if b > 0):
         return "not every volume states its direction"
     return ""

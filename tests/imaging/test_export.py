@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pydicom.uid import MRImageStorage, generate_uid
 from s4s_notebook.errors import NotAnImage
 from s4s_notebook.imaging import read, render
 
-from .make import image, save, stack
+from .make import AXIAL, CORONAL, image, save, stack
 
 DCM2NIIX = shutil.which("dcm2niix", path=str(Path(sys.executable).parent)) or "dcm2niix"
 #: Rows to the left and back, columns down the body and forward: nothing is parallel to an axis.
@@ -123,6 +124,100 @@ def test_the_sidecar_agrees_with_dcm2niix_and_names_nobody(tmp_path) -> None:
     assert sorted(entry.name for entry in tmp_path.glob("a.*")) == [
         "a.bval", "a.bvec", "a.json", path.name,
     ]  # fmt: skip
+
+
+GE, UIH = "GE MEDICAL SYSTEMS", "UIH"
+TURN = [float(part) for part in np.round([math.cos(0.3), math.sin(0.3)], 6)]
+PLANES = {
+    "axial": AXIAL,
+    "tilted": (1.0, 0.0, 0.0, 0.0, TURN[0], -TURN[1]),
+    "turned": (TURN[0], TURN[1], 0.0, -TURN[1], TURN[0], 0.0),
+    "coronal": CORONAL,
+    "sagittal": (0.0, 1.0, 0.0, 0.0, 0.0, -1.0),
+}
+
+
+def own_axes(folder, vendor, orientation, phase="COL", position="HFS"):
+    """Diffusion whose directions stand along axes of the vendor's own."""
+    folder.mkdir()
+    through = np.cross(orientation[:3], orientation[3:])
+    ways = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0.6, 0.64, 0.48), (-0.36, 0.48, 0.8)]
+    for at in range(24):
+        time, z = divmod(at, 4)
+        pixels = (np.arange(12 * 10).reshape(12, 10) + 10 * time + z).astype(np.int16)
+        made = image(
+            pixels, Modality="MR", InstanceNumber=at + 1, Manufacturer=vendor,
+            ImageOrientationPatient=list(orientation), PatientPosition=position,
+            ImagePositionPatient=[float(v) for v in np.round([10, 20, 30] + 3 * z * through, 5)],
+            InPlanePhaseEncodingDirection=phase, ImageType=["ORIGINAL", "PRIMARY", "OTHER"],
+            RepetitionTime=5000, EchoTime=80, ScanningSequence="EP", SliceThickness=3,
+        )  # fmt: skip
+        made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = MRImageStorage
+        del made.RescaleSlope, made.RescaleIntercept
+        if vendor == GE:
+            block = made.private_block(0x0019, "GEMS_ACQU_01", create=True)
+            for element, value in zip((0xBB, 0xBC, 0xBD), ways[time], strict=True):
+                block.add_new(element, "DS", f"{value:.6f}")
+            block = made.private_block(0x0043, "GEMS_PARM_01", create=True)
+            block.add_new(0x39, "IS", [1000 if time else 0, 0, 0, 0])
+        else:
+            block = made.private_block(0x0065, "Image Private Header", create=True)
+            block.add_new(0x09, "FD", 1000.0 if time else 0.0)
+            block.add_new(0x37, "FD", [float(value) for value in ways[time]])
+        save(made, folder / f"{at:03}.dcm")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("vendor", "plane"),
+    [(GE, "axial"), (GE, "tilted"), (GE, "turned"), *((UIH, plane) for plane in PLANES)],
+)
+def test_directions_along_the_vendors_axes_equal_dcm2niix(vendor, plane, tmp_path) -> None:
+    folder = own_axes(tmp_path / "in", vendor, PLANES[plane])
+    theirs = dcm2niix(folder, tmp_path / "theirs")
+    ours = read(folder).series[0].to_nifti(tmp_path / "ours.nii")
+    in_world = [
+        _in_world(np.loadtxt(path.with_suffix(".bvec")).T, nibabel.load(path).affine)
+        for path in (ours, theirs)
+    ]
+    assert np.allclose(in_world[0], in_world[1], atol=2e-4)
+    assert ours.with_suffix(".bval").read_text() == theirs.with_suffix(".bval").read_text()
+
+
+@pytest.mark.parametrize(
+    ("plane", "phase", "position"),
+    [("coronal", "COL", "HFS"), ("axial", "ROW", "HFS"), ("axial", "COL", "FFS")],
+)
+def test_ge_directions_beyond_what_is_proven_are_not_written(
+    plane, phase, position, tmp_path
+) -> None:
+    folder = own_axes(tmp_path / "in", GE, PLANES[plane], phase, position)
+    with pytest.warns(UserWarning, match="axes of its own"):
+        path = read(folder).series[0].to_nifti(tmp_path / "a.nii")
+    assert path.with_suffix(".bval").exists()
+    assert not path.with_suffix(".bvec").exists()
+
+
+@pytest.mark.parametrize("late", [0.0, 0.4])
+def test_the_clocks_of_slices_are_slice_timing_where_volumes_agree(late, tmp_path) -> None:
+    order = [0, 2, 1, 3]  # interleaved
+    for volume in range(3):
+        for z in range(4):
+            seconds = 2.0 * volume + 0.45 * order[z] + late * (volume == 1 and z == 2)
+            save(
+                image(
+                    Modality="MR", ImagePositionPatient=[0, 0, 3 * z], RepetitionTime=2000,
+                    AcquisitionNumber=volume + 1, MRAcquisitionType="2D",
+                    AcquisitionTime=f"1200{seconds:09.6f}", InstanceNumber=10 * volume + z,
+                ),
+                tmp_path / f"{volume}{z}.dcm",
+            )  # fmt: skip
+    path = read(tmp_path).series[0].to_nifti(tmp_path / "a.nii")
+    sidecar = json.loads(path.with_suffix(".json").read_text())
+    if late:
+        assert "SliceTiming" not in sidecar
+    else:
+        assert sidecar["SliceTiming"] == pytest.approx([0, 0.9, 0.45, 1.35])
 
 
 def test_directions_that_are_not_certain_are_not_written(tmp_path) -> None:
