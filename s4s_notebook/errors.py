@@ -452,7 +452,7 @@ class InvalidRegion(DICOMError):
 class UncertainMask(DICOMError):
     """The headers do not decide where a segment, a contour or a dose lies on a series."""
 
-    default_hint = "Check that both are of one frame of reference; masks(series) takes another."
+    default_hint = "Look at both in .tags(): another frame of reference needs a registration first."
 
 
 class StoreError(S4SError):

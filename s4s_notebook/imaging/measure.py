@@ -295,7 +295,7 @@ def _step(grid: Volume, slices: Any) -> tuple[float | None, str]:
         raise AmbiguousVolume(
             f"The slices of the mask are not evenly spaced ({steps.min():.3g} to "
             f"{steps.max():.3g} mm), so its volume is not certain.",
-            hint="Measure slice by slice (frame=), or resample the volume and the mask.",
+            hint="Measure it slice by slice: measure(mask.values[k], frame=k).",
         )
     return usual, ""
 

@@ -127,7 +127,8 @@ def _native(instance: DicomObject, file: BinaryIO, index: int) -> Array:
     if instance.syntax in _LITTLE and instance.samples == 1 and instance.bits_allocated in _PLAIN:
         file.seek(start + bits // 8 * index)
         return _plain(instance, file, bits // 8)
-    if instance.syntax in _LITTLE and instance.samples == 1 and instance.bits_allocated == 1:
+    in_order = instance.syntax in _LITTLE or instance.located().vr == "OB"
+    if in_order and instance.samples == 1 and instance.bits_allocated == 1:
         return _bits(instance, file, start, bits * index, bits)
     file.seek(start)
     decoder = _decoder(instance.syntax)

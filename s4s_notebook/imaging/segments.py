@@ -201,6 +201,7 @@ def _nearest(
     row, column, through = (
         np.array(orientation[:3]), np.array(orientation[3:]), normal(orientation)
     )  # fmt: skip
+    used: set[int] = set()
     for at, picture in enumerate(grid.frames):
         points = _points(picture)
         deep = points @ through
@@ -216,7 +217,11 @@ def _nearest(
             & (x >= 0) & (x < stack.shape[2]) & (y >= 0) & (y < stack.shape[1])
         )  # fmt: skip
         result[at][inside] = stack[near[inside], y[inside], x[inside]]
-    return result, ("the nearest voxels of the segmentation's own grid",)
+        used |= set(np.unique(near[inside]).tolist())
+    notes = ["the nearest voxels of the segmentation's own grid"]
+    if lost := sum(bool(stack[at].any()) for at in range(len(stack)) if at not in used):
+        notes.append(f"{count(lost, 'frame')} between the slices, or outside of the series")
+    return result, tuple(notes)
 
 
 def _own_step(frames: Sequence[Frame], stated: float | None) -> float:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import SimpleITK
 from matplotlib.path import Path as Outline
-from pydicom import dcmread
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
-from pydicom.uid import generate_uid
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, generate_uid
 
 from s4s_notebook.errors import InvalidRegion, UncertainMask
 from s4s_notebook.imaging import read
@@ -220,6 +220,56 @@ def test_two_frames_at_one_place_are_refused_and_those_outside_are_noted(tmp_pat
     [mask] = series_of(tmp_path).masks
     assert mask.values.sum() == array[0].size
     assert mask.notes == ("1 frame outside of the series",)
+
+
+def test_a_slice_that_the_series_lost_is_told(tmp_path) -> None:
+    files, array = ct(tmp_path), GENERATOR.random(SHAPE) > 0.5
+    save(packed(array), tmp_path / "seg.dcm")
+    files[3].unlink()
+    series = series_of(tmp_path)
+    [mask] = series.masks
+    assert np.array_equal(mask.values, array[[0, 1, 2, 4, 5, 6]])
+    assert mask.notes[1] == "1 frame between the slices, or outside of the series"
+
+
+@pytest.mark.parametrize("order", ["implicit", "big"])
+def test_bits_in_other_transfer_syntaxes(order, tmp_path) -> None:
+    ct(tmp_path)
+    array = GENERATOR.random(SHAPE) > 0.5
+    made, implicit = packed(array), order == "implicit"
+    uid = ImplicitVRLittleEndian if implicit else ExplicitVRBigEndian
+    made.file_meta.TransferSyntaxUID = uid
+    dcmwrite(
+        tmp_path / "seg.dcm", made, implicit_vr=implicit, little_endian=implicit,
+        force_encoding=True,
+    )  # fmt: skip
+    assert np.array_equal(series_of(tmp_path).masks[0].values, array)
+
+
+def test_a_mask_lies_on_a_tilted_an_uneven_and_a_timed_series(tmp_path) -> None:
+    array = GENERATOR.random((4, 20, 24)) > 0.5
+    for name, places in (
+        ("tilted", [[0, 1.0 * at, 3.0 * at] for at in range(4)]),
+        ("uneven", [[0, 0, z] for z in (0, 2, 4, 9)]),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        for time in range(2):
+            for at, place in enumerate(places):
+                made = image(
+                    np.full((20, 24), 10 * time + at, np.int16), FrameOfReferenceUID=FRAME,
+                    ImagePositionPatient=place, TemporalPositionIdentifier=time + 1,
+                    InstanceNumber=10 * time + at,
+                )  # fmt: skip
+                save(made, folder / f"{time}{at}.dcm")
+        save(packed(array, places=places), folder / "seg.dcm")
+        series = series_of(folder)
+        [mask] = series.masks
+        assert np.array_equal(mask.values, array), name
+        if name == "tilted":
+            table = series.measure(mask)
+            assert table["volume"].tolist() == pytest.approx([array.sum() * 0.375 * 3] * 2)
+            assert table["mean"].diff()[1] == pytest.approx(10)
 
 
 def structures(regions, frame=FRAME, kind="CLOSED_PLANAR"):

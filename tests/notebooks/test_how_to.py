@@ -265,3 +265,13 @@ def test_the_citation_file_is_in_order_and_says_what_the_package_says():
 )
 def test_what_is_wrong_in_a_citation_file_is_seen(change, complaint):
     assert complaints_of_citation(citation() | change) == [complaint]
+
+
+def test_measure(run):
+    known = run("measure.md")
+    circle, square = known["table"].to_dict("records")
+    assert (circle["n"], circle["unit"], circle["area_unit"]) == (317, "HU", "mm2")
+    assert square["n"] == 400
+    assert known["along"]["distance_mm"].iloc[-1] == pytest.approx(88 * 0.661468, abs=1e-3)
+    assert known["spread"]["n"].sum() == 317
+    assert known["bone"]["volume_unit"][0] == "mm3"
