@@ -7,7 +7,7 @@ import os
 import threading
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .connection import Connection, ConnectOptions
 from .connection.known_holders import Holders
@@ -39,8 +39,10 @@ def connect(options: ConnectOptions) -> Connection:
     """Connect one participant at one data holder.
 
     In a notebook a panel appears: press Authorise, approve, and cells that wait continue by
-    themselves. In a script the authorise page's address is printed; open it, approve, and
-    give the address you land on to ``connection.finish(...)``.
+    themselves. A holder that was approved in this kernel, for the same client and scope, needs no
+    new approval until it is revoked or forgotten (Revoke, Forget). In a script the authorise
+    page's address is printed; open it, approve, and give the address you land on to
+    ``connection.finish(...)``.
 
     Args:
         options: each of the following, as a keyword; ``url`` also by position.
@@ -112,7 +114,7 @@ def _open(url: str, options: ConnectOptions, *, announced: bool = False) -> Conn
     unattended = os.environ.get(SANDBOX_APPROVE) if is_sandbox and needs_sign_in else None
     if in_notebook():
         connection = _with_panels(options, shown=needs_sign_in, announce=not announced)
-        if unattended:
+        if unattended and connection.status != "approved":
             _approve(connection, unattended)
         return connection
     connection = Connection(options)
@@ -164,8 +166,13 @@ def in_notebook() -> bool:
 def _with_panels(options: ConnectOptions, *, shown: bool, announce: bool) -> Connection:
     from . import widgets
 
+    def show(work: Any) -> None:
+        widgets.show_progress(work, widgets.sign_in_of(connection.session))
+
     def make() -> Connection:
-        return Connection(options, ask=widgets.ask_origin, display=widgets.show_progress)
+        made = Connection(options, ask=widgets.ask_origin, display=show, share_approval=shown)
+        made.session.recall()
+        return made
 
     connection = widgets.opened(make, str(options.url) if announce else "") if shown else make()
     _remember_holder(connection.session.base)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from .._connect import SANDBOX_APPROVE, SANDBOX_URL, STORE_FOLDER
 from ..errors import S4SError
+from ..jupyter.launcher import shipped
 
 if TYPE_CHECKING:
     from ..sandbox import SandboxServer
@@ -23,25 +26,20 @@ if TYPE_CHECKING:
 
 NOTEBOOK = "00-first-image.ipynb"
 PATIENT = "smart-1288992"
-# What the tests, the repository's README and Jupyter itself need.
-_NOT_FOR_READERS = ("conftest.py", "__pycache__", "images", ".*")
-
-
-def notebooks() -> Path:
-    """Return the folder of notebooks: the checkout's, else the one inside the package."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package.parent / "notebooks", package / "notebooks"):
-        if (folder / NOTEBOOK).exists():
-            return folder
-    raise S4SError("The notebooks are not installed.", hint="Reinstall s4s-notebook.")
+FOLDER = "s4s-notebooks"
+_COPIED = ".s4s-copied.json"  # the SHA-256 of each file when it was copied
 
 
 def demo(*, browser: bool = True) -> int:
-    """Start the sandbox, open JupyterLab on the first notebook, stop both on Ctrl-C."""
+    """Start the sandbox, open JupyterLab on the first notebook, stop both on Ctrl-C.
+
+    The notebooks are copied into ``s4s-notebooks`` in the working folder.
+    """
     from ..sandbox import SandboxServer
 
-    folder = _writable(notebooks())
-    with SandboxServer() as sandbox:
+    folder = own_copy(Path.cwd() / FOLDER)
+    with TemporaryDirectory(prefix="s4s-demo-") as settings, SandboxServer() as sandbox:
+        print(f"The notebooks are copied to {folder}")
         print(f"The sandbox, a data holder with made-up patients, is at {sandbox.fhir_url}")
         print("JupyterLab opens; choose Run > Run All Cells. Ctrl-C here ends both.")
         command = [
@@ -52,7 +50,11 @@ def demo(*, browser: bool = True) -> int:
             *([] if browser else ["--no-browser"]),
             *(["--allow-root"] if _is_root() else []),
         ]
-        environment = {**os.environ, SANDBOX_URL: sandbox.fhir_url}
+        environment = {
+            **os.environ,
+            SANDBOX_URL: sandbox.fhir_url,
+            "JUPYTER_CONFIG_PATH": _quiet_settings(Path(settings)),
+        }
         process = subprocess.Popen(command, env=environment)  # noqa: S603 - our own interpreter
         try:
             return process.wait()
@@ -64,14 +66,49 @@ def _is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
-def _writable(folder: Path) -> Path:
-    """Return `folder`, or a copy of it in the working directory where it is read-only."""
-    if os.access(folder, os.W_OK) and "site-packages" not in folder.parts:
-        return folder
-    copy = Path.cwd() / "s4s-notebooks"
-    if not copy.exists():
-        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(*_NOT_FOR_READERS))
-    return copy
+def own_copy(folder: Path) -> Path:
+    """Copy the workshop's notebooks into ``folder``, and return it.
+
+    A file that somebody has changed there stays; one that nobody has touched is brought up to date.
+    """
+    source, files = shipped()
+    if not files:
+        raise S4SError("The notebooks are not installed.", hint="Reinstall s4s-notebook.")
+    record = folder / _COPIED
+    copied: dict[str, str] = json.loads(record.read_text()) if record.exists() else {}
+    for file in files:
+        name, target = file.relative_to(source).as_posix(), folder / file.relative_to(source)
+        if target.exists() and _digest(target) != copied.get(name):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+        copied[name] = _digest(target)
+    record.write_text(json.dumps(copied))
+    return folder
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _quiet_settings(folder: Path) -> str:
+    """Write JupyterLab settings for the demo, and return the value of JUPYTER_CONFIG_PATH.
+
+    No dialog about Jupyter's news, and every cell stays in the page, so that what has to be
+    pressed can come into view.
+    """
+    settings = {
+        "@jupyterlab/apputils-extension:notification": {
+            "fetchNews": "false",
+            "checkForUpdates": False,
+        },
+        "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
+    }
+    (folder / "labconfig").mkdir()
+    overrides = folder / "labconfig" / "default_setting_overrides.json"
+    overrides.write_text(json.dumps(settings))
+    before = os.environ.get("JUPYTER_CONFIG_PATH", "")
+    return os.pathsep.join(filter(None, [str(folder), before]))
 
 
 @dataclass
@@ -122,7 +159,8 @@ def _run_notebook(folder: Path, sandbox: SandboxServer, store: Path) -> Any:
     import nbformat
     from nbclient import NotebookClient
 
-    book = nbformat.read(notebooks() / NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+    source, _ = shipped()
+    book = nbformat.read(source / NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     environment = {
         **os.environ,
         SANDBOX_URL: sandbox.fhir_url,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .browse import explore
-from .connect import ask_origin, connect_panel, opened
+from .connect import ask_origin, connect_panel, opened, sign_in_of
 from .connect.choose import choose
 from .progress import progress_panel, show_progress
 
@@ -15,4 +15,5 @@ __all__ = [
     "opened",
     "progress_panel",
     "show_progress",
+    "sign_in_of",
 ]

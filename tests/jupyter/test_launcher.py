@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-from pathlib import Path
 
 import pytest
 
@@ -89,18 +88,18 @@ def test_an_installation_without_notebooks_says_so(tmp_path, monkeypatch):
     assert launcher.shipped()[1] == []
 
 
-def test_the_demo_of_an_installed_package_works_on_a_copy(tmp_path, monkeypatch):
-    installed = tmp_path / "site-packages" / "notebooks"
-    for name in ("00-first-image.ipynb", "how-to/a.md", "conftest.py", ".ipynb_checkpoints/b.txt"):
-        (installed / name).parent.mkdir(parents=True, exist_ok=True)
-        (installed / name).write_text("as shipped")
-    monkeypatch.chdir(tmp_path)
-    assert demo._writable(installed) == Path.cwd() / "s4s-notebooks"
-    assert below(tmp_path / "s4s-notebooks") == {"00-first-image.ipynb", "how-to/a.md"}
-    assert not (tmp_path / "s4s-notebooks" / ".ipynb_checkpoints").exists()
-    (tmp_path / "s4s-notebooks" / "00-first-image.ipynb").write_text("my work")
-    assert demo._writable(installed) == tmp_path / "s4s-notebooks"
-    assert (tmp_path / "s4s-notebooks" / "00-first-image.ipynb").read_text() == "my work"
-    ours = tmp_path / "checkout"
-    ours.mkdir()
-    assert demo._writable(ours) == ours
+def test_the_demo_works_on_a_copy_that_keeps_what_one_did(tmp_path, monkeypatch):
+    installed = tmp_path / "site-packages" / "s4s_notebook"
+    for name in ("00-first.ipynb", "01-more.ipynb", "how-to/a.md", "conftest.py", ".x/b.txt"):
+        (installed / "notebooks" / name).parent.mkdir(parents=True, exist_ok=True)
+        (installed / "notebooks" / name).write_text("as shipped")
+    monkeypatch.setattr(launcher, "__file__", str(installed / "jupyter" / "launcher.py"))
+    copy = demo.own_copy(tmp_path / "s4s-notebooks")
+    shown = {"00-first.ipynb", "01-more.ipynb", "how-to/a.md"}
+    assert below(copy) - {".s4s-copied.json"} == shown
+    (copy / "00-first.ipynb").write_text("my work")
+    for name in ("00-first.ipynb", "01-more.ipynb"):
+        (installed / "notebooks" / name).write_text("a new version")
+    demo.own_copy(copy)
+    assert (copy / "00-first.ipynb").read_text() == "my work"
+    assert (copy / "01-more.ipynb").read_text() == "a new version"

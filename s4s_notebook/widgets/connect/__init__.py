@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import anywidget
 import ipywidgets
@@ -35,6 +36,7 @@ _STATUS = {
     "open": "Open: this holder needs no sign-in.",
 }
 _Made = TypeVar("_Made")
+_sign_ins: WeakKeyDictionary[Any, SignIn] = WeakKeyDictionary()
 _NOTHING_TO_AUTHORISE = frozenset({"approved", "open"})
 
 
@@ -64,6 +66,7 @@ class ConnectPanel(anywidget.AnyWidget):
             runtime=runtime,
         )
         self._problem = _lines(self.sign_in.problem)
+        _sign_ins[connection.session] = self.sign_in
         super().__init__(picture=self._drawn(), line=Channel(self._from_browser))
         connection.session.on_status(lambda *_: self._draw())
 
@@ -206,6 +209,11 @@ def _status(connection: Any) -> str:
 
 def _lines(problem: str) -> str:
     return "\n".join(safe_text(line) for line in problem.splitlines())
+
+
+def sign_in_of(session: Any) -> SignIn | None:
+    """Return the sign-in of the last panel of a session, or None."""
+    return _sign_ins.get(session)
 
 
 def connect_panel(connection: Any) -> ConnectPanel:

@@ -1,35 +1,10 @@
 // The Connect panel: one link to press, the state as text, other ways below.
 
-import { openLine } from "../shared/channel.js";
+import { openLine, watchKernel } from "../shared/channel.js";
 import { make, ownKeys } from "../shared/elements.js";
 import { field, form } from "./form.js";
+import { LOOPBACK, findRoute, isWebAddress } from "./route.js";
 import { serverBase, serverHasOurPages } from "./server.js";
-
-const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]"]);
-
-// What the Authorise link leads to. The kernel is asked only where the server cannot help.
-async function findRoute(picture, line) {
-  const base = serverBase();
-  if (picture.panel && (await serverHasOurPages(base))) {
-    const origin = encodeURIComponent(location.origin);
-    return { href: `${base}s4s/start/${picture.panel}?origin=${origin}`, paste: false };
-  }
-  if (LOOPBACK.has(location.hostname) || location.protocol === "vscode-webview:") {
-    if (picture.local) return { href: picture.local, paste: false };
-    line.send({ do: "listen" });
-    return null; // the panel is drawn again when it listens
-  }
-  line.send({ do: "link" });
-  return null; // the link comes as a message, for it must not be saved
-}
-
-function isWebAddress(text) {
-  try {
-    return ["http:", "https:"].includes(new URL(text).protocol);
-  } catch {
-    return false;
-  }
-}
 
 // Where the holder's page is to send the browser back to, for a client registered by hand.
 async function redirectAddress() {
@@ -91,6 +66,7 @@ async function render({ model, el }) {
   el.append(box);
 
   let route = null;
+  let lost = false; // the kernel that made this panel
   const useRoute = (found) => {
     if (!found) return;
     route = found;
@@ -127,17 +103,42 @@ async function render({ model, el }) {
     manage.hidden = !isWebAddress(picture.manage);
     if (!manage.hidden) manage.href = picture.manage;
     if (picture.authorise && !route) seek();
+    row.hidden = lost;
+    if (lost) {
+      credentials.hidden = more.hidden = facts.hidden = problem.hidden = true;
+      status.textContent = "The kernel has restarted: run this cell again to connect.";
+    }
   };
   revoke.type = forget.type = "button";
   revoke.title = "Ask the holder to end this approval";
   forget.title = "Drop the approval here; the holder still lists it";
-  revoke.addEventListener("click", () => line.send({ do: "revoke" }));
+  let sure = null; // the timer of a question that nobody answers
+  const unsure = () => {
+    clearTimeout(sure);
+    sure = null;
+    revoke.textContent = "Revoke";
+  };
+  revoke.addEventListener("click", () => {
+    if (sure === null) {
+      revoke.textContent = "Revoke: press again to end the approval";
+      sure = setTimeout(unsure, 8000);
+      return;
+    }
+    unsure();
+    line.send({ do: "revoke" });
+  });
+  revoke.addEventListener("blur", unsure);
   forget.addEventListener("click", () => line.send({ do: "forget" }));
   show();
   model.on("change:picture", show);
+  const unwatch = watchKernel(model, el, (gone) => {
+    lost = gone;
+    show();
+  });
   return () => {
     giveKeysBack();
     model.off("change:picture", show);
+    unwatch();
     line.close();
   };
 }

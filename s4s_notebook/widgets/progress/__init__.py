@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import anywidget
@@ -16,10 +17,11 @@ import ipywidgets
 import traitlets
 
 from ...errors import AccessDenied
+from ...smart.redirect import SignIn
 from ...wording import clock, safe_text, size
 from ...wording import count as counted
 from ..bundle import link, style
-from ..comm import Channel
+from ..comm import Channel, run_action
 
 ENDED = frozenset({"done", "failed", "cancelled"})
 
@@ -37,6 +39,7 @@ class State(Protocol):
     bytes_expected: int | None
     rate: float | None
     message: str
+    awaits_approval: bool
     error: Any
 
 
@@ -61,6 +64,11 @@ class ProgressPanel(anywidget.AnyWidget):
 
     ``panel.text`` is the line as it stands now. No address, code or token is in the state
     that travels to the browser: only counts and a sentence.
+
+    Args:
+        work: what it follows.
+        sign_in: of the connection, so that a line that waits for an approval has an Authorise
+            button of its own.
     """
 
     _esm = link("progress/progress.js")
@@ -68,8 +76,8 @@ class ProgressPanel(anywidget.AnyWidget):
     picture = traitlets.Dict().tag(sync=True)
     line = traitlets.Instance(Channel).tag(sync=True, **ipywidgets.widget_serialization)
 
-    def __init__(self, work: Work) -> None:
-        self._work = work
+    def __init__(self, work: Work, sign_in: SignIn | None = None) -> None:
+        self._work, self._sign_in = work, sign_in
         self._label = label(work.state)
         self._handles: list[Any] = []
         self._final = threading.Event()
@@ -109,7 +117,16 @@ class ProgressPanel(anywidget.AnyWidget):
             "text": describe(state),
             "share": share(state),
             "ended": state.phase in ENDED,
+            **self._authorise(state),
         }
+
+    def _authorise(self, state: State) -> dict[str, Any]:
+        """Return what an Authorise button needs while the work waits for an approval."""
+        sign_in = self._sign_in
+        if sign_in is None or not state.awaits_approval or state.phase in ENDED:
+            return {"authorise": False}
+        local = sign_in.listener.start_url if sign_in.listener else ""
+        return {"authorise": True, "panel": sign_in.panel, "local": local}
 
     def _follow(self, state: State) -> None:
         self.picture = self._picture(state)
@@ -121,6 +138,16 @@ class ProgressPanel(anywidget.AnyWidget):
     def _from_browser(self, content: Mapping[str, Any]) -> None:
         if content.get("do") == "cancel":
             self._work.cancel()
+        elif self._sign_in is not None and content.get("do") in ("listen", "link"):
+            run_action(partial(self._find_route, self._sign_in, content["do"]), lambda _: None)
+
+    def _find_route(self, sign_in: SignIn, action: str) -> None:
+        """Do what the Connect panel does for a browser that our server pages do not reach."""
+        if action == "link":
+            self.line.send({"link": sign_in.link()})
+        else:
+            sign_in.listen()
+            self.picture = self._picture(self._work.state)
 
 
 def label(state: State) -> str:
@@ -216,14 +243,14 @@ def _final_line(text: str) -> dict[str, str]:
     return {"text/plain": text}
 
 
-def progress_panel(work: Work) -> ProgressPanel:
+def progress_panel(work: Work, sign_in: SignIn | None = None) -> ProgressPanel:
     """Return a panel that follows a Download or Loading to its end.
 
     Nothing is fetched by it, and closing it stops nothing: two panels may follow one download.
     """
-    return ProgressPanel(work)
+    return ProgressPanel(work, sign_in)
 
 
-def show_progress(work: Work) -> None:
+def show_progress(work: Work, sign_in: SignIn | None = None) -> None:
     """Show a panel for ``work`` under the running cell (``Connection(display=…)``)."""
-    progress_panel(work).display()
+    progress_panel(work, sign_in).display()

@@ -1,7 +1,14 @@
 // One wait or transfer: a bar, one line of text, Cancel. The kernel words the text (progress.py).
 
-import { openLine } from "../shared/channel.js";
+import { findRoute, isWebAddress } from "../connect/route.js";
+import { openLine, watchKernel } from "../shared/channel.js";
 import { keepFocus, make, ownKeys } from "../shared/elements.js";
+
+// What has to be pressed comes into view: Run All ends at the last cell.
+function bringIntoView(box) {
+  const { top, bottom } = box.getBoundingClientRect();
+  if (top < 0 || bottom > innerHeight) box.scrollIntoView({ block: "center" });
+}
 
 const SPEAK_EVERY = 20000; // milliseconds between countdowns read aloud
 
@@ -15,8 +22,33 @@ async function render({ model, el }) {
   spoken.setAttribute("role", "status");
   const cancel = make("button", "", "Cancel");
   cancel.type = "button";
-  box.append(bar, text, cancel, spoken);
+  const go = make("a", "s4s-go", "Authorise");
+  go.target = "_blank";
+  go.rel = "noopener noreferrer";
+  go.title = "Opens the holder's page in a new tab";
+  go.hidden = true;
+  box.append(bar, text, go, cancel, spoken);
   el.append(box);
+  const line = await openLine(model);
+  let asked = false;
+  const lead = (found) => {
+    if (!found || !model.get("picture").authorise) return;
+    go.href = found.href;
+    go.hidden = false;
+    bringIntoView(box);
+  };
+  line.listen((content) => {
+    if (isWebAddress(content.link)) lead({ href: content.link });
+  });
+  const authorise = async (picture) => {
+    if (!picture.authorise) {
+      go.hidden = true;
+      asked = false;
+    } else if (!asked) {
+      asked = true;
+      lead(await findRoute(picture, line));
+    } else if (picture.local && go.hidden) lead(await findRoute(picture, line));
+  };
 
   let phase = "";
   let spokenAt = 0;
@@ -30,6 +62,7 @@ async function render({ model, el }) {
     else bar.value = state.share;
     bar.setAttribute("aria-valuetext", state.text);
     bar.hidden = cancel.hidden = state.ended;
+    authorise(state);
     // Every tick on screen, but a voice only when something changed or now and then.
     if (state.phase !== phase || Date.now() - spokenAt > SPEAK_EVERY) {
       spoken.textContent = state.text;
@@ -41,7 +74,6 @@ async function render({ model, el }) {
   show();
   model.on("change:picture", show);
 
-  const line = await openLine(model);
   const press = async () => {
     if (cancel.ariaDisabled === "true") return;
     cancel.ariaDisabled = "true"; // not `disabled`: that would throw the keyboard out of it
@@ -50,7 +82,13 @@ async function render({ model, el }) {
     if (!heard) cancel.textContent = "The kernel is busy: press ■ to stop";
   };
   cancel.addEventListener("click", press);
+  const unwatch = watchKernel(model, el, (gone) => {
+    if (!gone || model.get("picture").ended) return;
+    text.textContent = "The kernel has restarted: this has ended. Run the cell again.";
+    bar.hidden = cancel.hidden = go.hidden = true;
+  });
   return () => {
+    unwatch();
     keepFocus(el);
     giveKeysBack();
     model.off("change:picture", show);

@@ -36,3 +36,15 @@ export async function openLine(model) {
     },
   };
 }
+
+// Calls `changed(true)` when the kernel that made a panel is gone, `changed(false)` when it is back.
+export function watchKernel(model, el, changed) {
+  let gone = false;
+  const look = () =>
+    setTimeout(() => {
+      const now = Boolean(el.closest(".jupyter-widgets-disconnected"));
+      if (now !== gone) changed((gone = now));
+    });
+  model.on("comm_live_update", look);
+  return () => model.off("comm_live_update", look);
+}
