@@ -73,6 +73,7 @@ def test_a_client_registered_by_hand_then_revoke_then_forget(open_notebook, jupy
     notebook.idle()
     assert _approvals(notebook) == 1
     panel.get_by_role("button", name="Revoke").click()
+    panel.get_by_role("button", name="Revoke: press again").click()
     panel.get_by_text("Not authorised yet.").wait_for()
     assert _approvals(notebook) == 0, "the holder heard of it"
     _approve(notebook, lambda link: link.press("Enter"))

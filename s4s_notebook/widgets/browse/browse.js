@@ -1,6 +1,6 @@
 // The browse panel: who it is, two lists behind tabs, and the line of Python that does the same.
 
-import { openLine } from "../shared/channel.js";
+import { openLine, watchKernel } from "../shared/channel.js";
 import { make, ownKeys } from "../shared/elements.js";
 import { monthChart } from "./chart.js";
 import { Lines } from "./claim_lines.js";
@@ -163,7 +163,14 @@ async function render({ model, el }) {
   el.append(panel.node);
   line.listen((content) => panel.receive(content));
   panel.pull();
-  return () => panel.close();
+  const unwatch = watchKernel(model, (gone) => {
+    el.querySelector(".s4s-gone")?.remove();
+    if (gone) el.prepend(make("p", "s4s-gone", "The kernel has restarted: run this cell again."));
+  });
+  return () => {
+    unwatch();
+    panel.close();
+  };
 }
 
 export default { render };

@@ -1,6 +1,6 @@
 // The chooser: one button a holder, and a field for another's address.
 
-import { openLine } from "../shared/channel.js";
+import { openLine, watchKernel } from "../shared/channel.js";
 import { keepFocus, make, ownKeys } from "../shared/elements.js";
 import { field, form } from "./form.js";
 import { post, serverBase } from "./server.js";
@@ -71,7 +71,13 @@ async function render({ model, el }) {
   };
   show();
   model.on("change:picture", show);
+  const unwatch = watchKernel(model, (gone) => {
+    problem.hidden = false;
+    problem.textContent = gone ? "The kernel has restarted: run this cell again to choose." : "";
+    for (const button of box.querySelectorAll("button")) button.ariaDisabled = String(gone);
+  });
   return () => {
+    unwatch();
     keepFocus(el);
     giveKeysBack();
     model.off("change:picture", show);

@@ -131,7 +131,7 @@ async function render({ model, el }) {
   forget.addEventListener("click", () => line.send({ do: "forget" }));
   show();
   model.on("change:picture", show);
-  const unwatch = watchKernel(model, el, (gone) => {
+  const unwatch = watchKernel(model, (gone) => {
     lost = gone;
     show();
   });

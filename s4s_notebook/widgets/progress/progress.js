@@ -82,7 +82,7 @@ async function render({ model, el }) {
     if (!heard) cancel.textContent = "The kernel is busy: press ■ to stop";
   };
   cancel.addEventListener("click", press);
-  const unwatch = watchKernel(model, el, (gone) => {
+  const unwatch = watchKernel(model, (gone) => {
     if (!gone || model.get("picture").ended) return;
     text.textContent = "The kernel has restarted: this has ended. Run the cell again.";
     bar.hidden = cancel.hidden = go.hidden = true;

@@ -38,13 +38,12 @@ export async function openLine(model) {
 }
 
 // Calls `changed(true)` when the kernel that made a panel is gone, `changed(false)` when it is back.
-export function watchKernel(model, el, changed) {
+export function watchKernel(model, changed) {
   let gone = false;
-  const look = () =>
-    setTimeout(() => {
-      const now = Boolean(el.closest(".jupyter-widgets-disconnected"));
-      if (now !== gone) changed((gone = now));
-    });
+  function look() {
+    const live = this?.model?.comm_live; // of the view, which anywidget calls this with
+    if (live !== undefined && live === gone) changed((gone = !live));
+  }
   model.on("comm_live_update", look);
   return () => model.off("comm_live_update", look);
 }
