@@ -6,6 +6,7 @@ reference are stated and differ, a registration would be needed, and it is refus
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -56,7 +57,9 @@ class Mask:
 
     @cached_property
     def _loaded(self) -> tuple[Array, tuple[str, ...]]:
-        return self.load()
+        """The fractions, or eight voxels in a byte: a study may have a hundred segments."""
+        array, notes = self.load()
+        return (np.packbits(array) if array.dtype == np.bool_ else array), notes
 
     @property
     def values(self) -> Any:
@@ -66,12 +69,16 @@ class Mask:
             UncertainMask: the headers do not decide where it lies.
         """
         array = self._loaded[0]
-        return array if array.dtype == np.bool_ else array >= self.least
+        if array.dtype != np.uint8:
+            return array >= self.least
+        bits = np.unpackbits(array, count=math.prod(self.shape))
+        return bits.view(np.bool_).reshape(self.shape)
 
     @property
     def fractions(self) -> Floats:
         """What part of each voxel is inside, or with what probability, from 0 to 1."""
-        return np.asarray(self._loaded[0], np.float64)
+        array = self._loaded[0]
+        return np.asarray(self.values if array.dtype == np.uint8 else array, np.float64)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -146,9 +146,8 @@ def _named(region: Any) -> list[tuple[str, Any]]:
 
 
 def _name(entry: Any, at: int) -> str:
-    stated = getattr(entry, "name", "")
-    kind = "mask" if _as_mask(entry) is not None else type(entry).__name__.lower()
-    return str(stated) or f"{kind} {at}"
+    kind = "mask" if isinstance(entry, np.ndarray) else type(entry).__name__.lower()
+    return str(getattr(entry, "name", "")) or f"{kind} {at}"
 
 
 def _only(series: Pictures, region: Any, frame: int | None, volume: Volume | None) -> list[_Part]:
@@ -176,7 +175,7 @@ def _parts(
     if mask is not None and mask.ndim == 3:
         volumes = [volume] if volume is not None else series.volumes
         for at, grid in enumerate(volumes):
-            check_same_grid(region, grid)
+            check_same_grid(mask, grid, getattr(region, "affine", None))
             about = {"volume_index": at} if len(volumes) > 1 else {}
             part = _of_volume(mask, grid, about)
             notes = [*getattr(region, "notes", ()), part.sizes["note"]]
@@ -235,15 +234,13 @@ def _of_slice(volume: Volume, index: int) -> _Picture:
     return _Picture(values, volume.unit, (Scale(down, across),), down / across)
 
 
-def check_same_grid(mask: Any, grid: Volume) -> None:
+def check_same_grid(mask: Bits, grid: Volume, own: Floats | None) -> None:
     """Raise InvalidRegion unless a mask has the shape, and the place, of a volume."""
-    shape = np.shape(getattr(mask, "values", mask))
-    if shape != grid.shape:
+    if mask.shape != grid.shape:
         raise InvalidRegion(
-            f"The mask is {shape}, the volume {grid.shape} (slices, rows, columns).",
+            f"The mask is {mask.shape}, the volume {grid.shape} (slices, rows, columns).",
             hint="Resample one of the two, or give the volume that the mask is of.",
         )
-    own = getattr(mask, "affine", None)
     if own is None:
         return
     far = np.array([*(n - 1 for n in grid.shape[::-1]), 1.0])

@@ -210,6 +210,25 @@ def test_without_a_frame_of_reference_the_references_decide(tmp_path) -> None:
     assert series_of(tmp_path).masks[0].values.all()
 
 
+def test_frames_without_a_position_follow_the_pictures_that_they_refer_to(tmp_path) -> None:
+    files, array = ct(tmp_path), GENERATOR.random((3, *SHAPE[1:])) > 0.5
+    made = packed(array)
+    for group, at in zip(made.PerFrameFunctionalGroupsSequence, (5, 0, 2), strict=True):
+        del group.PlanePositionSequence
+        source, image_ = Dataset(), Dataset()
+        source.ReferencedSOPInstanceUID = dcmread(files[at]).SOPInstanceUID
+        image_.SourceImageSequence = Sequence([source])
+        group.DerivationImageSequence = Sequence([image_])
+    path = save(made, tmp_path / "seg.dcm")
+    [mask] = series_of(tmp_path).masks
+    assert np.array_equal(mask.values[[5, 0, 2]], array)
+    assert mask.values.sum() == array.sum()
+    del made.PerFrameFunctionalGroupsSequence[1].DerivationImageSequence
+    save(made, path)
+    with pytest.raises(UncertainMask, match="no position"):
+        assert series_of(tmp_path).masks
+
+
 def test_two_frames_at_one_place_are_refused_and_those_outside_are_noted(tmp_path) -> None:
     ct(tmp_path)
     array = np.ones((2, *SHAPE[1:]), bool)

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import PositronEmissionTomographyImageStorage
 
 from s4s_notebook.errors import UncertainSUV
-from s4s_notebook.imaging import read
+from s4s_notebook.imaging import Rectangle, read
 
 from .make import image, save
 
@@ -229,3 +229,13 @@ def test_a_series_in_two_units_has_no_suv(tmp_path) -> None:
 def test_an_unknown_norm_lists_the_choices(tmp_path) -> None:
     with pytest.raises(ValueError, match="lbmjanma"):
         series_of(tmp_path, pet()).suv("ibw")
+
+
+def test_an_uptake_is_measured_in_its_own_unit(tmp_path) -> None:
+    series = series_of(tmp_path, *(pet(at) for at in range(3)))
+    mask = np.zeros((3, 4, 6), bool)
+    mask[1, 1:3, 1:3] = True
+    for region, frame in ((mask, None), (Rectangle((1, 1), (3, 3)), 1)):
+        [row] = series.measure(region, frame, volume=series.suv()).to_dict("records")
+        assert (row["n"], row["unit"]) == (4, "g/ml{SUVbw}")
+        assert row["mean"] == pytest.approx(1000 * BY_HAND, rel=1e-4)
