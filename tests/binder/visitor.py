@@ -53,10 +53,12 @@ def _scroll(page: Any, pixels: int) -> None:
     page.mouse.wheel(0, pixels)
 
 
-def see_the_first_picture(page: Any, address: str, *, patience: float = 120) -> None:
+def see_the_first_picture(
+    page: Any, address: str, *, patience: float = 120, scroll: bool = True
+) -> None:
     """Open notebook 00 at `address` and press until its picture is there.
 
-    Nothing is typed, chosen or ticked. Raises Playwright's TimeoutError, and AssertionError
+    Nothing is typed, chosen or ticked; without `scroll`, Authorise has to be in view. Raises Playwright's TimeoutError, and AssertionError
     for an error in a cell.
     """
     page.goto(address)
@@ -66,9 +68,14 @@ def see_the_first_picture(page: Any, address: str, *, patience: float = 120) -> 
     page.evaluate(MARK_OLD)
     page.locator(".lm-MenuBar-itemLabel").get_by_text("Run", exact=True).click()
     page.locator(".lm-Menu-itemLabel").get_by_text("Run All Cells", exact=True).click()
-    authorise = page.locator(".s4s-connect").get_by_role("link", name="Authorise")
-    # JupyterLab goes to the last cell; 4.4 takes what is out of sight out of the page.
-    _scroll(page, -SCREENS)
+    authorise = page.locator(".s4s-connect, .s4s-progress").get_by_role("link", name="Authorise")
+    if scroll:  # JupyterLab goes to the last cell; 4.4 takes what is out of sight out of the page.
+        _scroll(page, -SCREENS)
+    authorise = authorise.first if scroll else authorise.last
+    authorise.wait_for(timeout=patience * 1000)
+    if not scroll:
+        box = authorise.bounding_box()
+        assert 0 <= box["y"] <= page.viewport_size["height"] - box["height"], "it is in view"
     with page.context.expect_page(timeout=patience * 1000) as opened:
         authorise.click(timeout=patience * 1000)
     window = opened.value
