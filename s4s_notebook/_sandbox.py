@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .cards import card
+from .connection.options import spells_out
 from .sandbox.server import REDIRECT_URI, SandboxServer
 from .sandbox.settings import find_personality
 
@@ -51,6 +53,20 @@ class Sandbox(SandboxServer):
     'smart-1288992'
     """
 
+    def _repr_html_(self) -> str:
+        if self._context is None:
+            return card(
+                "Sandbox, stopped", [("Next", "sandbox.start(), or use it in a with statement")]
+            )
+        facts = [
+            ("FHIR", self.fhir_url),
+            ("WADO-RS", self.wado_url),
+            ("People", ", ".join(self.patients)),
+            ("Requests", f"{len(self.requests):,} so far"),
+        ]
+        return card("Sandbox: a data holder with made-up people", facts)
+
+    @spells_out("url")
     def connect(self, patient: str = "smart-1288992", **options: Any) -> Connection:
         """Sign in without a person, over real HTTP, and return the connection.
 

@@ -22,6 +22,7 @@ from .frames import Frames, changes
 from .known_holders import Holders
 from .loading import Loading
 from .options import ConnectOptions, spells_out
+from .overview import connection_card
 from .session import Session
 from .study_download import DownloadSource
 
@@ -91,6 +92,9 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"<Connection to {self.session.base}, {self.status}>"
+
+    def _repr_html_(self) -> str:
+        return connection_card(self.session, self.store)
 
     # The holder and the approval
 

@@ -154,6 +154,22 @@ def draw(
     return figure
 
 
+def small(frames: Sequence[Frame], window: WindowLike, side: int) -> bytes:
+    """Return the middle frame as PNG, its longer side ``side`` pixels; b"" where none is shown."""
+    if not frames:
+        return b""
+    frame = frames[len(frames) // 2]
+    try:
+        image = Image.fromarray(shown(frame, window))
+    except DICOMError:
+        return b""  # plot() says why
+    width, height = frame.columns, frame.rows * frame.aspect
+    factor = side / max(width, height)
+    out = io.BytesIO()
+    image.resize((max(round(width * factor), 1), max(round(height * factor), 1))).save(out, "png")
+    return out.getvalue()
+
+
 def which(total: int, frame: FrameLike) -> list[int]:
     """Return the indices of the slices that ``frame`` selects. Raises IndexError, ValueError."""
     if frame is None:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..cards import card
 from ..errors import AmbiguousVolume, DICOMError, MalformedDICOM, NotAnImage
 from ..problems import Problem
 from ..tracebacks import methods_without_variables
-from ..wording import count
+from ..wording import count, safe_text
 from . import geometry
 from .frame import Frame
 from .instance import OVER_PICTURES, Instance
@@ -513,8 +514,33 @@ class Series:
             overlays=overlays,
         )
 
+    def thumbnail(self, side: int = 128) -> bytes:
+        """Return the middle picture as PNG, its longer side ``side`` pixels; b"" where none is."""
+        from .plot import small
+
+        return small(self.frames, self.grey_range, side)
+
     def __repr__(self) -> str:
         return f"<Series {self.label}>"
+
+    def _repr_html_(self) -> str:
+        frame = self.frames[0] if self.frames else None
+        spacing = (
+            ""
+            if frame is None or frame.spacing is None
+            else (f"{frame.spacing[1]:.3g} x {frame.spacing[0]:.3g} mm")
+        )
+        facts = [
+            (
+                "Pictures",
+                "" if frame is None else f"{self._amount} of {frame.columns} x {frame.rows} pixels",
+            ),
+            ("Pixel", spacing),
+            ("Problems", "; ".join(safe_text(one.why, 80) for one in self.problems[:3])),
+            ("UID", self.instances[0].series_uid),
+        ]
+        picture = self.thumbnail()
+        return card(f"Series {self.label}", facts, picture=picture, alt=f"Middle of {self.label}")
 
 
 def arrange(instances: Iterable[Instance]) -> list[Series]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 import sys
 import threading
@@ -17,6 +16,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from .._viewer import open_viewer
+from ..cards import card
 from ..errors import DICOMError, InvalidArgument, InvalidDICOM, NotAnImage, OutOfRange
 from ..problems import Problem
 from ..tracebacks import methods_without_variables, without_variables
@@ -356,21 +356,40 @@ class Study:
             raise NotAnImage(f"The study has no picture but: {description}.")
         return max(pictures, key=lambda entry: len(entry.frames))
 
+    @property
+    def _title(self) -> str:
+        """What one calls it: its description and date, "Study" where the files state neither."""
+        first = next(iter(self.instances), None)
+        if first is None:
+            return "Study"
+        reader = AttributeReader(first.header())
+        words, _ = parse(lambda: (reader.text("StudyDescription"), reader.text("StudyDate")))
+        description, day = words
+        if len(day) == 8 and day.isdigit():
+            day = f"{day[:4]}-{day[4:6]}-{day[6:]}"
+        return safe_text(", ".join(part for part in (description, day) if part) or "Study", 120)
+
     def __repr__(self) -> str:
         total = self.series
         return f"<Study {count(len(total), 'series', 'series')}, {count(len(self.paths), 'file')}>"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{at}</td><td>{html.escape(entry.label)}</td><td>{len(entry.problems)}</td></tr>"
-            for at, entry in enumerate(self.series)
-        )
-        return (
-            f"<p>{html.escape(repr(self)[1:-1])}</p><table><thead><tr><th>series</th>"
-            f"<th>what</th><th>problems</th></tr></thead><tbody>{rows}</tbody></table>"
-        )
+        total = self.series
+        facts = [
+            (f"Series {at}", entry.label + (", with problems" if entry.problems else ""))
+            for at, entry in enumerate(total[:_MOST_SERIES])
+        ]
+        more = len(total) - _MOST_SERIES
+        facts.append(("", f"and {more} more: study.series") if more > 0 else ("", ""))
+        facts += [("Files", f"{len(self.paths):,}"), ("UID", self.uid)]
+        pictures = [entry for entry in total if entry.frames]
+        largest = max(pictures, key=lambda entry: len(entry.frames), default=None)
+        picture = largest.thumbnail() if largest is not None else b""
+        alt = f"Middle slice of {largest.label}" if largest is not None else ""
+        return card(self._title, facts, picture=picture, alt=alt)
 
 
+_MOST_SERIES = 12  # in a card
 COLUMNS = ["series", "path", "tag", "vr", "name", "value"]
 _LONGEST = 200
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ..cards import card
 from ..fhir.resources import RESOURCE_TYPES
 from ..problems import Problem
+from ..wording import count, size
 from .participant import Participant
 
 if TYPE_CHECKING:
@@ -56,6 +58,33 @@ def participants_frame(participants: Iterable[Participant]) -> pd.DataFrame:
         seconds = frame[name].astype("float64")
         frame[name] = pd.to_datetime(seconds, unit="s", utc=True).astype("datetime64[us, UTC]")
     return frame
+
+
+def store_card(people: list[Participant], sizes: list[int], folder: str, note: str) -> str:
+    """Return the card of a store as HTML.
+
+    Args:
+        people: its participants.
+        sizes: the bytes of each downloaded file.
+        folder: where it is.
+        note: what happens to the folder; "" where it stays.
+    """
+    complete = sum(all(map(one.is_complete, RESOURCE_TYPES)) for one in people)
+    waiting = sum(any(map(one.waits_until, RESOURCE_TYPES)) for one in people)
+    facts = [
+        ("People", f"{len(people):,}, {complete:,} of them complete"),
+        ("Waiting", f"{waiting:,} until the time that a holder set" if waiting else ""),
+        ("Studies", f"{_held(people, 'ImagingStudy'):,}"),
+        ("Claims", f"{_held(people, 'ExplanationOfBenefit'):,}"),
+        ("Downloaded", f"{count(len(sizes), 'file')}, {size(sum(sizes))}"),
+        ("Folder", folder),
+        ("", note),
+    ]
+    return card("Store", facts)
+
+
+def _held(people: list[Participant], kind: str) -> int:
+    return sum(not gone for one in people for _, gone in one.versions(kind).values())
 
 
 def problems_frame(participants: Iterable[Participant]) -> pd.DataFrame:

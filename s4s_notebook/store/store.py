@@ -21,7 +21,7 @@ from .index import NAME as INDEX_NAME
 from .index import Index
 from .journal import Record
 from .names import safe_name
-from .overview import IncompleteWarning, participants_frame, problems_frame
+from .overview import IncompleteWarning, participants_frame, problems_frame, store_card
 from .participant import Participant
 from .study_folder import FileProblem, StudyFolder
 
@@ -80,6 +80,13 @@ class Store:
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"
+
+    def _repr_html_(self) -> str:
+        people = list(self.iter_participants())
+        studies = (self.study(one, uid) for one in people for uid in one.study_uids())
+        sizes = [file.size for study in studies for file in study.instances().values()]
+        note = "temporary: removed when it is closed" if self.temporary else ""
+        return store_card(people, sizes, str(self.root), note)
 
     def _find_participants(self) -> None:
         """Read every journal below the root into a new index."""

@@ -58,8 +58,8 @@ def see_the_first_picture(
 ) -> None:
     """Open notebook 00 at `address` and press until its picture is there.
 
-    Nothing is typed, chosen or ticked; without `scroll`, Authorise has to be in view. Raises Playwright's TimeoutError, and AssertionError
-    for an error in a cell.
+    Nothing is typed, chosen or ticked; without `scroll`, Authorise has to be in view.
+    Raises Playwright's TimeoutError, and AssertionError for an error in a cell.
     """
     page.goto(address)
     page.locator(".jp-Notebook").wait_for(timeout=patience * 1000)
