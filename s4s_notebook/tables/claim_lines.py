@@ -279,7 +279,7 @@ def _money(line: Mapping[str, Any], row: list[Any]) -> None:
         add_paid(row, _PAID, _PAID_SOURCE, _TO_PROVIDER, _TO_PATIENT)
     if type(row[_NETWORK]) is dict:
         row[_NETWORK] = first_code(row[_NETWORK])
-    if any(type(row[slot]) is dict for slot in _DENIALS):
+    if type(row[_DENIALS[0]]) is dict:
         _denials(line, row)
 
 

@@ -30,6 +30,7 @@ _VERSIONS = {"0": "original", "1": "void", "2": "replacement", "3": "adjustment"
              "4": "adjustment", "5": "adjustment"}  # fmt: skip
 _ACTIONS = {"1": "original", "2": "void", "3": "adjustment", "4": "void"}
 _FREQUENCIES = {"7": "replacement", "8": "void"}
+_QUERIES = {"0": "void"}
 _DELETIONS = {"A": "adjustment", "D": "void"}
 _DRUG_VERSIONS = {"1": "original", "2": "adjustment", "3": "void", "4": "replacement"}
 _NOT_FINAL = {"cancelled", "entered-in-error", "draft"}
@@ -196,19 +197,22 @@ def _related(eob: Mapping[str, Any], relationship: str) -> bool:
 def _version(eob: Mapping[str, Any], said: Said, bill: str | None) -> str | None:
     """Return whether a claim is an original, a replacement, an adjustment or a void."""
     frequency = bill[3:] if bill is not None else said.frequency
-    stated = (
-        _VERSIONS.get(said.adjusted or ""),
-        _FREQUENCIES.get(frequency or ""),
-        _DELETIONS.get(said.deletion or ""),
-        _ACTIONS.get(said.action or ""),
-        "void" if said.query == "0" else None,
-        "replacement" if "related" in eob and _related(eob, "prior") else None,
-        _DRUG_VERSIONS.get(said.number or ""),
-    )
-    known = [version for version in stated if version is not None]
-    if not known:
-        return "original" if frequency == "1" else None
-    return next((version for version in known if version != "original"), "original")
+    original = frequency == "1"
+    for stated, meanings in (
+        (said.adjusted, _VERSIONS),
+        (frequency, _FREQUENCIES),
+        (said.deletion, _DELETIONS),
+        (said.action, _ACTIONS),
+        (said.query, _QUERIES),
+        (said.number, _DRUG_VERSIONS),
+    ):
+        version = meanings.get(stated) if stated else None
+        if version is not None and version != "original":
+            return version
+        original = original or version is not None
+    if "related" in eob and _related(eob, "prior"):
+        return "replacement"
+    return "original" if original else None
 
 
 def _final(eob: Mapping[str, Any], said: Said) -> bool | None:

@@ -125,6 +125,13 @@ def context_of(eob: Mapping[str, Any]) -> Context:
 
 
 _AT = BENEFITS.at
+_ID, _UNIQUE, _LINES, _CLAIM_TYPE, _KIND, _FINAL, _VERSION = (
+    _AT[name]
+    for name in (
+        *("claim_id", "unique_claim_id", "line_count", "claim_type", "claim_kind", "is_final"),
+        "claim_version",
+    )
+)
 _BILL = [_AT[name] for name in ("facility_type", "service_class", "frequency")]
 
 
@@ -133,14 +140,11 @@ def emit_benefit(eob: dict[str, Any], key: str, rows: Rows, report: Report) -> N
     row = BENEFITS.blank.copy()
     report_id(eob, key, report)
     BENEFITS.extract(eob, row, report)
-    at = _AT
-    row[at["claim_id"]] = key
-    row[at["line_count"]] = len(listed(eob, "item")) + len(listed(eob, "addItem"))
     status, contained, team = rows.context()
-    row[at["claim_type"]] = status.type or None
-    row[at["claim_kind"]], row[at["is_final"]] = status.kind, status.is_final
-    row[at["claim_version"]] = status.version
-    row[at["unique_claim_id"]] = unique_id(eob)
+    row[_ID], row[_UNIQUE] = key, unique_id(eob)
+    row[_LINES] = len(listed(eob, "item")) + len(listed(eob, "addItem"))
+    row[_CLAIM_TYPE], row[_KIND] = status.type or None, status.kind
+    row[_FINAL], row[_VERSION] = status.is_final, status.version
     pending: list[Pending] = []
     _people(eob, contained, row, pending)
     _roles(team, status.type, row, pending)
@@ -149,12 +153,12 @@ def emit_benefit(eob: dict[str, Any], key: str, rows: Rows, report: Report) -> N
     _diagnoses(eob, row)
     _concepts(row)
     if status.type == "HOSPICE":
-        row[at["hospice_start"]] = row[at["admitted"]]
+        row[_AT["hospice_start"]] = row[_AT["admitted"]]
     _paid(row)
     _payment_status(row)
     npis = [row[slot] for slot in _NPIS if type(row[slot]) is str]
     if npis:
-        row[at["npi_valid"]] = all(map(is_valid_npi, npis))
+        row[_AT["npi_valid"]] = all(map(is_valid_npi, npis))
     if pending:
         rows.note(tuple(map(tuple, pending)))
     rows.add(row)
@@ -275,7 +279,7 @@ _DIAGNOSES = {name: _AT[f"{name}_diagnosis"] for name in ("principal", "admittin
 def _diagnoses(eob: Mapping[str, Any], row: list[Any]) -> None:
     """Fill in the principal and the admitting diagnosis."""
     for item in objects(eob.get("diagnosis")):
-        for type_ in objects(item.get("type")):
+        for type_ in objects(item["type"]) if "type" in item else ():
             for coding in codings(type_):
                 slot = _DIAGNOSES.get(str(coding.get("code")))
                 if slot is not None and row[slot] is None:

@@ -182,6 +182,11 @@ def _flag(value: Any) -> bool:
 
 
 def _flags(values: Sequence[Any], report: CellReport) -> Any:
+    if _types(values) <= {bool, _NONE}:
+        array = _arrow(values, "bool")
+        if array is not None:
+            mask = array.is_null().to_numpy(zero_copy_only=False)
+            return array.fill_null(False).to_numpy(zero_copy_only=False), mask
     clean = _cleaned(values, report, _flag)
     mask = np.array([value is None for value in clean], dtype=bool)
     return np.array([bool(value) for value in clean], dtype=bool), mask
