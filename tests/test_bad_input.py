@@ -200,7 +200,7 @@ def test_a_truncated_multipart(store):
 def test_what_names_no_study_is_not_downloaded(sandbox, what):
     with sandbox.connect() as me:
         before = len(sandbox.requests)
-        with pytest.raises(TypeError, match=r"download\(\) takes a study UID, a row of studies"):
+        with pytest.raises(TypeError, match=r"download\(\) takes studies"):
             me.download(what)
         assert len(sandbox.requests) == before
 

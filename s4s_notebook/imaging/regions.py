@@ -28,19 +28,28 @@ def filled(outlines: Sequence[Floats], shape: tuple[int, int]) -> Bits:
         shape: rows and columns of the picture.
     """
     rows, columns = shape
-    # An edge that crosses a row turns over all pixels of the row to the left of the crossing.
-    turned = np.zeros((rows, columns + 1), np.int32)
-    for outline in outlines:
-        points = np.asarray(outline, np.float64)
-        for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
-            low, high = sorted((y0, y1))
-            crossed = np.arange(max(math.ceil(low), 0), min(math.ceil(high), rows))
-            if crossed.size:
-                across = x0 + (crossed - y0) * ((x1 - x0) / (y1 - y0))
-                ends = np.clip(np.ceil(across), 0, columns).astype(np.intp)
-                np.add.at(turned, (crossed, ends), 1)
+    starts = np.concatenate([np.asarray(outline, np.float64) for outline in outlines])
+    ends = np.concatenate([np.roll(outline, -1, axis=0) for outline in outlines])
+    low, high = (
+        np.clip(np.ceil(part), 0, rows).astype(np.intp)
+        for part in (np.minimum(starts[:, 1], ends[:, 1]), np.maximum(starts[:, 1], ends[:, 1]))
+    )
+    crossed = high - low  # how many rows of pixel centres each edge crosses
+    edge = np.repeat(np.arange(len(crossed)), crossed)
+    row = low[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(crossed) - crossed, crossed)
+    way = ends[edge] - starts[edge]
+    across = starts[edge, 0] + (row - starts[edge, 1]) * (way[:, 0] / way[:, 1])
+    result = np.zeros(shape, np.bool_)
+    if not len(row):
+        return result
+    # Each crossing turns over all pixels of its row to the left of it.
+    until = np.clip(np.ceil(across), 0, columns).astype(np.intp)
+    top, wide = int(row.min()), int(until.max())
+    turned = np.zeros((int(row.max()) - top + 1, wide + 1), np.int32)
+    np.add.at(turned, (row - top, until), 1)
     right = np.cumsum(turned[:, ::-1], axis=1)[:, ::-1]  # crossings at a column or beyond
-    return np.asarray(right[:, 1:] % 2 == 1, np.bool_)
+    result[top : top + len(turned), :wide] = right[:, 1:] % 2 == 1
+    return result
 
 
 @dataclass(frozen=True)
