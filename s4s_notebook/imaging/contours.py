@@ -60,7 +60,9 @@ def _contour_masks(entry: Instance, grid: Volume, others: list[str]) -> list[Mas
             others.append(f"{name}: {error.problem}")
             continue
         load = partial(_on_grid, contours, dropped, grid)
-        result.append(Mask(name, number, "contours", entry.sop_uid, grid.affine, grid.shape, load))
+        result.append(
+            Mask(name, number, "contours", entry.sop_uid, grid.grid, grid.reference, load)
+        )
     return result
 
 

@@ -23,7 +23,7 @@ from .attributes import AttributeReader
 from .geometry import depth
 from .instance import Instance
 from .reader import parse
-from .resampling import sampled
+from .resampling import Grid, sampled
 from .structure import DEEPEST
 from .volume import Volume
 from .windows import Array, Floats
@@ -41,8 +41,8 @@ class Mask:
         name: of the segment or region of interest; number: its number in its object.
         kind: "segment", "fractional segment" or "contours".
         source: SOP Instance UID of the object.
-        affine: of the volume on whose grid it lies; see :attr:`Volume.affine`.
-        shape: slices, rows, columns.
+        grid: where its voxels lie: those of a volume of the series.
+        reference: Frame of Reference UID of the series, "" when not stated.
         least: the fraction from which a voxel is inside, for a fractional segment.
     """
 
@@ -50,10 +50,35 @@ class Mask:
     number: int
     kind: str
     source: str
-    affine: Floats = field(repr=False)
-    shape: tuple[int, int, int]
+    grid: Grid = field(repr=False)
+    reference: str = field(repr=False)
     load: Callable[[], tuple[Array, tuple[str, ...]]] = field(repr=False)
     least: float = 0.5
+
+    @property
+    def affine(self) -> Floats:
+        """Of the volume on whose grid it lies; see :class:`Volume`."""
+        return self.grid.affine
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Slices, rows, columns."""
+        return self.grid.shape
+
+    def resample(self, to: Volume) -> Mask:
+        """Return the mask on the grid of a volume, by the nearest voxel. Needs scipy.
+
+        Raises:
+            UncertainMask: the volume is of another frame of reference, or neither states one.
+        """
+        if not self.reference or self.reference != to.reference:
+            raise UncertainMask("The mask and the volume do not state one frame of reference.")
+
+        def load() -> tuple[Array, tuple[str, ...]]:
+            values = np.asarray(self.values, np.uint8)
+            return sampled(values, self.grid, to.grid, 0, order=0) > 0, self.notes
+
+        return replace(self, grid=to.grid, load=load)
 
     @cached_property
     def _loaded(self) -> tuple[Array, tuple[str, ...]]:

@@ -239,7 +239,7 @@ def check_same_grid(mask: Bits, grid: Volume, own: Floats | None) -> None:
     if mask.shape != grid.shape:
         raise InvalidRegion(
             f"The mask is {mask.shape}, the volume {grid.shape} (slices, rows, columns).",
-            hint="Resample one of the two, or give the volume that the mask is of.",
+            hint="Use mask.resample(volume), or give the volume that the mask is of.",
         )
     if own is None:
         return

@@ -63,8 +63,8 @@ def _segment_masks(entry: Instance, grid: Volume, others: list[str]) -> list[Mas
                 number,
                 "fractional segment" if fractional else "segment",
                 entry.sop_uid,
-                grid.affine,
-                grid.shape,
+                grid.grid,
+                grid.reference,
                 partial(_on_grid, own, frames, read, grid, _stated_step(reader, groups)),
             )
         )

@@ -486,6 +486,26 @@ def test_a_mask_of_another_series_is_not_measured(tmp_path) -> None:
         series_of(tmp_path / "b").measure(mask)
 
 
+def test_a_mask_on_another_grid(tmp_path) -> None:
+    ct(tmp_path)
+    array = np.zeros(SHAPE, bool)
+    array[2:5, 5:15, 4:16] = True
+    save(packed(array), tmp_path / "seg.dcm")
+    series = series_of(tmp_path)
+    [mask] = series.masks
+    finer = series.volume().resample(spacing=(1.0, 0.5, 0.75))
+    with pytest.raises(InvalidRegion, match=r"resample\(volume\)"):
+        series.measure(mask, volume=finer)
+    again = mask.resample(finer)
+    assert np.array_equal(again.values[::2], array)
+    [row] = series.measure(again, volume=finer).to_dict("records")
+    assert row["volume"] == pytest.approx(array.sum() * 0.5 * 0.75 * 2, rel=0.35)
+    (tmp_path / "other").mkdir()
+    save(image(np.zeros((4, 6), np.int16), FrameOfReferenceUID=OTHER), tmp_path / "other" / "a.dcm")
+    with pytest.raises(UncertainMask, match="frame of reference"):
+        mask.resample(read(tmp_path / "other").series[0].volume())
+
+
 def test_a_series_without_masks_has_none(tmp_path) -> None:
     ct(tmp_path)
     assert series_of(tmp_path).masks == series_of(tmp_path).doses == []
