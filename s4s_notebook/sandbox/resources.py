@@ -17,7 +17,7 @@ from .data.archive import (
 from .data.carin_claims import CARIN
 from .data.carin_parties import member_coverages, member_resource, party_resources
 from .data.claims import MEDICARE
-from .data.history import ClaimGenerator, GroundTruth, ground_truth
+from .data.history import ClaimGenerator, ClaimHistory, GroundTruth, ImageTruth, ground_truth
 from .data.people import PEOPLE, Person, Resource, coverage_resources, find_person, patient_resource
 from .data.r4 import as_r4
 from .settings import PLAN_TYPES, TYPES, Personality
@@ -33,7 +33,7 @@ class ResourceStore:
 
     Attributes:
         people: The participants.
-        truth: Which claim line paid for which study.
+        truth: Which claim line paid for which study, and true values in the images.
     """
 
     def __init__(
@@ -42,7 +42,8 @@ class ResourceStore:
         self._lock = threading.Lock()
         self._resources: dict[tuple[str, str], Resource] = {}
         self.people = tuple(_person(patient_id) for patient_id in patients)
-        records = []
+        records: list[ClaimHistory] = []
+        images: list[ImageTruth] = []
         for person in self.people:
             studies = [s for s in library.studies() if s.patient_id == person.id]
             patient, coverages = (
@@ -55,6 +56,7 @@ class ResourceStore:
                 self._add(resource)
             for number, study in enumerate(studies, start=1):
                 self._add(_study_resource(person, study, number))
+            images += [t for s in studies for t in _image_truths(s)]
             forms = CARIN if carin else MEDICARE
             record = ClaimGenerator(person, studies, seed, forms).generate()
             for claim in record.claims:
@@ -62,7 +64,7 @@ class ResourceStore:
             records.append(record)
         for resource in party_resources() if carin else ():
             self._add(resource)
-        self.truth: GroundTruth = ground_truth(records)
+        self.truth: GroundTruth = ground_truth(records, images)
 
     def _add(self, resource: Resource) -> None:
         self._resources[(resource["resourceType"], resource["id"])] = resource
@@ -139,6 +141,11 @@ def _person(patient_id: str) -> Person:
         ids = ", ".join(p.id for p in PEOPLE)
         raise ValueError(f"the sandbox has no patient {patient_id!r}; it has {ids}")
     return person
+
+
+def _image_truths(study: ArchivedStudy) -> list[ImageTruth]:
+    truths = study.phantom.truth if study.phantom else ()
+    return [ImageTruth(study.patient_id, study.uid, *truth) for truth in truths]
 
 
 def _study_resource(person: Person, study: ArchivedStudy, number: int) -> Resource:

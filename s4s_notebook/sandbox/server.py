@@ -219,7 +219,7 @@ class SandboxServer:
 
     @property
     def truth(self) -> GroundTruth:
-        """Which claim line paid for which study."""
+        """Which claim line paid for which study, and true volumes, lengths and uptakes."""
         return self._running.resources.truth
 
     @property

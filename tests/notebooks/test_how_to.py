@@ -243,6 +243,16 @@ def _named(who):
     return bool(who.get("name") or (who.get("family-names") and who.get("given-names")))
 
 
+def test_sandbox(run, capsys):
+    known = run("sandbox.md")
+    assert known["measured"] == pytest.approx(known["true"], rel=0.05)
+    assert "mm3 measured, 2145 mm3 drawn" in capsys.readouterr().out
+    assert {"nodule volume", "lesion volume", "nodule SUV"} <= set(known["truths"].name)
+    kinds = known["kinds"]
+    assert kinds.loc["INPATIENT"].nunique() == 1
+    assert kinds["plan"].sum() == kinds["Medicare"].sum() + 7  # six dentist's and a compound
+
+
 def test_the_citation_file_is_in_order_and_says_what_the_package_says():
     cff = citation()
     project = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]

@@ -44,7 +44,7 @@ def command(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, st
 def test_the_command_serves_until_told_to_stop(number: int) -> None:
     with command("--port", "0") as (process, urls):
         bundle = get(f"{urls['FHIR, open']}/Patient").json()
-        assert bundle["total"] == 4
+        assert bundle["total"] == 5
         assert get(f"{urls['FHIR, with sign-in']}/Patient").status == 401
         assert get(f"{urls['images (WADO-RS)']}/studies/1.2.3").status == 401
         process.send_signal(number)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import phantom_files
-from .chest_phantom import SLICES
+from . import derived_objects, mr_volumes, nodule_studies, phantom_files, volume_studies
+from .chest_phantom import SLICES, Sphere
 from .people import PEOPLE
 from .phantom_files import Exam
 
@@ -40,19 +40,28 @@ class PhantomSeries:
 
 @dataclass(frozen=True)
 class PhantomStudy:
-    """A study that is generated on its first request; ``write`` writes its files to a folder."""
+    """A study that is generated on its first request.
+
+    Attributes:
+        exam: patient and study.
+        body_site: the part of the body.
+        series: its series.
+        write: writes its files to a folder.
+        truth: true values in its images: name, value and UCUM unit.
+    """
 
     exam: Exam
     body_site: str
     series: tuple[PhantomSeries, ...]
     write: Callable[[Exam, Path], Iterator[Path]]
+    truth: tuple[tuple[str, float, str], ...] = ()
 
 
 def _files(folder: str, *names: str) -> tuple[str, ...]:
     return tuple(f"dicomdirtests/{folder}/{name}" for name in names)
 
 
-DANIEL, SUSAN, JOSEPH, _ = PEOPLE
+DANIEL, SUSAN, JOSEPH, _, RUTH = PEOPLE
 PACKAGED_STUDIES: tuple[PackagedStudy, ...] = (
     PackagedStudy(
         DANIEL.id,
@@ -139,6 +148,19 @@ PACKAGED_STUDIES: tuple[PackagedStudy, ...] = (
     ),
 )
 
+
+def _thin_chest() -> PhantomSeries:
+    slices = nodule_studies.SLICES
+    return PhantomSeries(1, "CT", "Axial 3 mm, standard", slices, phantom_files.CT_STORAGE)
+
+
+def _nodule_truth(nodule: Sphere) -> tuple[tuple[str, float, str], ...]:
+    return (
+        ("nodule volume", nodule.volume, "mm3"),
+        ("nodule diameter", 2 * nodule.radius, "mm"),
+    )
+
+
 PHANTOM_STUDIES: tuple[PhantomStudy, ...] = (
     PhantomStudy(
         Exam("chest-ct", DANIEL, "20181114", "101530", "SB0018001", "CT chest without contrast"),
@@ -162,6 +184,116 @@ PHANTOM_STUDIES: tuple[PhantomStudy, ...] = (
             for number, side in enumerate("LR", start=1)
         ),
         phantom_files.screening_mammogram,
+    ),
+    *(
+        PhantomStudy(
+            Exam(f"mammogram-{date[:4]}", RUTH, date, "101000", accession, "Screening mammogram"),
+            "BREAST",
+            tuple(
+                PhantomSeries(number, "MG", f"{side} {view}", 1, phantom_files.MG_STORAGE)
+                for number, (side, view) in enumerate(nodule_studies.VIEWS, start=1)
+            ),
+            nodule_studies.mammograms,
+        )
+        for date, accession in (("20160510", "SB0018010"), ("20180515", "SB0018011"))
+    ),
+    PhantomStudy(
+        Exam("first-film", RUTH, "20180528", "084500", "SB0018012", "XR chest, frontal, cough"),
+        "CHEST",
+        (PhantomSeries(1, "DX", "Chest PA", 1, phantom_files.DX_STORAGE),),
+        nodule_studies.first_film,
+    ),
+    PhantomStudy(
+        Exam("first-ct", RUTH, "20180604", "112000", "SB0018013", "CT chest, nodule"),
+        "CHEST",
+        (_thin_chest(),),
+        nodule_studies.first_ct,
+        _nodule_truth(nodule_studies.EARLIER),
+    ),
+    PhantomStudy(
+        Exam("follow-up-ct", RUTH, "20181205", "094000", "SB0018014", "CT chest, follow-up"),
+        "CHEST",
+        (
+            _thin_chest(),
+            PhantomSeries(2, "SEG", "Nodule, right upper lobe", 1, derived_objects.SEG_STORAGE),
+            PhantomSeries(3, "RTSTRUCT", "Nodule, target", 1, derived_objects.RTSTRUCT_STORAGE),
+            PhantomSeries(4, "SR", "Report", 1, derived_objects.SR_STORAGE),
+        ),
+        nodule_studies.follow_up_ct,
+        _nodule_truth(nodule_studies.LATER),
+    ),
+    PhantomStudy(
+        Exam("pet-ct", RUTH, "20181219", "110000", "SB0018015", "PET/CT chest, glucose"),
+        "CHEST",
+        (
+            PhantomSeries(
+                1,
+                "CT",
+                "CT for attenuation, low dose",
+                nodule_studies.SLICES,
+                phantom_files.CT_STORAGE,
+            ),
+            PhantomSeries(
+                2, "PT", "PET, corrected", nodule_studies.SLICES, volume_studies.PET_STORAGE
+            ),
+        ),
+        volume_studies.pet_ct,
+        (
+            *_nodule_truth(nodule_studies.LATER),
+            ("nodule SUV", volume_studies.NODULE_SUV, "g/ml"),
+            ("liver SUV", volume_studies.LIVER_SUV, "g/ml"),
+        ),
+    ),
+    PhantomStudy(
+        Exam("head-mr", RUTH, "20190108", "143000", "SB0018016", "MR head, three weightings"),
+        "BRAIN",
+        tuple(
+            PhantomSeries(
+                number, "MR", name, volume_studies.HEAD_SHAPE[0], volume_studies.MR_STORAGE
+            )
+            for number, (name, *_) in enumerate(volume_studies.HEAD_SERIES, start=1)
+        ),
+        volume_studies.head_mr,
+        (("lesion volume", mr_volumes.LESION_VOLUME, "mm3"),),
+    ),
+    PhantomStudy(
+        Exam("knee-mr", RUTH, "20170912", "160000", "SB0018017", "MR knee, right, fat saturated"),
+        "KNEE",
+        (
+            PhantomSeries(
+                1,
+                "MR",
+                "Sagittal PD, fat saturated",
+                volume_studies.KNEE_SLICES,
+                volume_studies.MR_STORAGE,
+            ),
+        ),
+        volume_studies.knee_mr,
+    ),
+    PhantomStudy(
+        Exam("perfusion", RUTH, "20190220", "220500", "SB0018018", "CT perfusion, head"),
+        "HEAD",
+        (
+            PhantomSeries(
+                1,
+                "CT",
+                "Perfusion, 20 phases",
+                volume_studies.PHASES * volume_studies.PERFUSION_SHAPE[0],
+                phantom_files.CT_STORAGE,
+            ),
+        ),
+        volume_studies.perfusion,
+        (
+            ("arterial arrival", volume_studies.ARRIVAL, "s"),
+            ("delay of the left middle territory", volume_studies.DELAY, "s"),
+        ),
+    ),
+    PhantomStudy(
+        Exam("echo", RUTH, "20181127", "134500", "SB0018019", "Echocardiogram, four chambers"),
+        "HEART",
+        (PhantomSeries(1, "US", "Apical four chambers", 1, volume_studies.US_STORAGE),),
+        volume_studies.echo_cine,
+        (("left ventricle length", volume_studies.VENTRICLE_MM, "mm"),),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""A chest CT phantom: 60 slices in Hounsfield units, identical in every run.
+"""A chest CT phantom in Hounsfield units, identical in every run; 60 slices by default.
 
 The anatomy is drawn as ellipses in millimetres. ``level`` is 0 at the apices of the lungs and 1
 below the diaphragm. The patient's right is on the left of the image, and anterior is up.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,10 +137,64 @@ def _rise(level: float, start: float, end: float) -> float:
     return t * t * (3 - 2 * t)
 
 
-class ChestPhantom:
-    """Generates the slices one at a time, to limit memory."""
+_CLEAR = 18.0  # mm, around a round nodule
+HEIGHT = SLICES * THICKNESS  # mm, of the whole phantom
 
-    def __init__(self, seed: int = 1288992) -> None:
+
+@dataclass(frozen=True)
+class Sphere:
+    """A sphere in the chest: x, y from the middle of a slice and z from its top, in mm."""
+
+    x: float
+    y: float
+    z: float
+    radius: float
+
+    @property
+    def volume(self) -> float:
+        """Volume in cubic millimetres."""
+        return 4 / 3 * math.pi * self.radius**3
+
+
+def sphere_share(canvas: Canvas, sphere: Sphere, index: int, thickness: float) -> Image:
+    """Return how much of each voxel of a slice lies within a sphere, 0 to 1."""
+    share = np.zeros((canvas.size, canvas.size), dtype=np.float32)
+    steps = 8
+    for step in range(steps):
+        z = (index + (step + 0.5) / steps - 0.5) * thickness
+        square = sphere.radius**2 - (z - sphere.z) ** 2
+        if square > 0:
+            radius = math.sqrt(square)
+            edge = canvas.spacing
+            share += canvas.mask((sphere.x, sphere.y), (radius, radius), edge=edge) / steps
+    return share
+
+
+class ChestPhantom:
+    """Generates the slices one at a time, to limit memory.
+
+    Args:
+        seed: seed of vessels and noise: the patient.
+        thickness: distance of the slices in mm.
+        nodule: a round nodule of exactly known volume; None for one with spicules.
+        noise: factor of the noise.
+        scan: number of the scan; another number gives other noise in the same patient.
+    """
+
+    def __init__(
+        self,
+        seed: int = 1288992,
+        *,
+        thickness: float = THICKNESS,
+        nodule: Sphere | None = None,
+        noise: float = 1.0,
+        scan: int = 0,
+    ) -> None:
+        self.thickness = thickness
+        self.count = round(HEIGHT / thickness)
+        self._round_nodule = nodule
+        self._loudness = np.float32(noise)
+        self._scan = scan
         self._rng = np.random.default_rng(seed)
         self._noise = [
             band_noise(self._rng, SIZE, low=0.02, high=0.16, sigma=13.0) for _ in range(4)
@@ -150,16 +205,20 @@ class ChestPhantom:
         self._lung: Image = (LUNG + 38 * depth + texture).astype(np.float32)
         self._fat: Image = (FAT + 0.6 * texture).astype(np.float32)
         self._vessels = np.concatenate([self._vessel_tree(-1), self._vessel_tree(1)])
+        if nodule is not None:  # which no vessel touches, so that its volume can be measured
+            centre = np.array([nodule.x, nodule.y, nodule.z])
+            away = np.linalg.norm(self._vessels[:, :3] - centre, axis=1) > _CLEAR
+            self._vessels = self._vessels[away]
         self._spicules = self._rng.uniform(0.45, 1.0, 13)
 
     def slices(self) -> Iterator[NDArray[np.int16]]:
         """Yield the slices from head to feet in Hounsfield units, shape (512, 512)."""
-        for index in range(SLICES):
+        for index in range(self.count):
             yield self.slice(index)
 
     def slice(self, index: int) -> NDArray[np.int16]:
         """Return a slice in Hounsfield units, shape (512, 512)."""
-        level = index / (SLICES - 1)
+        level = index / (self.count - 1)
         canvas = Canvas(SIZE, SPACING, AIR)
         self._table(canvas)
         self._wall(canvas, level)
@@ -168,12 +227,16 @@ class ChestPhantom:
         self._heart(canvas, level)
         self._abdomen(canvas, level, lungs)
         self._ribs(canvas, level)
-        self._spine(canvas, level, index)
+        self._spine(canvas, level, int(index * self.thickness / THICKNESS + 1e-6))
         self._airways(canvas, level)
         self._draw_vessels(canvas, index, lungs)
-        self._nodule(canvas, index, lungs)
-        noise = np.roll(self._noise[index % 4], (37 * index % SIZE, 91 * index % SIZE), (0, 1))
-        hounsfield = canvas.pixels + noise
+        if self._round_nodule is None:
+            self._nodule(canvas, index, lungs)
+        else:
+            canvas.blend(sphere_share(canvas, self._round_nodule, index, self.thickness), 34.0)
+        shift = index + 17 * self._scan
+        noise = np.roll(self._noise[shift % 4], (37 * shift % SIZE, 91 * shift % SIZE), (0, 1))
+        hounsfield = canvas.pixels + self._loudness * noise
         pixels: NDArray[np.int16] = np.clip(np.rint(hounsfield), -1024, 3071).astype(np.int16)
         return pixels
 
@@ -370,7 +433,7 @@ class ChestPhantom:
         return np.array(points)
 
     def _draw_vessels(self, canvas: Canvas, index: int, lungs: Image) -> None:
-        z = index * THICKNESS
+        z = index * self.thickness
         near = self._vessels[np.abs(self._vessels[:, 2] - z) < 0.75 * THICKNESS]
         for x, y, height, radius in near.tolist():
             # Partial volume: a vessel at the slice's edge is fainter.

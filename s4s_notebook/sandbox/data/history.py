@@ -78,18 +78,50 @@ class NonMatch:
 
 
 @dataclass(frozen=True)
+class ImageTruth:
+    """A true value in the images of a study, as they were drawn.
+
+    Attributes:
+        patient_id: FHIR id of the patient.
+        study_uid: Study Instance UID.
+        name: what it is a value of, such as ``nodule volume``.
+        value: the value.
+        unit: its unit by UCUM.
+    """
+
+    patient_id: str
+    study_uid: str
+    name: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True)
 class GroundTruth:
-    """The true links between claims and studies.
+    """The true links between claims and studies, and true values in images.
 
     Attributes:
         payments: claim lines with the study that they paid for.
         unpaid: Study Instance UIDs of studies without a claim.
         non_matches: radiology claim lines without a study.
+        images: volumes, lengths and uptakes in the images that the sandbox draws.
     """
 
     payments: tuple[Payment, ...]
     unpaid: tuple[str, ...]
     non_matches: tuple[NonMatch, ...]
+    images: tuple[ImageTruth, ...] = ()
+
+    def image(self, name: str, study_uid: str) -> float:
+        """Return a true value in the images of a study.
+
+        Raises:
+            KeyError: no such value is recorded.
+        """
+        for truth in self.images:
+            if (truth.name, truth.study_uid) == (name, study_uid):
+                return truth.value
+        raise KeyError((name, study_uid))
 
 
 @dataclass(frozen=True)
@@ -365,10 +397,13 @@ def _instant(day: str, milliseconds: int) -> str:
     return time.isoformat(timespec="milliseconds") + "Z"
 
 
-def ground_truth(histories: Sequence[ClaimHistory]) -> GroundTruth:
-    """Return the ground truth of several claim histories as one."""
+def ground_truth(
+    histories: Sequence[ClaimHistory], images: Sequence[ImageTruth] = ()
+) -> GroundTruth:
+    """Return the ground truth of several claim histories, and of images, as one."""
     return GroundTruth(
         tuple(p for history in histories for p in history.payments),
         tuple(u for history in histories for u in history.unpaid),
         tuple(d for history in histories for d in history.non_matches),
+        tuple(images),
     )

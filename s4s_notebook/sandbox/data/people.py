@@ -46,6 +46,7 @@ PEOPLE: tuple[Person, ...] = (
     Person("smart-1137192", "Susan", "Synthetic-Clark", "female", "1941-02-28", "-19990000002"),
     Person("smart-1551992", "Joseph", "Synthetic-Baker", "male", "1938-07-09", "-19990000003"),
     Person("smart-9999999", "Nora", "Synthetic-Empty", "female", "1950-01-01", "-19990000009"),
+    Person("smart-1469713", "Ruth", "Synthetic-Davis", "female", "1949-06-14", "-19990000005"),
 )
 
 
