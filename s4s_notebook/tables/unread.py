@@ -27,6 +27,7 @@ from .extract import codings, is_variable, meaning
 _STEP = re.compile(r"(\w+)(?:\[(\w+)(?:=([^\]]+))?\])?")
 _STEPS = re.compile(r"\w+(?:\[[^\]]*\])?")
 _DIRECT = ("url", "system", "id", "resourceType")
+_MAX_FOUND = 4096  # texts stored for a node
 READ, LONG, IGNORED, UNREAD = "read", "long", "ignored", "unread"
 
 _TYPES = {
@@ -85,7 +86,7 @@ _ALL_CODINGS = re.compile(
 class Node:
     """An element of the tree; ``status`` where a value is read."""
 
-    __slots__ = ("every", "keys", "nth", "path", "picks", "rest", "status")
+    __slots__ = ("every", "found", "keys", "nth", "path", "picks", "rest", "skip", "status")
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -95,6 +96,10 @@ class Node:
         self.picks: dict[str, dict[str, Node]] = {}
         self.every = bool(_ALL_CODINGS.search(path))
         self.rest: Node | None = None
+        self.skip: set[str] = set()
+        """Elements known to be ignored, where they are no object and no list."""
+        self.found: dict[str, Node] = {}
+        """By the text that a member of a list is picked by: the node for it."""
 
     def child(self, step: str) -> Node:
         """Return the node that one step of a path leads to, made when it is new."""
@@ -292,7 +297,10 @@ class Accountant:
         for key, value in element.items():
             sub = keys.get(key)
             if sub is None:
-                self._unknown(node, key, value, element)
+                if key in node.skip and type(value) is not dict and type(value) is not list:
+                    counts[IGNORED] += 1
+                else:
+                    self._unknown(node, key, value, element)
             elif type(value) is dict:
                 self._object(value, sub)
             elif type(value) is list:
@@ -342,6 +350,17 @@ class Accountant:
 
     def _picked(self, element: dict[str, Any], node: Node) -> Node:
         """Return the node that also leads to what a column asks of this member of a list."""
+        text = _only_text(element, node)
+        if text is None:
+            return self._pick(element, node)
+        found = node.found.get(text)
+        if found is None:
+            found = self._pick(element, node)
+            if len(node.found) < _MAX_FOUND:
+                node.found[text] = found
+        return found
+
+    def _pick(self, element: dict[str, Any], node: Node) -> Node:
         result = node
         for by, table in node.picks.items():
             for text in _texts(element.get(by)):
@@ -365,7 +384,10 @@ class Accountant:
                 what = "system" if "url" not in owner else "category"
         for below, leaf, parent in _leaves(value, path):
             inside = parent if parent is not None else owner
-            if _ignored(below) or (below.endswith(".text") and "coding" in inside):
+            ignored = _ignored(below)
+            if ignored and parent is None and type(value) is not list:
+                node.skip.add(key)
+            if ignored or (below.endswith(".text") and "coding" in inside):
                 self._counts[IGNORED] += 1
                 continue
             kind = "reference" if below.endswith(".reference") else what
@@ -410,6 +432,19 @@ class Accountant:
         paths = {(kind.resource, kind.path, kind.system) for kind in self.kinds}
         why = f"{len(paths)} kinds of content were not read, {values} values: see unread"
         return Problem("all resources", "", "", why)
+
+
+def _only_text(element: dict[str, Any], node: Node) -> str | None:
+    """Return the text that alone decides what a member of a list is; None where more may."""
+    if len(node.picks) != 1:
+        return None
+    (by,) = node.picks
+    value = element.get(by)
+    if type(value) is dict:
+        members = value.get("coding")
+        only = members[0] if type(members) is list and len(members) == 1 else None
+        value = only.get("code") if type(only) is dict else None
+    return value if type(value) is str else None
 
 
 def _texts(value: Any) -> list[str]:
