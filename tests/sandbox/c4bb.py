@@ -148,8 +148,8 @@ def coverage_elements(coverage: dict) -> bool:
 
 def unique_claim_id(claim: dict, _: Resolve) -> bool:
     types = [codings(i.get("type")) for i in claim["identifier"]]
-    wanted = (f"{GUIDE}/CodeSystem/C4BBIdentifierType", "uc")
-    return sum(wanted in t for t in types) == 1 and all(i["value"] for i in claim["identifier"])
+    expected = (f"{GUIDE}/CodeSystem/C4BBIdentifierType", "uc")
+    return sum(expected in t for t in types) == 1 and all(i["value"] for i in claim["identifier"])
 
 
 def insurance_focal(claim: dict, _: Resolve) -> bool:
@@ -285,8 +285,8 @@ def line_status(claim: dict, _: Resolve) -> bool:
 
 
 def line_dates(claim: dict, _: Resolve) -> bool:
-    wanted = {"Outpatient-Institutional": ("servicedDate",), "Pharmacy": ("servicedDate",)}
-    names = wanted.get(kind_of(claim), ("servicedDate", "servicedPeriod"))
+    expected = {"Outpatient-Institutional": ("servicedDate",), "Pharmacy": ("servicedDate",)}
+    names = expected.get(kind_of(claim), ("servicedDate", "servicedPeriod"))
     if kind_of(claim) == "Inpatient-Institutional":
         return True
     return all(any(n in item for n in names) for item in claim["item"])

@@ -304,14 +304,14 @@ def sums(entries: list[dict]) -> dict[str, float]:
 def test_money_adds_up_in_lines_claims_and_totals(served: dict[str, dict]) -> None:
     for claim in claims_of(served):
         lines = [a for item in claim["item"] for a in item.get("adjudication", [])]
-        places = [item.get("adjudication", []) for item in claim["item"]]
-        for place in (*places, claim["adjudication"], claim["total"]):
-            money = sums(place)
+        lists = [item.get("adjudication", []) for item in claim["item"]]
+        for part in (*lists, claim["adjudication"], claim["total"]):
+            money = sums(part)
             if not money:
                 continue
-            excess = "94" in c4bb.codes([a["reason"] for a in place if "reason" in a])
+            excess = "94" in c4bb.codes([a["reason"] for a in part if "reason" in a])
             parts = money["eligible"] + money["discount"] + money["noncovered"]
-            if not excess and place is not claim["total"]:
+            if not excess and part is not claim["total"]:
                 assert money["submitted"] == pytest.approx(parts, abs=0.011)
             liability = money["copay"] + money["coinsurance"] + money["deductible"]
             assert money["memberliability"] == pytest.approx(liability, abs=0.001)

@@ -18,7 +18,7 @@ from .carin_elements import (
     NDC,
     NUBC,
     ON_ADMISSION,
-    PLACE,
+    PLACE_OF_SERVICE,
     STATUS,
     TEETH,
     add_information,
@@ -79,7 +79,7 @@ def professional_claim(header: ClaimHeader, lines: Sequence[ServiceLine]) -> Res
     claim["item"] = [
         {
             **service_line(sequence, line, header),
-            "locationCodeableConcept": codeable_concept(PLACE, line.place_of_service),
+            "locationCodeableConcept": codeable_concept(PLACE_OF_SERVICE, line.place_of_service),
         }
         for sequence, line in enumerate(lines, start=1)
     ]
@@ -292,7 +292,7 @@ def oral_claim(header: ClaimHeader, services: Sequence[ServiceLine]) -> Resource
         item = service_line(sequence, replace(service, revenue=""), header)
         item.pop("diagnosisSequence")
         item["productOrService"] = codeable_concept(CDT, service.code)
-        item["locationCodeableConcept"] = codeable_concept(PLACE, "11")
+        item["locationCodeableConcept"] = codeable_concept(PLACE_OF_SERVICE, "11")
         item["adjudication"].append(network_status("benefitpaymentstatus", header))
         _add_tooth(claim, item, service.revenue)
         claim["item"].append(item)
@@ -359,11 +359,11 @@ def claim_versions(claim: Resource) -> list[Resource]:
         "amount": money_element(0),
     }
     earlier.pop("processNote", None)
-    for place in (earlier, *earlier["item"]):
-        place.pop("noteNumber", None)
-        if any("amount" in entry for entry in place.get("adjudication", ())):
+    for part in (earlier, *earlier["item"]):
+        part.pop("noteNumber", None)
+        if any("amount" in entry for entry in part.get("adjudication", ())):
             reason = adjustment_reason("16", "Claim/service lacks information or has errors.")
-            place["adjudication"] = [*_denied(place["adjudication"]), reason]
+            part["adjudication"] = [*_denied(part["adjudication"]), reason]
     earlier["total"] = _denied(earlier["total"])
     prior = codeable_concept(f"{HL7}/ex-relatedclaimrelationship", "prior")
     replaced = codeable_concept(guide_system("C4BBRelatedClaimRelationshipCodes"), "replacedby")

@@ -35,7 +35,9 @@ _HCPCS = "https://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets"
 CDT = "http://www.ada.org/cdt"
 NDC = "http://hl7.org/fhir/sid/ndc"
 TEETH = f"{HL7}/ADAUniversalToothDesignationSystem"
-PLACE = "https://www.cms.gov/Medicare/Coding/place-of-service-codes/Place_of_Service_Code_Set"
+PLACE_OF_SERVICE = (
+    "https://www.cms.gov/Medicare/Coding/place-of-service-codes/Place_of_Service_Code_Set"
+)
 CARC = "https://x12.org/codes/claim-adjustment-reason-codes"
 ON_ADMISSION = (
     "https://www.cms.gov/Medicare/Medicare-Fee-for-Service-Payment/HospitalAcqCond/Coding"

@@ -88,14 +88,14 @@ class Provider:
             "value": self.npi,
         }
         if self.person:
-            family, _, given = self.name.partition(", ")
+            family, _, first_name = self.name.partition(", ")
             return {
                 "resourceType": "Practitioner",
                 "id": self.id,
                 "meta": profile_meta("C4BB-Practitioner", _UPDATED),
                 "identifier": [number],
                 "active": True,
-                "name": [{"family": family, "given": [given], "suffix": ["MD"]}],
+                "name": [{"family": family, "given": [first_name], "suffix": ["MD"]}],
                 "qualification": [{"code": self.qualification}],
             }
         return {

@@ -284,7 +284,7 @@ PHANTOM_STUDIES: tuple[PhantomStudy, ...] = (
         ),
         volume_studies.perfusion,
         (
-            ("arterial arrival", volume_studies.ARRIVAL, "s"),
+            ("arterial onset", volume_studies.ONSET, "s"),
             ("delay of the left middle territory", volume_studies.DELAY, "s"),
         ),
     ),

@@ -107,7 +107,7 @@ def write_segmentation(
         )
     ]
     ds.PerFrameFunctionalGroupsSequence = [
-        _segment_frame(images[index], place) for place, index in enumerate(touched, start=1)
+        _segment_frame(images[index], position) for position, index in enumerate(touched, start=1)
     ]
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.Rows, ds.Columns, ds.NumberOfFrames = first.Rows, first.Columns, len(touched)
@@ -126,7 +126,7 @@ def _item(**elements: object) -> Dataset:
     return item
 
 
-def _segment_frame(image: Dataset, place: int) -> Dataset:
+def _segment_frame(image: Dataset, position: int) -> Dataset:
     source = _reference(image)
     source.PurposeOfReferenceCodeSequence = [
         _code("121322", "DCM", "Source image for image processing operation")
@@ -137,7 +137,7 @@ def _segment_frame(image: Dataset, place: int) -> Dataset:
     )
     return _item(
         DerivationImageSequence=[derivation],
-        FrameContentSequence=[_item(DimensionIndexValues=[1, place])],
+        FrameContentSequence=[_item(DimensionIndexValues=[1, position])],
         PlanePositionSequence=[_item(ImagePositionPatient=image.ImagePositionPatient)],
     )
 

@@ -247,8 +247,8 @@ def knee(seed: int) -> Tissues:
     for side in (-1, 1):
         belly = ((x - side * 23) / 23) ** 2 + ((y - 36) / 17) ** 2 <= 1
         painter.paint(belly & (strands < 1.7), MUSCLE)
-    for start, way, x0, y0 in ((14, 1, 0, -18), (-26, -1, -24, -12), (-34, -1, 16, 16)):
-        grown = np.sqrt(np.clip(way * (z - start) / 46, 0, 1)) + 1e-3
+    for start, direction, x0, y0 in ((14, 1, 0, -18), (-26, -1, -24, -12), (-34, -1, 16, 16)):
+        grown = np.sqrt(np.clip(direction * (z - start) / 46, 0, 1)) + 1e-3
         belly = ((x - x0) / (42 * grown)) ** 2 + ((y - y0) / (24 * grown)) ** 2 <= 1
         painter.paint(belly & leg & (strands < 1.7), MUSCLE)
     painter.paint(painter.inside((3, 38, 0), (4, 3.4, 95), power=4), VESSEL)

@@ -202,12 +202,12 @@ def _pet(exam: Exam, instance: int) -> Dataset:
 
 PHASES, PHASE_SECONDS = 20, 2.0
 PERFUSION_SHAPE, PERFUSION_SPACING, PERFUSION_BOTTOM = (8, 256, 256), (5.0, 0.85, 0.85), 10.0
-ARRIVAL, DELAY = 8.0, 5.0  # s, of the contrast medium; and how much later in the blocked territory
+ONSET, DELAY = 8.0, 5.0  # s, of the contrast medium; and how much later in the blocked territory
 
 
-def bolus(seconds: float, arrival: float) -> float:
-    """Return the concentration of the contrast medium, 1 at its peak 6 s after the arrival."""
-    after = (seconds - arrival) / 6.0
+def bolus(seconds: float, onset: float) -> float:
+    """Return the concentration of the contrast medium, 1 at its peak 6 s after its onset."""
+    after = (seconds - onset) / 6.0
     return after**3 * math.exp(3 * (1 - after)) if after > 0 else 0.0
 
 
@@ -232,10 +232,10 @@ def perfusion(exam: Exam, folder: Path) -> Iterator[Path]:
     for phase in range(PHASES):
         seconds = phase * PHASE_SECONDS
         image = plain + volume * np.where(
-            late, 0.55 * bolus(seconds, ARRIVAL + 1.5 + DELAY), bolus(seconds, ARRIVAL + 1.5)
+            late, 0.55 * bolus(seconds, ONSET + 1.5 + DELAY), bolus(seconds, ONSET + 1.5)
         )
-        image = np.where(artery, 45 + 240 * bolus(seconds, ARRIVAL), image)
-        image = np.where(vein, 50 + 290 * bolus(seconds, ARRIVAL + 5), image)
+        image = np.where(artery, 45 + 240 * bolus(seconds, ONSET), image)
+        image = np.where(vein, 50 + 290 * bolus(seconds, ONSET + 5), image)
         image += rng.normal(0, 4.5, image.shape)
         moment = start + dt.timedelta(seconds=seconds)
         for index in range(PERFUSION_SHAPE[0]):
