@@ -321,8 +321,9 @@ class Connection:
         """Request what is new (*periodic-update*), or with ``full`` everything again.
 
         Returns:
-            One row per resource: ``resource_type``, ``key``, ``change`` ("new", "changed",
-            "unchanged", and after ``full`` "gone": no longer served).
+            One row per resource that has changed: ``resource_type``, ``key``, ``change`` ("new",
+            "changed", and after ``full`` "gone": no longer served). ``attrs["unchanged"]`` counts
+            those that were sent again as they are stored.
 
         Raises:
             Incomplete: a type failed; ``.partial`` is the frame of the others.

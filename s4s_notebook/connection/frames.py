@@ -92,7 +92,7 @@ class Frames:
 
 
 def changes(participant: Participant, runs: Mapping[str, str]) -> pd.DataFrame:
-    """Return what each run changed, one row per resource."""
+    """Return what each run changed, one row per resource; ``attrs`` count what did not change."""
     import pandas as pd
 
     rows = [
@@ -101,7 +101,10 @@ def changes(participant: Participant, runs: Mapping[str, str]) -> pd.DataFrame:
         if kind in runs
         for key, change in participant.changes(kind, runs[kind])
     ]
-    return pd.DataFrame(rows, columns=["resource_type", "key", "change"], dtype="str")
+    changed = [row for row in rows if row[2] != "unchanged"]
+    frame = pd.DataFrame(changed, columns=["resource_type", "key", "change"], dtype="str")
+    frame.attrs["unchanged"] = len(rows) - len(changed)
+    return frame
 
 
 def dicom_series(

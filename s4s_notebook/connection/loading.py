@@ -26,6 +26,7 @@ from ..http.client import Transport
 from ..problems import Problem
 from ..store.participant import Entry, Participant, Run
 from ..task import Cancel, OnWait, Task, TaskState, Waiting
+from ..wording import count
 from .referred import REFERRING, read_referred
 from .session import Session
 
@@ -291,8 +292,17 @@ class Loading(Task[T]):
                     del self.failed[kind]
                     self._settle(kind, partial(self._sync, kind))
         self._read_referred()
-        self._set(message=f"{self._count} resource{'' if self._count == 1 else 's'}")
+        self._set(message=self._summary(participant))
         return self._end()
+
+    def _summary(self, participant: Participant) -> str:
+        received = count(self._count, "resource")
+        if not self._update:
+            return received
+        runs = {kind: run for kind, run in self.runs.items() if run}
+        changes = [c for kind, run in runs.items() for _, c in participant.changes(kind, run)]
+        unchanged = changes.count("unchanged")
+        return f"{len(changes) - unchanged:,} new, changed or gone; {unchanged:,} unchanged"
 
     def _read_referred(self) -> None:
         """Read the providers and payers that new or changed resources refer to."""

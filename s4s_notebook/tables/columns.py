@@ -147,10 +147,72 @@ def everywhere(variable: str, kind: str, below: str) -> tuple[str, ...]:
 
 @cache
 def declared(table: str) -> tuple[Column, ...]:
-    """Return the columns of one table, in order."""
+    """Return the columns of one table, in the order in which they are read."""
     text = files(__package__).joinpath("declared", f"{table}.csv").read_text("utf-8")
     below = {"benefit_lines": "item"}.get(table, "")
     return tuple(Column(**row, below=below) for row in csv.DictReader(text.splitlines()))
+
+
+@cache
+def shown(table: str) -> tuple[Column, ...]:
+    """Return the columns of one table in the order of a frame: what a person reads first."""
+    columns = declared(table)
+    first = {name: at for at, name in enumerate(_FIRST.get(table, ()))}
+    last = len(columns) if first else 0
+    return tuple(
+        sorted(columns, key=lambda c: last if c.name in _LAST else first.get(c.name, len(first)))
+    )
+
+
+# What a person reads first, in that order; then the others as declared, and identifiers last.
+_FIRST = {
+    "patients": ("gender", "birth_date", "deceased", "city", "state"),
+    "coverage": ("type", "status", "period_start", "period_end", "payor"),
+    "studies": (
+        *("started_date", "modalities", "description", "series_count", "instance_count"),
+        *("downloadable", "body_sites", "lateralities", "reason", "availability", "started"),
+    ),
+    "series": (
+        *("started_date", "modality", "description", "number", "instance_count", "body_site"),
+        *("laterality", "availability"),
+    ),
+    "benefits": (
+        *("period_start", "claim_kind", "billing_name", "submitted_charge_amount"),
+        *("allowed_charge_amount", "payer_paid_amount", "paid_by_patient_amount", "currency"),
+        *("payer_name", "is_final", "principal_diagnosis", "drg", "period_end"),
+    ),
+    "benefit_lines": (
+        *("service_from", "claim_kind", "hcpcs_code", "modifiers", "submitted_charge_amount"),
+        *("allowed_charge_amount", "payer_paid_amount", "paid_by_patient_amount", "currency"),
+        *("service_display", "quantity", "revenue_center", "is_final", "service_to"),
+    ),
+    "diagnoses": ("code_dotted", "display", "type", "sequence", "present_on_admission"),
+    "procedures": ("date", "code_dotted", "display", "type", "sequence"),
+    "adjudications": ("variable", "amount", "currency", "value", "category", "display", "level"),
+}
+_LAST = frozenset(
+    ("claim_id", "patient_id", "fhir_id", "version_id", "last_updated", "series_uid", "study_uid")
+)
+
+
+class WholeText(pd.DataFrame):
+    """A DataFrame that a notebook shows with its texts whole; what is made of it is a plain one."""
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def _repr_html_(self) -> str | None:
+        with pd.option_context("display.max_colwidth", None, "display.max_columns", None):
+            page: str | None = super()._repr_html_()  # type: ignore[misc] # pandas-stubs lack it
+        return page and _STYLE + page
+
+
+# Texts break into lines, from the left.
+_STYLE = (
+    "<style>.dataframe td, .dataframe th {text-align: left; white-space: pre-line; "
+    "max-width: 34em; overflow-wrap: anywhere}</style>"
+)
 
 
 def dictionary(table: str) -> pd.DataFrame:
@@ -160,18 +222,19 @@ def dictionary(table: str) -> pd.DataFrame:
         table: its name, as in ``"benefit_lines"``.
 
     Returns:
-        One row per column: name, dtype, unit, stu3, r4, v3, c4bb (FHIR paths: v3 is CMS's third
-        version, C4BB the CARIN guide for payers), cms (the CMS variable of https://resdac.org and
-        CCW, in capitals as there), formerly (the name before), meaning. All ``str``.
+        One row per column: name, meaning, dtype, unit, stu3, r4, v3, c4bb (FHIR paths: v3 is
+        CMS's third version, C4BB the CARIN guide for payers), cms (the CMS variable of
+        https://resdac.org and CCW, in capitals as there), formerly (the name before). All ``str``.
 
     Raises:
         ValueError: there is no such table.
     """
     check(table)
-    columns = declared(table)
-    return pd.DataFrame(
+    columns = shown(table)
+    return WholeText(
         {
             "name": [c.name for c in columns],
+            "meaning": [c.meaning for c in columns],
             "dtype": [c.dtype for c in columns],
             "unit": [c.unit for c in columns],
             "stu3": [spell_out(c.stu3) for c in columns],
@@ -180,7 +243,6 @@ def dictionary(table: str) -> pd.DataFrame:
             "c4bb": [spell_out(c.c4bb) for c in columns],
             "cms": [c.cms for c in columns],
             "formerly": [c.formerly for c in columns],
-            "meaning": [c.meaning for c in columns],
         },
         dtype="str",
     )
@@ -201,7 +263,7 @@ def spell_out(path: str) -> str:
 
 def describe(table: str) -> str:
     """Return the columns as lines for a docstring."""
-    columns = declared(table)
+    columns = shown(table)
     width = max(len(c.name) for c in columns)
     return "\n".join(
         f"    {c.name:{width}}  {c.dtype:19}  {c.meaning}" + (f" [{c.unit}]" if c.unit else "")

@@ -13,7 +13,7 @@ from ..fhir.endpoints import WadoEndpoint, contained_endpoints, is_address, lead
 from ..fhir.resources import bare_uid, given_study_uid, is_uid, objects, read_reference, study_uid
 from ..tracebacks import without_variables
 from .builder import Kind, Notes
-from .columns import declared
+from .columns import shown
 from .extract import OBJECT, Report, codings
 from .people import patient_of
 from .providers import Directory
@@ -264,7 +264,7 @@ def complete_series(frame: pd.DataFrame, rows: Iterable[Mapping[str, Any]]) -> p
         ``source`` "dicom"; where both tell, the holder's values stand, gaps are filled from the
         files and ``source`` is "both".
     """
-    columns = declared("series")
+    columns = shown("series")
     mappings = list(rows)
     order = np.arange(len(mappings))
     made = {}

@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..errors import InvalidArgument
 from ..tracebacks import without_variables
+from .columns import WholeText
 from .examinations import Examination, examination_of_code
 from .pairing import Assignment
 
@@ -30,31 +31,31 @@ _ALSO = (
 )  # fmt: skip
 _DTYPES = {
     "status": "str",
-    "why": "str",
-    "study_uid": "str",
-    "claim_id": "str",
-    "line_index": "Int64",
-    "line_number": "Int64",
-    "patient_id": "str",
-    "score": "float64",
-    "days": "Int64",
-    "component": "str",
-    "evidence": "str",
-    "rank": "Int64",
-    "rivals": "Int64",
     "started_date": "datetime64[us]",
     "service_from": "datetime64[us]",
     "modalities": "str",
     "description": "str",
     "hcpcs_code": "str",
     "code_meaning": "str",
+    "payer_paid_amount": "float64",
+    "currency": "str",
+    "score": "float64",
+    "reasons": "str",
+    "why": "str",
+    "days": "Int64",
+    "component": "str",
+    "evidence": "str",
+    "rank": "Int64",
+    "rivals": "Int64",
     "modifiers": "str",
     "revenue_center": "str",
     "is_final": "boolean",
     "packaged": "boolean",
-    "payer_paid_amount": "float64",
-    "currency": "str",
-    "reasons": "str",
+    "line_index": "Int64",
+    "line_number": "Int64",
+    "claim_id": "str",
+    "patient_id": "str",
+    "study_uid": "str",
 }
 
 
@@ -165,7 +166,7 @@ def _frame(rows: list[dict[str, Any]], further: list[str]) -> pd.DataFrame:
         for name, dtype in dtypes.items()
     }
     order = [*further, "patient_id", "study_uid", "claim_id", "line_index"]
-    return pd.DataFrame(data).sort_values(order, kind="stable", ignore_index=True)
+    return WholeText(pd.DataFrame(data).sort_values(order, kind="stable", ignore_index=True))
 
 
 def _numbers(studies: pd.DataFrame) -> list[dict[str, str]]:

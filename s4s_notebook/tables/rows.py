@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .columns import TIMES, declared
+from .columns import TIMES, declared, shown
 from .extract import compile_paths
 from .values import NOT_A_TIME, concatenated, convert, known_texts, take_texts
 
@@ -153,7 +153,7 @@ class Rows:
             data[column.name] = spread(column.kind, self._columns[slot], position, len(order))
             freed.add(sizes[slot] + data[column.name].nbytes)
         index = pd.RangeIndex(len(order))
-        complete = {column.name: data.pop(column.name) for column in columns}
+        complete = {column.name: data.pop(column.name) for column in shown(self.table.name)}
         return pd.DataFrame(complete, index=index, copy=False), owners[order]
 
 
