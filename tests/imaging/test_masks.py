@@ -208,6 +208,10 @@ def test_without_a_frame_of_reference_the_references_decide(tmp_path) -> None:
     made.ReferencedSeriesSequence = Sequence([item])
     save(made, path)
     assert series_of(tmp_path).masks[0].values.all()
+    made.FrameOfReferenceUID = OTHER  # a reference does not stand for a registration
+    save(made, path)
+    with pytest.raises(UncertainMask, match="another frame of reference"):
+        assert series_of(tmp_path).masks
 
 
 def test_frames_without_a_position_follow_the_pictures_that_they_refer_to(tmp_path) -> None:
