@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from .values import preferred, reference_id
 PATIENTS = Table("patients", by_hand=["mbi"])
 COVERAGE = Table("coverage")
 _IN_USE = ("name", "address")  # the elements that list former ones too
+_PART = re.compile("Part [A-D]")
 _MBI = "http://hl7.org/fhir/sid/us-mbi"
 
 
@@ -74,6 +76,9 @@ def emit_coverage(coverage: dict[str, Any], key: str, rows: Rows, report: Report
     COVERAGE.extract(coverage, row, report)
     report_id(coverage, key, report)
     row[COVERAGE.at["coverage_id"]] = key
+    plan = row[COVERAGE.at["plan_id"]]
+    if type(plan) is str and _PART.fullmatch(plan):
+        row[COVERAGE.at["part"]] = plan
     rows.add(row)
 
 

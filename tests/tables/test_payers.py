@@ -498,3 +498,18 @@ def test_no_amount_stands_in_two_columns_of_one_meaning(shared_data: Path) -> No
         for payer, resources in payers(shared_data / "fhir").items()
         for found in repeated(resources)
     ] == []
+
+
+def test_a_plan_is_a_part_of_medicare_only_where_it_is_called_so() -> None:
+    def coverage(plan: str) -> dict[str, Any]:
+        classes = [
+            {"type": concept("group"), "value": "G1", "name": "Workers"},
+            {"type": concept("plan"), "value": plan, "name": "Plan of " + plan},
+        ]
+        return {"resourceType": "Coverage", "id": plan.replace(" ", "-"), "class": classes}
+
+    frame = tables.coverage([coverage("Part B"), coverage("GR5")]).set_index("coverage_id")
+    assert frame["part"].fillna("").to_dict() == {"GR5": "", "Part-B": "Part B"}
+    assert frame.loc["GR5", ["plan_id", "plan_name", "group_id", "group_name"]].tolist() == [
+        *("GR5", "Plan of GR5", "G1", "Workers"),
+    ]

@@ -128,6 +128,8 @@ BLOOD = {"blood_test", "blood_test_result"}
 #: Columns that show one value together.
 TOGETHER = ({"category", "variable"}, {"procedure_code", "procedure_codes"})
 FOLLOWS = {
+    "class.value": {"part", "plan_id"},
+    "grouping.subPlan": {"part", "plan_id"},
     "contained.identifier.value": {"provider_number", "billing_id"},
     "contained.requester.agent.identifier.value": {"referring_npi", "npi_valid"},
     "diagnosis.diagnosisCodeableConcept.coding.code": {"code", "code_dotted", "code_given"},
