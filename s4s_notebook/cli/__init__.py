@@ -1,4 +1,4 @@
-"""The `s4s` command: demo, sandbox, sync, check, doctor."""
+"""The `s4s` command: demo, sandbox, sync, check, doctor, new."""
 
 from __future__ import annotations
 
@@ -51,6 +51,10 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         from .sync import sync
 
         return 1 if sync(arguments.store, images=arguments.images, full=arguments.full) else 0
+    if arguments.command == "new":
+        from .new import new
+
+        return new(arguments.name)
     if arguments.command == "doctor":
         from .doctor import doctor
 
@@ -97,5 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "check", help="report whether a holder does what Sync for Science asks", add_help=False
     )
+    project = commands.add_parser("new", help="make a folder for a project of your own")
+    project.add_argument("name", help="of the folder, which must not exist")
     commands.add_parser("doctor", help="look at this machine; say what mends it")
     return parser
