@@ -55,6 +55,7 @@ _BY_HAND = (
     "contained[resourceType=Observation].code.coding.code",
     "contained[resourceType=Observation].valueQuantity.value",
     "contained.id",
+    "item.noteNumber",
     "insurer.reference",
     "provider.reference",
     "careTeam.provider.reference",
