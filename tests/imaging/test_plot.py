@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -225,7 +226,9 @@ def test_a_notebook_shows_it_once_with_its_text(study, tmp_path, first) -> None:
     assert "text/html" in table[0].data
     assert "Canary" not in nbformat.writes(notebook)
     page, _ = HTMLExporter().from_notebook_node(notebook)
-    assert page.count('src="data:image/png') == 1
+    pictures = re.findall(r"<img[^>]*data:image/png[^>]*>", page, re.DOTALL)
+    assert len(pictures) == 2  # the plot, and the thumbnail on the study's card
+    assert all(re.search(r'alt="[^"]', picture) for picture in pictures)
     assert 'alt="Medical image: CT, Chest' in page
 
 
