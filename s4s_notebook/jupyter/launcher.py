@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import base64
 import json
 import os
 import posixpath
@@ -20,7 +21,7 @@ from tornado.web import HTTPError, authenticated
 WORKSHOP = "s4s-workshop"
 CONTENTS = "README.md"  # the page that lists the notebooks
 _NOTEBOOKS = "[0-9]*.ipynb"
-_PAGES = ("*.md", "how-to/*.md")
+_PAGES = ("*.md", "how-to/*.md", "images/sandbox.png")  # the picture is in a how-to page
 
 
 def shipped() -> tuple[Path, list[Path]]:
@@ -83,6 +84,9 @@ def _model(file: Path) -> dict[str, Any]:
     if file.suffix == ".ipynb":
         content = json.loads(file.read_text(encoding="utf-8"))
         return {"type": "notebook", "format": "json", "content": content}
+    if file.suffix == ".png":
+        content = base64.b64encode(file.read_bytes()).decode("ascii")
+        return {"type": "file", "format": "base64", "content": content}
     return {"type": "file", "format": "text", "content": file.read_text(encoding="utf-8")}
 
 
